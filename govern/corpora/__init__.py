@@ -1,0 +1,1 @@
+"""Texts: loading, tokens, overlap, sampling from the model itself."""

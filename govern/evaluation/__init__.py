@@ -1,0 +1,1 @@
+"""Verification: question sets, the lm-eval bridge, decisions."""

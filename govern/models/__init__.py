@@ -1,0 +1,1 @@
+"""Models: identity, loading (whole, or only the needed layers), delta, export."""

@@ -1,0 +1,1 @@
+"""Policies: schema, loading with file:line:column, digest."""

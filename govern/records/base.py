@@ -1,0 +1,33 @@
+"""The form that all records share."""
+
+from __future__ import annotations
+
+from typing import Any, Self
+
+from pydantic import BaseModel, ConfigDict
+
+from govern.digests import canonical_json, sha256_bytes
+
+
+class Record(BaseModel):
+    """A frozen JSON object. Unknown fields are refused: a record we do not understand is not one we vouch for."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+    def to_json(self) -> dict[str, Any]:
+        """The record as a JSON value."""
+        return self.model_dump(mode="json")
+
+    def canonical(self) -> bytes:
+        """The record's RFC 8785 bytes: what is stored, hashed and signed."""
+        return canonical_json(self.to_json())
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 over the RFC 8785 bytes, in hex."""
+        return sha256_bytes(self.canonical())
+
+    @classmethod
+    def parse(cls, data: bytes) -> Self:
+        """Read a record from JSON bytes. Raises pydantic.ValidationError."""
+        return cls.model_validate_json(data)

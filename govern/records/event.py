@@ -1,0 +1,46 @@
+"""One record of the audit log."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from govern.records.base import Record
+
+EventType = Literal[
+    "log.created",
+    "apply.started",
+    "apply.resumed",
+    "apply.finished",
+    "apply.failed",
+    "verify.started",
+    "verify.finished",
+    "verify.failed",
+    "report.issued",
+    "export.finished",
+    "key.generated",
+]
+
+
+class Event(Record):
+    """The body of an event. Its RFC 8785 bytes are what the log stores and hashes; they are never re-serialised.
+
+    `seq` is dense from 0 and assigned by the log. `prev` is the `leaf` of the event before, 64 zeros for the first,
+    so that an event commits to all that came before it. `time` is UTC, RFC 3339 with microseconds and `Z`.
+    `digests` maps the path of each artefact that the event binds, relative to the run's folder, to its SHA-256.
+    """
+
+    format_version: Literal[1] = 1
+    origin: str
+    seq: int
+    prev: str
+    type: EventType
+    time: str
+    actor: str | None
+    run: str | None
+    policy_digest: str | None
+    model_before: str | None
+    model_after: str | None
+    digests: dict[str, str]
+    parameters: dict[str, Any]
+    seed: int | None
+    environment: dict[str, Any]

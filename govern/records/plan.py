@@ -1,0 +1,119 @@
+"""A plan: a policy with everything resolved, so that the same plan means the same removal."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from govern.records.base import Record
+
+
+class Person(Record):
+    """Somebody who answers for something."""
+
+    name: str
+    role: str
+
+
+class ModelIdentity(Record):
+    """A model, by content. `digest` covers config, tokenizer, index and safetensors files and nothing else."""
+
+    source: str
+    revision: str | None
+    digest: str
+    architecture: str
+    layers: int
+    hidden_size: int
+    parameters: int
+    licence: str | None
+    remote_code: bool
+
+
+class CorpusIdentity(Record):
+    """One text source of one topic. `digest` covers its texts, or for `self:` the sampled token ids."""
+
+    topic: str
+    role: Literal["forget", "retain", "perplexity"]
+    source: str
+    subset: str | None
+    split: str | None
+    column: str | None
+    revision: str | None
+    digest: str
+    documents: int
+    tokens: int
+    max_tokens: int
+    licence: str | None
+
+
+class Overlap(Record):
+    """Entanglement of one topic: the share of distinct lower-cased forget n-grams that occur in its retain text."""
+
+    topic: str
+    unigram: float
+    bigram: float
+    warn: bool
+
+
+class TaskIdentity(Record):
+    """One question set, by content. `selection` questions choose settings; `certification` questions decide gates."""
+
+    name: str
+    kind: Literal["letters", "cloze", "official"]
+    source: str
+    digest: str
+    selection: int
+    certification: int
+    clusters: int | None
+
+
+class Environment(Record):
+    """Where a run happened. `commit` and `dirty` describe the code when it runs from a checkout."""
+
+    govern: str
+    python: str
+    platform: str
+    processor: str
+    device: str
+    threads: int
+    packages: dict[str, str]
+    commit: str | None
+    dirty: bool | None
+
+
+class Plan(Record):
+    """Everything a removal depends on. Pure: making one changes nothing; applying a stale one is refused.
+
+    `policy_digest` is over the policy's RFC 8785 form, `policy_sha256` over the file's exact bytes.
+    `inputs_digest` leaves out the environment, so that two machines can agree on a plan.
+    """
+
+    format_version: Literal[1] = 1
+    policy_name: str
+    policy_digest: str
+    policy_sha256: str
+    title: str
+    rationale: str
+    owner: Person
+    hazard_domain: str
+    hazard_category: str
+    reviews_required: int
+    review_roles: tuple[str, ...]
+    model: ModelIdentity
+    corpora: tuple[CorpusIdentity, ...]
+    overlap: tuple[Overlap, ...]
+    tasks: tuple[TaskIdentity, ...]
+    method: str
+    parameters: dict[str, str | int | float | bool | list[str | int | float] | None]
+    seed: int
+    warnings: tuple[str, ...]
+    environment: Environment
+
+    @property
+    def inputs_digest(self) -> str:
+        """SHA-256 over the plan without its environment: equal where the same inputs would be used."""
+        return Plan.model_construct(**{**self.__dict__, "environment": _NOWHERE}).digest
+
+
+_NOWHERE = Environment(
+    govern="", python="", platform="", processor="", device="", threads=0, packages={}, commit=None, dirty=None
+)

@@ -1,0 +1,50 @@
+"""A removal: the result of a method on a model."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from govern.records.base import Record
+
+
+class TensorChange(Record):
+    """One changed tensor of the checkpoint. `relative_change` is ‖ΔW‖ / ‖W‖ (Frobenius) after the cast."""
+
+    name: str
+    shape: tuple[int, ...]
+    dtype: str
+    relative_change: float
+
+
+class CurvePoint(Record):
+    """One step of a solver. Losses are means over real tokens and features."""
+
+    step: int
+    topic: str
+    forget_loss: float
+    retain_loss: float
+    loss: float
+    gradient_norm: float | None
+
+
+class Removal(Record):
+    """A delta bound to its base model, and how it came about.
+
+    `figures` holds the numbers a reader needs to judge the edit, by name: per topic the target's norm, the absolute
+    coefficient, the mean activation norm, the first token's drift.
+    """
+
+    format_version: Literal[1] = 1
+    run: str
+    plan_digest: str
+    base_model_digest: str
+    edited_model_digest: str
+    method: str
+    solver: str | None
+    delta_sha256: str
+    tensors: tuple[TensorChange, ...]
+    curve: tuple[CurvePoint, ...]
+    figures: dict[str, float]
+    seconds: float
+    peak_memory_bytes: int
+    resumed: int

@@ -1,0 +1,80 @@
+"""What verification found."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Literal
+
+from govern.records.base import Record
+
+VerdictValue = Literal["pass", "fail", "inconclusive"]
+
+
+class Interval(Record):
+    """A two-sided confidence interval at the verdict's confidence."""
+
+    low: float
+    high: float
+
+
+class GateResult(Record):
+    """One gate. `bound` is the one-sided confidence bound that was held against `threshold`.
+
+    `before` and `after` are accuracies, or perplexities for `perplexity`. `clusters` is None where questions are
+    independent. `method` names the bound.
+    """
+
+    task: str
+    metric: Literal["acc", "acc_norm", "perplexity"]
+    kind: Literal["ceiling", "floor", "max_drop", "max_increase"]
+    n: int
+    clusters: int | None
+    before: float
+    before_interval: Interval
+    after: float
+    after_interval: Interval
+    bound: float
+    threshold: float
+    method: str
+    verdict: VerdictValue
+    reason: str
+
+
+class TaskResult(Record):
+    """One question set before and after, gated or not. `answers` is the SHA-256 of the stored answers."""
+
+    task: str
+    metric: Literal["acc", "acc_norm", "perplexity"]
+    part: Literal["selection", "certification", "all"]
+    n: int
+    clusters: int | None
+    chance: float | None
+    before: float
+    before_interval: Interval
+    after: float
+    after_interval: Interval
+
+
+class Verdict(Record):
+    """The outcome of one verification. `attempt` counts certifications on these question sets in this workspace."""
+
+    format_version: Literal[1] = 1
+    run: str
+    plan_digest: str
+    delta_sha256: str
+    edited_model_digest: str
+    verdict: VerdictValue
+    confidence: float
+    attempt: int
+    gates: tuple[GateResult, ...]
+    results: tuple[TaskResult, ...]
+    answers_sha256: str
+    seconds: float
+
+
+def worst(verdicts: Iterable[VerdictValue]) -> VerdictValue:
+    """The verdict of a whole run: fail outranks inconclusive outranks pass. No verdicts at all is inconclusive."""
+    found = set(verdicts)
+    if "fail" in found:
+        return "fail"
+    return "pass" if found == {"pass"} else "inconclusive"

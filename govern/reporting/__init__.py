@@ -1,0 +1,1 @@
+"""Reports: view model, charts, rendering. Reads records alone."""

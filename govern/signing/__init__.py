@@ -1,0 +1,1 @@
+"""Keys, DSSE envelopes in Sigstore bundles, trust."""

@@ -1,0 +1,30 @@
+"""The names of the methods. A policy's `removal` is the union of their settings; the code loads when it is called."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from importlib import import_module
+from typing import Any
+
+from govern.unlearning.protocol import Method, Scope
+from govern.unlearning.srmu_settings import Settings, SrmuSettings
+
+
+@dataclass(frozen=True)
+class Registered:
+    """A method by name: its settings, its scope, and where its function lives ("module:function")."""
+
+    settings: type[Settings]
+    scope: Scope
+    location: str
+
+    def load(self) -> Method[Any]:
+        """Import the method (and torch with it)."""
+        module, _, name = self.location.partition(":")
+        method: Method[Any] = getattr(import_module(module), name)
+        return method
+
+
+METHODS: dict[str, Registered] = {
+    "srmu": Registered(SrmuSettings, "representation", "govern.unlearning.srmu:srmu"),
+}

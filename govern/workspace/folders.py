@@ -1,0 +1,107 @@
+"""The workspace (`audits/` by default) and the folder of one run."""
+
+from __future__ import annotations
+
+import re
+import secrets
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+from filelock import FileLock, Timeout
+
+from govern.errors import GovernError, IntegrityError, UsageError
+from govern.workspace.atomic import write_atomic
+
+_RUN_ID = re.compile(r"[a-z0-9][a-z0-9-]{0,63}")
+
+
+@dataclass(frozen=True)
+class RunFolder:
+    """`runs/<id>/`: everything that one run reads back later. Names are relative and stay inside."""
+
+    root: Path
+
+    @property
+    def id(self) -> str:
+        """The run's id: the folder's name."""
+        return self.root.name
+
+    def path(self, name: str) -> Path:
+        """The path of an artefact. Raises UsageError for a name that leaves the folder."""
+        path = self.root / name
+        if not path.resolve().is_relative_to(self.root.resolve()):
+            raise UsageError(f"{name!r} leaves the run's folder", where=str(self.root))
+        return path
+
+    def write(self, name: str, data: bytes) -> None:
+        """Write an artefact atomically, making its folder where needed."""
+        path = self.path(name)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_atomic(path, data)
+
+    def read(self, name: str) -> bytes:
+        """Read an artefact. Raises IntegrityError where it is missing: a run's artefacts do not just vanish."""
+        try:
+            return self.path(name).read_bytes()
+        except FileNotFoundError:
+            raise IntegrityError(
+                f"{name} is missing from run {self.id}",
+                where=str(self.root / name),
+                hint="Restore it from a backup, or apply the policy again.",
+            ) from None
+
+    @contextmanager
+    def locked(self) -> Iterator[None]:
+        """Hold the run for one process. Raises GovernError at once where another one has it."""
+        try:
+            with FileLock(self.root / ".lock", timeout=0):
+                yield
+        except Timeout:
+            raise GovernError(
+                f"run {self.id} is in use by another process", where=str(self.root), hint="Wait for it to end."
+            ) from None
+
+
+@dataclass(frozen=True)
+class Workspace:
+    """A folder with the audit log and the runs."""
+
+    root: Path
+
+    @classmethod
+    def open(cls, root: Path) -> Workspace:
+        """Open a workspace, making its folders where needed. Raises UsageError where `root` cannot be one."""
+        try:
+            (root / "runs").mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise UsageError(f"cannot use {root} as a workspace: {error.strerror}", where=str(root)) from None
+        return cls(root)
+
+    @property
+    def database(self) -> Path:
+        """The audit log's SQLite file."""
+        return self.root / "audit.db"
+
+    def run(self, run_id: str) -> RunFolder:
+        """The folder of an existing run. Raises UsageError where there is none of that id."""
+        folder = self.root / "runs" / run_id
+        if not _RUN_ID.fullmatch(run_id) or not folder.is_dir():
+            known = [run.id for run in self.runs()][-3:]
+            hint = f"The newest runs are: {', '.join(known)}." if known else "Start one with: govern apply POLICY"
+            raise UsageError(f"there is no run {run_id!r}", where=str(self.root), hint=hint)
+        return RunFolder(folder)
+
+    def runs(self) -> list[RunFolder]:
+        """All runs, oldest first (ids begin with their UTC time)."""
+        folders = (self.root / "runs").iterdir() if (self.root / "runs").is_dir() else ()
+        return [RunFolder(path) for path in sorted(folders) if path.is_dir() and _RUN_ID.fullmatch(path.name)]
+
+    def new_run(self, name: str) -> RunFolder:
+        """Make the folder of a new run of the policy called `name`."""
+        stamp = datetime.now(UTC).strftime("%Y%m%d-%H%M%S")
+        folder = self.root / "runs" / f"{stamp}-{name[:32].rstrip('-')}-{secrets.token_hex(2)}"
+        folder.mkdir(parents=True)
+        return RunFolder(folder)
