@@ -1,1 +1,6 @@
-"""The audit log: append-only, exact bytes, hash-linked."""
+"""The append-only audit log. No torch, no network."""
+
+from govern.audit.body import Stored, parse_event
+from govern.audit.log import Head, Log
+
+__all__ = ["Head", "Log", "Stored", "parse_event"]

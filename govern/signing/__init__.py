@@ -1,1 +1,48 @@
-"""Keys, DSSE envelopes in Sigstore bundles, trust."""
+"""Keys, in-toto statements, Sigstore bundles and pinned signers. No network, no torch."""
+
+from govern.signing.bundle import claimed_signer, sign, verify
+from govern.signing.dsse import pae
+from govern.signing.keys import (
+    PublicKey,
+    SigningKey,
+    generate_key,
+    load_key,
+    load_public,
+    public_path,
+    throwaway_key,
+)
+from govern.signing.statement import (
+    AuditPosition,
+    GateClaim,
+    ReportPredicate,
+    SignerIdentity,
+    Statement,
+    parse_statement,
+    report_predicate,
+    report_statement,
+)
+from govern.signing.trust import Trusted, load_trusted
+
+__all__ = [
+    "AuditPosition",
+    "GateClaim",
+    "PublicKey",
+    "ReportPredicate",
+    "SignerIdentity",
+    "SigningKey",
+    "Statement",
+    "Trusted",
+    "claimed_signer",
+    "generate_key",
+    "load_key",
+    "load_public",
+    "load_trusted",
+    "pae",
+    "parse_statement",
+    "public_path",
+    "report_predicate",
+    "report_statement",
+    "sign",
+    "throwaway_key",
+    "verify",
+]

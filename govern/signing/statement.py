@@ -1,0 +1,156 @@
+"""In-toto statements (v1): which files are meant, by SHA-256, and what is claimed about them."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Final, Literal, Self, TypeVar
+
+from pydantic import ConfigDict, Field, StringConstraints, ValidationError, model_validator
+from rfc8785 import CanonicalizationError
+
+from govern.errors import IntegrityError
+from govern.records import Record, VerdictValue, worst
+
+STATEMENT_TYPE: Final = "https://in-toto.io/Statement/v1"
+REPORT_PREDICATE: Final = "urn:govern:predicate:report:v1"
+
+R = TypeVar("R", bound=Record)
+Sha256 = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}\z")]
+
+
+class DigestSet(Record):
+    """A subject's digest. in-toto allows several algorithms; we write and read SHA-256 alone."""
+
+    sha256: Sha256
+
+
+class Subject(Record):
+    """One file that a statement is about."""
+
+    model_config = ConfigDict(validate_by_name=True, validate_by_alias=True, serialize_by_alias=True)
+
+    name: str
+    digests: DigestSet = Field(alias="digest")
+
+
+class Statement(Record):
+    """An in-toto Statement v1. Its RFC 8785 bytes are the DSSE payload."""
+
+    model_config = ConfigDict(validate_by_name=True, validate_by_alias=True, serialize_by_alias=True)
+
+    type: Literal["https://in-toto.io/Statement/v1"] = Field(default=STATEMENT_TYPE, alias="_type")
+    subject: Annotated[tuple[Subject, ...], Field(min_length=1)]
+    predicate_type: str = Field(alias="predicateType")
+    predicate: dict[str, Any]
+
+
+class GateClaim(Record):
+    """One gate as the report claims it: inside the signature, so that no template can hide a failed one."""
+
+    task: str
+    metric: Literal["acc", "acc_norm", "perplexity"]
+    kind: Literal["ceiling", "floor", "max_drop", "max_increase"]
+    after: float
+    bound: float
+    threshold: float
+    verdict: VerdictValue
+
+
+class AuditPosition(Record):
+    """The event that a report stands on: its log, its number and its leaf hash."""
+
+    origin: str
+    seq: Annotated[int, Field(ge=0)]
+    leaf: Sha256
+
+
+class SignerIdentity(Record):
+    """Who signed. `kind` says whether the key was kept or thrown away at once, as the demo does."""
+
+    fingerprint: Sha256
+    kind: Literal["kept", "throwaway"]
+
+
+class ReportPredicate(Record):
+    """What a signed report claims. The subjects are the report's files.
+
+    `templates` maps each rendered file to its template's SHA-256. `verdict_digest` is over the whole Verdict record.
+    `issued` is UTC, RFC 3339.
+    """
+
+    run: str
+    policy_digest: Sha256
+    plan_digest: Sha256
+    model_before: Sha256
+    model_after: Sha256
+    delta_sha256: Sha256
+    verdict: VerdictValue
+    verdict_digest: Sha256
+    gates: tuple[GateClaim, ...]
+    templates: dict[str, Sha256]
+    audit: AuditPosition
+    signer: SignerIdentity
+    issued: str
+    govern: str
+
+    @model_validator(mode="after")
+    def _verdict_follows(self) -> Self:
+        if self.verdict != worst(gate.verdict for gate in self.gates):
+            raise ValueError("the verdict does not follow from the gates")
+        return self
+
+
+def report_statement(subjects: dict[str, str], predicate: ReportPredicate) -> bytes:
+    """The statement over a report's files (name → SHA-256), as RFC 8785 bytes ready to sign."""
+    return Statement(
+        subject=tuple(
+            Subject(name=name, digests=DigestSet(sha256=sha256)) for name, sha256 in sorted(subjects.items())
+        ),
+        predicate_type=REPORT_PREDICATE,
+        predicate=predicate.to_json(),
+    ).canonical()
+
+
+def parse_statement(data: bytes) -> Statement:
+    """Read a statement from untrusted bytes. Raises IntegrityError, also where the bytes are not in RFC 8785 form."""
+    statement = parse_canonical(Statement, data, "statement")
+    names = [subject.name for subject in statement.subject]
+    if len(set(names)) != len(names):
+        raise IntegrityError("the statement names one file twice")
+    return statement
+
+
+def report_predicate(statement: Statement) -> ReportPredicate:
+    """What a statement claims about a report. Raises IntegrityError where it is a statement of another kind."""
+    if statement.predicate_type != REPORT_PREDICATE:
+        raise IntegrityError(
+            f"the statement is not about a report: its predicate type is {statement.predicate_type!r}",
+            hint=f"Expected {REPORT_PREDICATE}.",
+        )
+    try:
+        return ReportPredicate.model_validate(statement.predicate)
+    except ValidationError as error:
+        raise IntegrityError(f"the report's predicate is malformed: {_first(error)}") from None
+
+
+def parse_canonical(kind: type[R], data: bytes, name: str) -> R:
+    """Read a record whose bytes must be its own RFC 8785 form, so that no two byte strings mean the same.
+
+    Raises IntegrityError.
+    """
+    try:
+        record = kind.parse(data)
+        canonical = record.canonical()
+    except ValidationError as error:
+        raise IntegrityError(f"the {name} is malformed: {_first(error)}") from None
+    except (CanonicalizationError, RecursionError):
+        raise IntegrityError(f"the {name} holds a value that RFC 8785 cannot write") from None
+    if canonical != data:
+        raise IntegrityError(f"the {name} is not in RFC 8785 form: it was changed or written by another tool")
+    return record
+
+
+def _first(error: ValidationError) -> str:
+    """The first finding, without the input: what was sent in is not ours to repeat."""
+    finding = error.errors(include_input=False, include_url=False, include_context=False)[0]
+    place = ".".join(str(part) for part in finding["loc"])
+    return f"{place}: {finding['msg']}" if place else finding["msg"]
