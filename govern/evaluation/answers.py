@@ -1,0 +1,80 @@
+"""What a model answered: the records that decisions are made from and that a run keeps."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Literal, Self
+
+from pydantic import model_validator
+
+from govern.records import Record
+
+Part = Literal["selection", "certification"]
+Metric = Literal["acc", "acc_norm"]
+TaskKind = Literal["letters", "cloze", "official"]
+
+
+class Answers(Record):
+    """One model's answers to one question set under one metric.
+
+    All tuples run over the same n questions. `ids` are digests of a question's content, never its text. `clusters`
+    names what a question is about, where several questions are about one thing; None where they are independent.
+    `chosen` is the index of the choice that the model preferred, `choices` how many there were.
+    """
+
+    task: str
+    metric: Metric
+    kind: TaskKind
+    ids: tuple[str, ...]
+    clusters: tuple[str, ...] | None
+    parts: tuple[Part, ...]
+    correct: tuple[bool, ...]
+    chosen: tuple[int, ...]
+    choices: tuple[int, ...]
+
+    @model_validator(mode="after")
+    def _same_length(self) -> Self:
+        n = len(self.ids)
+        columns = (self.parts, self.correct, self.chosen, self.choices, *((self.clusters,) if self.clusters else ()))
+        if any(len(column) != n for column in columns):
+            raise ValueError(f"every column of the answers must have {n} entries")
+        return self
+
+    @property
+    def chance(self) -> float:
+        """The accuracy of guessing: the mean of 1/choices."""
+        return sum(1 / choices for choices in self.choices) / len(self.choices)
+
+    @property
+    def accuracy(self) -> float:
+        """The share of correct answers."""
+        return sum(self.correct) / len(self.correct)
+
+    def part(self, part: Part) -> Answers:
+        """The answers to the questions of one part, in the same order."""
+        return self._take(index for index, other in enumerate(self.parts) if other == part)
+
+    def _take(self, indices: Iterable[int]) -> Answers:
+        kept = tuple(indices)
+        return self.model_copy(
+            update={
+                "ids": tuple(self.ids[i] for i in kept),
+                "clusters": None if self.clusters is None else tuple(self.clusters[i] for i in kept),
+                "parts": tuple(self.parts[i] for i in kept),
+                "correct": tuple(self.correct[i] for i in kept),
+                "chosen": tuple(self.chosen[i] for i in kept),
+                "choices": tuple(self.choices[i] for i in kept),
+            }
+        )
+
+
+class Perplexity(Record):
+    """One model's surprise at a corpus: per document the summed negative log-likelihood (nats) of its counted tokens.
+
+    A document's first token conditions the others and is not counted.
+    """
+
+    task: str
+    ids: tuple[str, ...]
+    nll: tuple[float, ...]
+    tokens: tuple[int, ...]
