@@ -1,6 +1,6 @@
-"""Keys, in-toto statements, Sigstore bundles and pinned signers. No network, no torch."""
+"""Keys, DSSE envelopes in Sigstore bundles, trust. No network, no torch."""
 
-from govern.signing.bundle import claimed_signer, sign, verify
+from govern.signing.bundle import claimed_signer, sign_statement, verify_bundle
 from govern.signing.dsse import pae
 from govern.signing.keys import (
     PublicKey,
@@ -13,36 +13,33 @@ from govern.signing.keys import (
 )
 from govern.signing.statement import (
     AuditPosition,
-    GateClaim,
+    GateVerdict,
+    Predicate,
     ReportPredicate,
-    SignerIdentity,
     Statement,
+    build_statement,
     parse_statement,
-    report_predicate,
-    report_statement,
 )
-from govern.signing.trust import Trusted, load_trusted
+from govern.signing.trust import trusted_keys
 
 __all__ = [
     "AuditPosition",
-    "GateClaim",
+    "GateVerdict",
+    "Predicate",
     "PublicKey",
     "ReportPredicate",
-    "SignerIdentity",
     "SigningKey",
     "Statement",
-    "Trusted",
+    "build_statement",
     "claimed_signer",
     "generate_key",
     "load_key",
     "load_public",
-    "load_trusted",
     "pae",
     "parse_statement",
     "public_path",
-    "report_predicate",
-    "report_statement",
-    "sign",
+    "sign_statement",
     "throwaway_key",
-    "verify",
+    "trusted_keys",
+    "verify_bundle",
 ]

@@ -11,47 +11,42 @@ import base64
 import binascii
 from typing import Annotated, Final, Literal
 
-from pydantic import ConfigDict, Field
+from pydantic import Field
 
 from govern.errors import IntegrityError
-from govern.records import Record
 from govern.signing.dsse import pae
 from govern.signing.keys import PublicKey, SigningKey
-from govern.signing.statement import Sha256, parse_canonical
+from govern.signing.statement import Sha256, WireRecord, parse_canonical
 
 MEDIA_TYPE: Final = "application/vnd.dev.sigstore.bundle.v0.3+json"
 PAYLOAD_TYPE: Final = "application/vnd.in-toto+json"
 
 
-class _Wire(Record):
-    model_config = ConfigDict(validate_by_name=True, validate_by_alias=True, serialize_by_alias=True)
-
-
-class _PublicKeyIdentifier(_Wire):
+class _PublicKeyIdentifier(WireRecord):
     hint: Sha256
 
 
-class _VerificationMaterial(_Wire):
+class _VerificationMaterial(WireRecord):
     public_key: _PublicKeyIdentifier = Field(alias="publicKey")
 
 
-class _Signature(_Wire):
+class _Signature(WireRecord):
     sig: str
 
 
-class _Envelope(_Wire):
+class _Envelope(WireRecord):
     payload: str
     payload_type: Literal["application/vnd.in-toto+json"] = Field(default=PAYLOAD_TYPE, alias="payloadType")
     signatures: Annotated[tuple[_Signature, ...], Field(min_length=1, max_length=1)]
 
 
-class _Bundle(_Wire):
+class _Bundle(WireRecord):
     media_type: Literal["application/vnd.dev.sigstore.bundle.v0.3+json"] = Field(default=MEDIA_TYPE, alias="mediaType")
     verification_material: _VerificationMaterial = Field(alias="verificationMaterial")
     dsse_envelope: _Envelope = Field(alias="dsseEnvelope")
 
 
-def sign(statement: bytes, key: SigningKey) -> bytes:
+def sign_statement(statement: bytes, key: SigningKey) -> bytes:
     """Sign a statement's bytes; returns the bundle as JSON."""
     return _Bundle(
         verification_material=_VerificationMaterial(public_key=_PublicKeyIdentifier(hint=key.public.fingerprint)),
@@ -62,7 +57,7 @@ def sign(statement: bytes, key: SigningKey) -> bytes:
     ).canonical()
 
 
-def verify(bundle: bytes, key: PublicKey) -> bytes:
+def verify_bundle(bundle: bytes, key: PublicKey) -> bytes:
     """The signed payload of a bundle, if `key` signed it. Raises IntegrityError for everything else."""
     parsed = parse_canonical(_Bundle, bundle, "bundle")
     hint = parsed.verification_material.public_key.hint

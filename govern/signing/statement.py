@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Final, Literal, Self, TypeVar
+from collections.abc import Mapping
+from typing import Annotated, ClassVar, Final, Generic, Literal, Self, TypeVar
 
 from pydantic import ConfigDict, Field, StringConstraints, ValidationError, model_validator
 from rfc8785 import CanonicalizationError
@@ -11,10 +12,24 @@ from govern.errors import IntegrityError
 from govern.records import Record, VerdictValue, worst
 
 STATEMENT_TYPE: Final = "https://in-toto.io/Statement/v1"
-REPORT_PREDICATE: Final = "urn:govern:predicate:report:v1"
+
+Sha256 = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}\z")]
+
+
+class WireRecord(Record):
+    """A record whose names on the wire are another standard's."""
+
+    model_config = ConfigDict(validate_by_name=True, validate_by_alias=True, serialize_by_alias=True)
+
+
+class Predicate(Record):
+    """What a statement claims. `predicate_type` is the URI that says which kind, and which version of it."""
+
+    predicate_type: ClassVar[str]
+
 
 R = TypeVar("R", bound=Record)
-Sha256 = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}\z")]
+P = TypeVar("P", bound=Predicate)
 
 
 class DigestSet(Record):
@@ -23,35 +38,38 @@ class DigestSet(Record):
     sha256: Sha256
 
 
-class Subject(Record):
+class Subject(WireRecord):
     """One file that a statement is about."""
-
-    model_config = ConfigDict(validate_by_name=True, validate_by_alias=True, serialize_by_alias=True)
 
     name: str
     digests: DigestSet = Field(alias="digest")
 
 
-class Statement(Record):
+class Statement(WireRecord, Generic[P]):
     """An in-toto Statement v1. Its RFC 8785 bytes are the DSSE payload."""
-
-    model_config = ConfigDict(validate_by_name=True, validate_by_alias=True, serialize_by_alias=True)
 
     type: Literal["https://in-toto.io/Statement/v1"] = Field(default=STATEMENT_TYPE, alias="_type")
     subject: Annotated[tuple[Subject, ...], Field(min_length=1)]
     predicate_type: str = Field(alias="predicateType")
-    predicate: dict[str, Any]
+    predicate: P
+
+    @model_validator(mode="after")
+    def _names_differ(self) -> Self:
+        if len(self.subjects) != len(self.subject):
+            raise ValueError("one file is named twice")
+        return self
+
+    @property
+    def subjects(self) -> dict[str, str]:
+        """The files that are meant: name → SHA-256."""
+        return {subject.name: subject.digests.sha256 for subject in self.subject}
 
 
-class GateClaim(Record):
-    """One gate as the report claims it: inside the signature, so that no template can hide a failed one."""
+class GateVerdict(Record):
+    """One gate's outcome: inside the signature, so that no custom template can hide a failed one."""
 
     task: str
-    metric: Literal["acc", "acc_norm", "perplexity"]
     kind: Literal["ceiling", "floor", "max_drop", "max_increase"]
-    after: float
-    bound: float
-    threshold: float
     verdict: VerdictValue
 
 
@@ -63,19 +81,14 @@ class AuditPosition(Record):
     leaf: Sha256
 
 
-class SignerIdentity(Record):
-    """Who signed. `kind` says whether the key was kept or thrown away at once, as the demo does."""
-
-    fingerprint: Sha256
-    kind: Literal["kept", "throwaway"]
-
-
-class ReportPredicate(Record):
-    """What a signed report claims. The subjects are the report's files.
+class ReportPredicate(Predicate):
+    """What a signed report claims. The statement's subjects are the report's files.
 
     `templates` maps each rendered file to its template's SHA-256. `verdict_digest` is over the whole Verdict record.
-    `issued` is UTC, RFC 3339.
+    `issued` is UTC, RFC 3339. `throwaway_key` says that the key was never kept: nobody's name stands behind it.
     """
+
+    predicate_type: ClassVar[str] = "urn:govern:predicate:report:v1"
 
     run: str
     policy_digest: Sha256
@@ -85,10 +98,10 @@ class ReportPredicate(Record):
     delta_sha256: Sha256
     verdict: VerdictValue
     verdict_digest: Sha256
-    gates: tuple[GateClaim, ...]
+    gates: tuple[GateVerdict, ...]
     templates: dict[str, Sha256]
     audit: AuditPosition
-    signer: SignerIdentity
+    throwaway_key: bool
     issued: str
     govern: str
 
@@ -99,37 +112,28 @@ class ReportPredicate(Record):
         return self
 
 
-def report_statement(subjects: dict[str, str], predicate: ReportPredicate) -> bytes:
-    """The statement over a report's files (name → SHA-256), as RFC 8785 bytes ready to sign."""
-    return Statement(
+def build_statement(subjects: Mapping[str, str], predicate: P) -> bytes:
+    """The statement that `predicate` holds of some files (name → SHA-256), as RFC 8785 bytes ready to sign."""
+    return Statement[P](
         subject=tuple(
             Subject(name=name, digests=DigestSet(sha256=sha256)) for name, sha256 in sorted(subjects.items())
         ),
-        predicate_type=REPORT_PREDICATE,
-        predicate=predicate.to_json(),
+        predicate_type=predicate.predicate_type,
+        predicate=predicate,
     ).canonical()
 
 
-def parse_statement(data: bytes) -> Statement:
-    """Read a statement from untrusted bytes. Raises IntegrityError, also where the bytes are not in RFC 8785 form."""
-    statement = parse_canonical(Statement, data, "statement")
-    names = [subject.name for subject in statement.subject]
-    if len(set(names)) != len(names):
-        raise IntegrityError("the statement names one file twice")
-    return statement
+def parse_statement(data: bytes, kind: type[P]) -> Statement[P]:
+    """Read a statement of one kind from untrusted bytes.
 
-
-def report_predicate(statement: Statement) -> ReportPredicate:
-    """What a statement claims about a report. Raises IntegrityError where it is a statement of another kind."""
-    if statement.predicate_type != REPORT_PREDICATE:
+    Raises IntegrityError for anything else, also where the bytes are not in RFC 8785 form.
+    """
+    statement = parse_canonical(Statement[kind], data, "statement")  # type: ignore[valid-type]
+    if statement.predicate_type != kind.predicate_type:
         raise IntegrityError(
-            f"the statement is not about a report: its predicate type is {statement.predicate_type!r}",
-            hint=f"Expected {REPORT_PREDICATE}.",
+            "the statement is of another kind", where="predicateType", hint=f"Expected {kind.predicate_type}."
         )
-    try:
-        return ReportPredicate.model_validate(statement.predicate)
-    except ValidationError as error:
-        raise IntegrityError(f"the report's predicate is malformed: {_first(error)}") from None
+    return statement
 
 
 def parse_canonical(kind: type[R], data: bytes, name: str) -> R:

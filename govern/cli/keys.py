@@ -1,0 +1,65 @@
+"""`govern keys`."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from govern.cli.console import output, print_json
+from govern.cli.options import DEFAULT_WORKSPACE, JsonOption, NoInputOption, WorkspaceOption
+from govern.errors import UsageError
+
+PASSWORD_VARIABLE = "GOVERN_KEY_PASSWORD"  # noqa: S105  the variable's name, not a password
+
+app = typer.Typer(help="Make keys to sign reports with.", no_args_is_help=True)
+
+
+@app.command("generate")
+def generate_key(
+    *,
+    out: Annotated[
+        Path | None,
+        typer.Option("--out", help="Where the private key goes. keys/signing.pem of the workspace by default."),
+    ] = None,
+    workspace: WorkspaceOption = DEFAULT_WORKSPACE,
+    as_json: JsonOption = False,
+    no_input: NoInputOption = False,
+) -> None:
+    """Make a P-256 key pair, the private half encrypted under GOVERN_KEY_PASSWORD or a password that is asked for."""
+    from rich.text import Text
+
+    from govern.workflow.keys import generate
+
+    key = generate(workspace, read_password(confirm=True, no_input=no_input), out=out)
+    if as_json:
+        print_json({"key": str(key.path), "public": str(key.public), "fingerprint": key.fingerprint})
+        return
+    output().print(
+        Text(
+            f"private key {key.path} (encrypted; keep it and its password)\n"
+            f"public key  {key.public} (hand it out: reviewers pin it in their workspace's trusted folder)\n"
+            f"fingerprint sha256:{key.fingerprint}"
+        ),
+        soft_wrap=True,
+    )
+
+
+def read_password(*, confirm: bool, no_input: bool) -> bytes:
+    """The key's password, from GOVERN_KEY_PASSWORD or a prompt; never from an argument, which other users can see.
+
+    Raises UsageError where there is none and nobody to ask.
+    """
+    if (password := os.environ.get(PASSWORD_VARIABLE)) is not None:
+        return os.fsencode(password)
+    if no_input or not sys.stdin.isatty():
+        raise UsageError(
+            "the key's password is missing, and there is nobody to ask",
+            where=PASSWORD_VARIABLE,
+            hint=f"Set the environment variable {PASSWORD_VARIABLE}.",
+        )
+    asked: str = typer.prompt("Password of the signing key", hide_input=True, confirmation_prompt=confirm, err=True)
+    return asked.encode()
