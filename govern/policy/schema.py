@@ -1,0 +1,427 @@
+"""What a policy may say. No torch here: a policy is read in milliseconds."""
+
+from __future__ import annotations
+
+import posixpath
+from collections.abc import Iterable, Iterator
+from difflib import get_close_matches
+from functools import cache, reduce
+from operator import or_
+from typing import TYPE_CHECKING, Annotated, Any, Literal, NamedTuple, Self, TypeAlias
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Discriminator, Field, Tag, ValidationError, model_validator
+from pydantic_core import InitErrorDetails, PydanticCustomError
+
+from govern.errors import UsageError
+from govern.evaluation.official import OFFICIAL, is_official
+from govern.sources import parse_source
+from govern.unlearning.registry import METHODS
+from govern.unlearning.srmu_settings import SrmuSettings
+
+NAME = r"^[a-z0-9][a-z0-9-]{0,63}$"
+WORD = r"^[a-z0-9][a-z0-9_-]{0,63}$"
+REVISION = r"^[0-9a-f]{40}$"
+SPLIT = r"^[A-Za-z0-9_][A-Za-z0-9_.-]*$"
+TEXT = r"\S"
+
+PATTERNS = {
+    NAME: "1 to 64 lower-case letters, digits and hyphens, not beginning with a hyphen",
+    WORD: "1 to 64 lower-case letters, digits, hyphens and underscores, beginning with a letter or a digit",
+    REVISION: "a full commit: 40 lower-case hex characters",
+    SPLIT: "the name of a split such as train (no slices; take the first N with `documents`)",
+    TEXT: "some text",
+}
+"""What each pattern of this schema asks for, in words."""
+
+DEFAULT_TOPIC = "default"
+
+
+class Problem(NamedTuple):
+    """Something that one field alone does not show. `location` is relative to the part that found it."""
+
+    location: tuple[str | int, ...]
+    message: str
+    hint: str | None = None
+
+
+class Part(BaseModel):
+    """A part of a policy: frozen, strict about unknown keys; whether it fits together is for `problems` to say."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
+
+    def problems(self) -> Iterator[Problem]:
+        """What is wrong between this part's fields."""
+        yield from ()
+
+    @model_validator(mode="after")
+    def _fits_together(self) -> Self:
+        found = [
+            InitErrorDetails(
+                type=PydanticCustomError("policy", "{message}", {"message": problem.message, "hint": problem.hint}),
+                loc=problem.location,
+                input=None,
+            )
+            for problem in self.problems()
+        ]
+        if found:
+            raise ValidationError.from_exception_data(type(self).__name__, found)
+        return self
+
+
+def _known_scheme(text: str) -> str:
+    try:
+        parse_source(text)
+    except UsageError as error:
+        raise PydanticCustomError("policy", "{message}", {"message": error.message, "hint": error.hint}) from None
+    return text
+
+
+Name = Annotated[str, Field(pattern=NAME)]
+Word = Annotated[str, Field(pattern=WORD)]
+Text = Annotated[str, Field(pattern=TEXT)]
+SourceText = Annotated[Text, AfterValidator(_known_scheme)]
+Revision = Annotated[str, Field(pattern=REVISION)]
+Split = Annotated[str, Field(pattern=SPLIT)]
+Share = Annotated[float, Field(ge=0, le=1)]
+Seed = Annotated[int, Field(ge=0)]
+Metric = Literal["acc", "acc_norm"]
+
+
+class Owner(Part):
+    """Who answers for the policy."""
+
+    name: Text = Field(description="The person or team.")
+    role: Text = Field(description="Their role.")
+
+
+class Hazard(Part):
+    """What kind of knowledge has to go."""
+
+    domain: Text = Field(description="The field of knowledge, such as biology.")
+    category: Text = Field(description="The kind of harm, such as CBRN, cyber, privacy or copyright.")
+
+
+class Model(Part):
+    """The model that the knowledge is removed from."""
+
+    source: SourceText = Field(description="builtin:NAME, file:FOLDER (relative to the policy) or hf:OWNER/NAME.")
+    revision: Revision | None = Field(default=None, description="hf: only. The commit, 40 hex characters.")
+    trust_remote_code: bool = Field(
+        default=False, description="Run code that comes with the model. The report says so where it is true."
+    )
+
+    def problems(self) -> Iterator[Problem]:
+        """A model is not sampled text, and only the hub has revisions."""
+        scheme = parse_source(self.source).scheme
+        if scheme == "self":
+            yield Problem(("source",), "self: is text, not a model", "Expected builtin:, file: or hf:.")
+        elif scheme != "hf" and self.revision is not None:
+            yield Problem(
+                ("revision",), f"a {scheme}: source has no revision", "Remove it; the digest binds the model."
+            )
+
+
+_ONLY_FOR = {
+    "subset": ("hf",),
+    "split": ("hf",),
+    "column": ("hf", "file"),
+    "revision": ("hf",),
+    "seed": ("self",),
+}
+"""The fields of a text that mean something for some schemes only."""
+
+
+class TextFields(Part):
+    """Where text comes from and how much of it is used, whatever it is for."""
+
+    subset: Text | None = Field(default=None, description="hf: only. The data set's configuration.")
+    split: Split | None = Field(default=None, description="hf: only, and required there. The split, such as train.")
+    column: Text = Field(default="text", description="hf: and file: only. The column that holds the text.")
+    revision: Revision | None = Field(default=None, description="hf: only. The commit, 40 hex characters.")
+    seed: Seed = Field(default=0, description="self: only. The seed of the sampling.")
+
+    def misplaced(self, source: str) -> Iterator[Problem]:
+        """Fields that say nothing about this kind of source, and what the hub needs."""
+        scheme = parse_source(source).scheme
+        for name, schemes in _ONLY_FOR.items():
+            if name in self.model_fields_set and scheme not in schemes:
+                expected = " and ".join(f"{scheme}:" for scheme in schemes)
+                yield Problem((name,), f"`{name}` is for {expected} sources, not for {scheme}:", "Remove it.")
+        if scheme == "hf" and self.split is None:
+            yield Problem((), "an hf: text needs `split`", "Name the split that is read, such as train.")
+
+    def identity(self, source: str) -> tuple[str | int | None, ...]:
+        """What makes two texts the same text."""
+        scheme, name = parse_source(source).scheme, parse_source(source).name
+        return {
+            "file": ("file", posixpath.normpath(name)),
+            "hf": ("hf", name, self.subset, self.split),
+            "self": ("self", self.seed),
+        }.get(scheme, (scheme, name))
+
+
+class TextSource(TextFields):
+    """Text that holds the hazard, or text whose effect on the model must stay."""
+
+    source: SourceText = Field(
+        description="file:PATH (jsonl, txt or parquet, relative to the policy), hf:OWNER/NAME, or for retain text "
+        "self: (sampled from the model itself)."
+    )
+    topic: Word | None = Field(
+        default=None,
+        description="The body of knowledge. Forget text without one is about `default`; retain text without one "
+        "serves every topic.",
+    )
+    max_tokens: int = Field(default=512, ge=2, description="Tokens at which a document is cut.")
+    documents: int | None = Field(
+        default=None, ge=1, description="The first N documents; for self: the number sampled, and required."
+    )
+
+    def problems(self) -> Iterator[Problem]:
+        """Text comes from files, the hub or the model, each with its own fields."""
+        scheme = parse_source(self.source).scheme
+        if scheme == "builtin":
+            yield Problem(("source",), "builtin: is a model, not text", "Expected file:, hf: or self:.")
+            return
+        yield from self.misplaced(self.source)
+        if scheme == "self" and self.documents is None:
+            yield Problem((), "a self: text needs `documents`", "Say how many documents the model samples.")
+
+
+class Task(Part):
+    """A question set of the policy's own."""
+
+    name: Word = Field(description="The name that gates use.")
+    file: Text = Field(
+        description="JSONL, relative to the policy; each line holds `question`, `choices` and `answer` (an index)."
+    )
+    kind: Literal["letters", "cloze"] = Field(
+        description="letters: the choices are shown and a letter is asked for. cloze: how likely each choice follows."
+    )
+    cluster: Text | None = Field(
+        default=None, description="The column that says which fact a question is about, where several share one."
+    )
+    use: Literal["certification", "selection", "split"] = Field(
+        default="certification", description="What its questions do: certify, choose settings, or split by hash."
+    )
+
+    def problems(self) -> Iterator[Problem]:
+        """An own name, and a plain path."""
+        if is_official(self.name):
+            yield Problem(("name",), f"{self.name} is the name of an official task", "Choose another name.")
+        if self.file.startswith("file:"):
+            yield Problem(("file",), "expected a path without file:", "Write the path alone.")
+
+
+class Selection(Part):
+    """Which questions choose settings."""
+
+    share: Annotated[float, Field(ge=0, lt=1)] = Field(
+        default=0.3, description="The share of questions that chooses settings and never certifies."
+    )
+
+
+class ForgetGate(Part):
+    """A ceiling: what the edited model may still know."""
+
+    task: Word = Field(
+        description="An own task or an official one (wmdp_bio, wmdp_chem, wmdp_cyber, mmlu, mmlu_SUBJECT)."
+    )
+    ceiling: Share = Field(description="The accuracy that the upper confidence bound must not exceed.")
+    metric: Metric = Field(default="acc", description="acc, or acc_norm for cloze tasks.")
+
+
+class TaskGate(Part):
+    """A floor or a largest drop: what the edited model must still know."""
+
+    task: Word = Field(
+        description="An own task or an official one (wmdp_bio, wmdp_chem, wmdp_cyber, mmlu, mmlu_SUBJECT)."
+    )
+    metric: Metric = Field(default="acc", description="acc, or acc_norm for cloze tasks.")
+    floor: Share | None = Field(default=None, description="The accuracy that the lower confidence bound must reach.")
+    max_drop: Share | None = Field(
+        default=None, description="The largest drop in accuracy that the upper confidence bound may show."
+    )
+
+    def problems(self) -> Iterator[Problem]:
+        """A gate without a threshold decides nothing."""
+        if self.floor is None and self.max_drop is None:
+            yield Problem((), "expected `floor`, `max_drop` or both", "A gate without a threshold decides nothing.")
+
+
+class PerplexityGate(TextFields):
+    """The largest relative increase of perplexity on text that was not trained on."""
+
+    perplexity: SourceText = Field(description="The text: file:PATH, hf:OWNER/NAME or self:.")
+    max_increase: float = Field(ge=0, description="The largest relative increase, such as 0.02 for 2 per cent.")
+    documents: int = Field(default=64, ge=2, description="The first N documents; for self: the number sampled.")
+    max_tokens: int = Field(default=64, ge=2, description="Tokens at which a document is cut.")
+
+    def problems(self) -> Iterator[Problem]:
+        """Text comes from files, the hub or the model, each with its own fields."""
+        if parse_source(self.perplexity).scheme == "builtin":
+            yield Problem(("perplexity",), "builtin: is a model, not text", "Expected file:, hf: or self:.")
+        else:
+            yield from self.misplaced(self.perplexity)
+
+
+def _kind_of_gate(value: Any) -> str:
+    perplexity = "perplexity" in value if isinstance(value, dict) else isinstance(value, PerplexityGate)
+    return "perplexity gate" if perplexity else "task gate"
+
+
+UtilityGate = Annotated[
+    Annotated[TaskGate, Tag("task gate")] | Annotated[PerplexityGate, Tag("perplexity gate")],
+    Discriminator(_kind_of_gate),
+]
+
+
+class Verification(Part):
+    """How the removal is judged. Every gate must pass."""
+
+    confidence: Annotated[float, Field(ge=0.5, lt=1)] = Field(
+        default=0.95, description="The confidence of every one-sided bound."
+    )
+    selection: Selection = Field(default=Selection(), description="Which questions choose settings.")
+    forget: tuple[ForgetGate, ...] = Field(min_length=1, description="Ceilings on what has to go.")
+    utility: tuple[UtilityGate, ...] = Field(
+        default=(), description="Floors, drops and perplexities of what must stay."
+    )
+    stress: tuple[Any, ...] = Field(
+        default=(), max_length=0, description="Attacks on the removal. This version has none: leave the list empty."
+    )
+
+
+class Review(Part):
+    """Who has to sign the report."""
+
+    required: int = Field(default=0, ge=0, description="How many reviewers must sign.")
+    roles: tuple[Text, ...] = Field(default=(), description="The roles that reviewers sign in.")
+
+
+if TYPE_CHECKING:
+    Removal: TypeAlias = SrmuSettings  # the type checker cannot see the registry; a test compares the two
+else:
+    _settings = tuple(method.settings for method in METHODS.values())
+    Removal = (
+        reduce(or_, _settings)
+        if len(_settings) == 1
+        else Annotated[reduce(or_, _settings), Field(discriminator="method")]
+    )
+
+
+class Policy(Part):
+    """What must go, what must stay, and the thresholds that decide whether it did."""
+
+    schema_version: Literal["govern/v1"] = Field(alias="schema", description="The version of this schema.")
+    name: Name = Field(description="A short name; runs are named after it.")
+    title: Text = Field(description="One line for the head of the report.")
+    rationale: Text = Field(description="Why this knowledge has to go, and why these thresholds.")
+    owner: Owner = Field(description="Who answers for the policy.")
+    hazard: Hazard = Field(description="What kind of knowledge has to go.")
+    model: Model = Field(description="The model that the knowledge is removed from.")
+    forget: tuple[TextSource, ...] = Field(min_length=1, description="Text that holds the knowledge to remove.")
+    retain: tuple[TextSource, ...] = Field(min_length=1, description="Text whose effect on the model must stay.")
+    removal: Removal = Field(description="The method and its settings.")
+    tasks: tuple[Task, ...] = Field(default=(), description="Question sets of the policy's own.")
+    verification: Verification = Field(description="How the removal is judged.")
+    review: Review = Field(default=Review(), description="Who has to sign the report.")
+
+    def problems(self) -> Iterator[Problem]:
+        """What only the whole policy shows."""
+        yield from self._topics()
+        yield from self._sources()
+        yield from self._tasks()
+        yield from self._gates()
+
+    def _topics(self) -> Iterator[Problem]:
+        topics = list(dict.fromkeys(text.topic or DEFAULT_TOPIC for text in self.forget))
+        retained = {text.topic for text in self.retain}
+        for index, text in enumerate(self.retain):
+            if text.topic is not None and text.topic not in topics:
+                hint = did_you_mean(text.topic, topics) or f"Forget topics: {', '.join(topics)}."
+                yield Problem(("retain", index, "topic"), f"no forget text has the topic {text.topic!r}", hint)
+        for index, text in enumerate(self.forget):
+            topic = text.topic or DEFAULT_TOPIC
+            if not retained & {topic, None}:
+                yield Problem(
+                    ("forget", index), f"no retain text serves the topic {topic!r}", "Add one, or one without a topic."
+                )
+
+    def _sources(self) -> Iterator[Problem]:
+        trained: dict[tuple[str | int | None, ...], str] = {}
+        for index, text in enumerate(self.forget):
+            trained[text.identity(text.source)] = "forget"
+            if parse_source(text.source).scheme == "self":
+                yield Problem(
+                    ("forget", index, "source"),
+                    "self: cannot be forget text",
+                    "Text sampled from the model is no body of knowledge; name a file: or hf: source.",
+                )
+        for text in self.retain:
+            trained.setdefault(text.identity(text.source), "retain")
+        for index, gate in enumerate(self.verification.utility):
+            if not isinstance(gate, PerplexityGate) or gate.identity(gate.perplexity) not in trained:
+                continue
+            role = trained[gate.identity(gate.perplexity)]
+            sampled = parse_source(gate.perplexity).scheme == "self"
+            yield Problem(
+                ("verification", "utility", index, "perplexity"),
+                f"this is also {role} text, and a model is not judged on what it was trained on",
+                "Give it another `seed` than the retain text's." if sampled else "Name other text, or another split.",
+            )
+
+    def _tasks(self) -> Iterator[Problem]:
+        seen: set[str] = set()
+        for index, task in enumerate(self.tasks):
+            if task.name in seen:
+                yield Problem(
+                    ("tasks", index, "name"), f"there is already a task {task.name!r}", "Choose another name."
+                )
+            seen.add(task.name)
+
+    def _gates(self) -> Iterator[Problem]:
+        tasks = {task.name: task for task in self.tasks}
+        gates: list[tuple[str, int, ForgetGate | TaskGate]] = [
+            ("forget", index, gate) for index, gate in enumerate(self.verification.forget)
+        ]
+        gates += [
+            ("utility", index, gate)
+            for index, gate in enumerate(self.verification.utility)
+            if isinstance(gate, TaskGate)
+        ]
+        for group, index, gate in gates:
+            location = ("verification", group, index)
+            task = tasks.get(gate.task)
+            if task is None and not is_official(gate.task):
+                yield Problem(
+                    (*location, "task"),
+                    f"there is no task {gate.task!r}",
+                    did_you_mean(gate.task, [*tasks, *OFFICIAL])
+                    or "Own tasks are listed under `tasks`; official are wmdp_bio, wmdp_chem, wmdp_cyber, mmlu and "
+                    "mmlu_SUBJECT.",
+                )
+            if task is not None and task.use == "selection":
+                yield Problem(
+                    (*location, "task"),
+                    f"the questions of {gate.task!r} choose settings and never certify",
+                    "Gate a task whose `use` is certification or split.",
+                )
+            if gate.metric == "acc_norm" and (task is None or task.kind == "letters"):
+                yield Problem((*location, "metric"), "acc_norm is for cloze tasks: letters have no length", "Use acc.")
+
+
+def did_you_mean(word: str, known: Iterable[str]) -> str | None:
+    """The nearest known word as a question, None where nothing is near."""
+    close = get_close_matches(word, list(known), n=1)
+    return f"Did you mean {close[0]!r}?" if close else None
+
+
+@cache
+def _generated() -> dict[str, Any]:
+    return Policy.model_json_schema(by_alias=True)
+
+
+def json_schema() -> dict[str, Any]:
+    """The policy's JSON Schema (draft 2020-12), for editors. What spans several fields is checked on loading only."""
+    return {"$schema": "https://json-schema.org/draft/2020-12/schema", **_generated(), "title": "govern policy"}
