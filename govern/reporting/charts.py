@@ -1,0 +1,212 @@
+"""The geometry of the report's pictures; the templates draw it as inline SVG.
+
+Horizontal places are percentages of the drawing's width and text is never scaled, so that one picture is legible on a
+phone and on paper; colours are left to the style sheet. All numbers are rounded to strings here: the same run gives the
+same bytes on every machine.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+from govern.records import CurvePoint, GateResult, Interval, TaskResult
+from govern.records.base import Record
+from govern.reporting.facts import MINUS
+from govern.reporting.text import Line
+
+
+class Tick(Record):
+    """A labelled place on an axis, in per cent of its length."""
+
+    at: str
+    label: Line
+    anchor: str = "middle"
+
+
+class Mark(Record):
+    """An estimate with its interval, in per cent of the axis."""
+
+    at: str
+    low: str
+    high: str
+    width: str
+
+
+class Band(Record):
+    """The part of the axis that a gate allows."""
+
+    at: str
+    width: str
+    limit: str
+
+
+class ChangeChart(Record):
+    """A value before and after; for a gate, against what it allows. `bound` and `band` share the after-value's scale."""
+
+    before: Mark
+    after: Mark
+    band: Band | None
+    bound: str | None
+    chance: str | None
+    ticks: tuple[Tick, ...]
+
+
+class Trace(Record):
+    """One line of a curve: points of a drawing 1000 wide and 1000 high, y downwards."""
+
+    topic: Line
+    points: str
+
+
+class CurveChart(Record):
+    """A loss over the steps of a solver, one line a topic."""
+
+    name: Line
+    traces: tuple[Trace, ...]
+    x_ticks: tuple[Tick, ...]
+    y_ticks: tuple[Tick, ...]
+
+
+class Scale:
+    """A linear map of [low, high] onto 0 to 100 per cent; what lies outside is held at the edge."""
+
+    def __init__(self, low: float, high: float) -> None:
+        self.low = low
+        self.high = high
+
+    def share(self, value: float) -> float:
+        """Where `value` lies, from 0 to 1."""
+        return min(1.0, max(0.0, (value - self.low) / (self.high - self.low)))
+
+    def at(self, value: float) -> str:
+        """Where `value` lies, in per cent."""
+        return f"{100 * self.share(value):.2f}"
+
+    def mark(self, value: float, interval: Interval) -> Mark:
+        """An estimate and its interval."""
+        width = 100 * (self.share(interval.high) - self.share(interval.low))
+        return Mark(at=self.at(value), low=self.at(interval.low), high=self.at(interval.high), width=f"{width:.2f}")
+
+    def band(self, low: float, high: float, limit: float) -> Band:
+        """The allowed part, ending at `limit`."""
+        return Band(at=self.at(low), width=f"{100 * (self.share(high) - self.share(low)):.2f}", limit=self.at(limit))
+
+
+def round_ticks(low: float, high: float, about: int = 4) -> tuple[float, ...]:
+    """Multiples of 1, 2 or 5 times a power of ten within [low, high], roughly `about` of them."""
+    raw = (high - low) / max(1, about)
+    magnitude = 10.0 ** math.floor(math.log10(raw))
+    step = next(factor * magnitude for factor in (1, 2, 5, 10) if factor * magnitude >= raw * 0.999)
+    first = math.ceil(low / step - 1e-9)
+    last = math.floor(high / step + 1e-9)
+    return tuple(index * step for index in range(first, last + 1))
+
+
+def number(value: float) -> str:
+    """A tick's label."""
+    return f"{value:.6g}".replace("-", MINUS)
+
+
+_ACCURACY = Scale(0.0, 1.0)
+_ACCURACY_TICKS = (
+    Tick(at="0.00", label="0", anchor="start"),
+    Tick(at="25.00", label="25"),
+    Tick(at="50.00", label="50"),
+    Tick(at="75.00", label="75"),
+    Tick(at="100.00", label="100\N{NO-BREAK SPACE}%", anchor="end"),
+)
+
+
+def gate_chart(gate: GateResult, *, chance: float | None) -> ChangeChart:
+    """A gate: before → after, with intervals, against the threshold carried over to the after-value's scale."""
+    if gate.kind == "ceiling":
+        limit, bound, low, high = gate.threshold, gate.bound, -math.inf, gate.threshold
+    elif gate.kind == "floor":
+        limit, bound, low, high = gate.threshold, gate.bound, gate.threshold, math.inf
+    elif gate.kind == "max_drop":
+        limit, bound = gate.before - gate.threshold, gate.before - gate.bound
+        low, high = limit, math.inf
+    else:
+        limit, bound = gate.before * (1 + gate.threshold), gate.before * (1 + gate.bound)
+        low, high = -math.inf, limit
+    scale, ticks = _axis(gate, limit, bound)
+    return ChangeChart(
+        before=scale.mark(gate.before, gate.before_interval),
+        after=scale.mark(gate.after, gate.after_interval),
+        band=scale.band(low, high, limit),
+        bound=scale.at(bound),
+        chance=None if chance is None or gate.metric == "perplexity" else scale.at(chance),
+        ticks=ticks,
+    )
+
+
+def result_chart(result: TaskResult) -> ChangeChart:
+    """A result that no gate judges."""
+    scale, ticks = _axis(result)
+    return ChangeChart(
+        before=scale.mark(result.before, result.before_interval),
+        after=scale.mark(result.after, result.after_interval),
+        band=None,
+        bound=None,
+        chance=None if result.chance is None else scale.at(result.chance),
+        ticks=ticks,
+    )
+
+
+def _axis(result: GateResult | TaskResult, *also: float) -> tuple[Scale, tuple[Tick, ...]]:
+    """Accuracies share one scale; a perplexity has one that shows its small differences."""
+    if result.metric != "perplexity":
+        return _ACCURACY, _ACCURACY_TICKS
+    values = (
+        *(result.before_interval.low, result.before_interval.high, result.before),
+        *(result.after_interval.low, result.after_interval.high, result.after),
+        *also,
+    )
+    low, high = min(values), max(values)
+    room = 0.06 * (high - low) or 0.05 * abs(high) or 1.0
+    scale = Scale(low - room, high + room)
+    return scale, tuple(Tick(at=scale.at(tick), label=number(tick)) for tick in round_ticks(scale.low, scale.high, 3))
+
+
+def curve_charts(curve: Sequence[CurvePoint]) -> tuple[CurveChart, ...]:
+    """Forget and retain loss over the steps, each on its own scale from zero. A single point is no curve."""
+    steps = [point.step for point in curve]
+    if len(set(steps)) < 2:
+        return ()
+    return (
+        _curve("Forget loss", curve, [point.forget_loss for point in curve]),
+        _curve("Retain loss", curve, [point.retain_loss for point in curve]),
+    )
+
+
+def _curve(name: str, curve: Sequence[CurvePoint], losses: Sequence[float]) -> CurveChart:
+    x = Scale(min(point.step for point in curve), max(point.step for point in curve))
+    y = Scale(0.0, max(losses) * 1.05 or 1.0)
+    topics = dict.fromkeys(point.topic for point in curve)
+    traces = tuple(
+        Trace(
+            topic=topic,
+            points=" ".join(
+                f"{1000 * x.share(point.step):.1f},{1000 * (1 - y.share(loss)):.1f}"
+                for point, loss in zip(curve, losses, strict=True)
+                if point.topic == topic
+            ),
+        )
+        for topic in topics
+    )
+    return CurveChart(
+        name=name,
+        traces=traces,
+        x_ticks=tuple(Tick(at=x.at(tick), label=number(tick)) for tick in round_ticks(x.low, x.high, 4)),
+        y_ticks=tuple(
+            Tick(at=f"{100 - float(y.at(tick)):.2f}", label=number(tick)) for tick in round_ticks(0.0, y.high, 3)
+        ),
+    )
+
+
+def sample(length: int, at_most: int) -> tuple[int, ...]:
+    """Indices spread evenly over a sequence, its first and last included."""
+    if length <= at_most:
+        return tuple(range(length))
+    return tuple(round(index * (length - 1) / (at_most - 1)) for index in range(at_most))

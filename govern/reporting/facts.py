@@ -1,0 +1,157 @@
+"""Facts: single values of the records, formatted once, so that every rendering prints the same.
+
+A fact is read by its JSON Pointer (RFC 6901) from the run's documents, so what the page shows cannot come from elsewhere.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from govern.records.base import Record
+from govern.records.verdict import VerdictValue
+from govern.reporting.text import Line, Text
+
+Form = Callable[[Any], str]
+Kind = Literal["text", "number", "code", "prose", "verdict"]
+
+NO_BREAK_SPACE = "\N{NO-BREAK SPACE}"
+MINUS = "\N{MINUS SIGN}"
+
+
+class Fact(Record):
+    """One value as it is printed. `pointer` finds it in `{plan, removal, verdict, report}`; `beside` goes with it."""
+
+    pointer: Line
+    label: Line
+    text: Text
+    kind: Kind = "text"
+    beside: Fact | None = None
+
+
+class Column(Record):
+    """A table's column; numbers are set flush right."""
+
+    label: Line
+    numeric: bool = False
+
+
+class Table(Record):
+    """Rows of facts under columns; the first fact of a row heads it."""
+
+    caption: Line
+    columns: tuple[Column, ...]
+    rows: tuple[tuple[Fact, ...], ...]
+
+
+@dataclass(frozen=True)
+class Documents:
+    """The JSON documents that facts are read from, by name."""
+
+    values: Mapping[str, Any]
+
+    def read(self, pointer: str) -> Any:
+        """The JSON value at an RFC 6901 pointer. Raises KeyError or IndexError where there is none."""
+        value: Any = self.values
+        for token in pointer.removeprefix("/").split("/"):
+            name = token.replace("~1", "/").replace("~0", "~")
+            value = value[int(name)] if isinstance(value, list) else value[name]
+        return value
+
+    def fact(
+        self, pointer: str, label: str, form: Form | None = None, *, kind: Kind = "text", beside: Fact | None = None
+    ) -> Fact:
+        """The value at `pointer`, printed by `form`."""
+        text = (form or plain)(self.read(pointer))
+        return Fact(pointer=pointer, label=label, text=text, kind=kind, beside=beside)
+
+    def facts(self, pointer: str, *, kind: Kind = "text") -> tuple[Fact, ...]:
+        """One fact for each entry of the JSON object at `pointer`, by name."""
+        names = sorted(self.read(pointer))
+        return tuple(self.fact(f"{pointer}/{escape_pointer(name)}", name, kind=kind) for name in names)
+
+
+def escape_pointer(name: str) -> str:
+    """A member's name as a token of a JSON Pointer."""
+    return name.replace("~", "~0").replace("/", "~1")
+
+
+def plain(value: Any) -> str:
+    """A JSON value in words: six significant digits for a float, and "not recorded" for null."""
+    if value is None:
+        return "not recorded"
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, float):
+        return f"{value:.6g}".replace("-", MINUS, 1) if value < 0 else f"{value:.6g}"
+    if isinstance(value, list):
+        return ", ".join(map(plain, value)) or "none"
+    if isinstance(value, Mapping):
+        return ", ".join(f"{name} {plain(item)}" for name, item in sorted(value.items())) or "none"
+    return str(value)
+
+
+def count(value: Any) -> str:
+    """An integer with thousands separated; a list or an object counts its members."""
+    return f"{len(value) if isinstance(value, list | dict) else value:,}"
+
+
+def or_else(form: Form, absent: str) -> Form:
+    """`form`, but null is printed as `absent`."""
+    return lambda value: absent if value is None else form(value)
+
+
+def percent(value: float, decimals: int = 1) -> str:
+    """A share in per cent."""
+    return f"{100 * value:.{decimals}f}{NO_BREAK_SPACE}%".replace("-", MINUS)
+
+
+def points(value: float, decimals: int = 1) -> str:
+    """A difference of two shares in percentage points."""
+    return f"{100 * value:.{decimals}f}{NO_BREAK_SPACE}points".replace("-", MINUS)
+
+
+def perplexity(value: float) -> str:
+    """A perplexity with two decimals."""
+    return f"{value:.2f}"
+
+
+def measure(metric: str) -> Callable[[float], str]:
+    """How values of a metric are printed."""
+    return perplexity if metric == "perplexity" else percent
+
+
+def interval(metric: str) -> Form:
+    """How two-sided intervals of a metric are printed: the unit once, at the end."""
+    form = measure(metric)
+
+    def text(value: Any) -> str:
+        low, high = form(value["low"]), form(value["high"])
+        return f"{low.removesuffix(f'{NO_BREAK_SPACE}%')}–{high}"
+
+    return text
+
+
+def telling_apart(first: float, second: float, form: Callable[[float, int], str]) -> int:
+    """The fewest decimals, from one to six, at which two different values do not print alike."""
+    for decimals in range(1, 6):
+        if first == second or form(first, decimals) != form(second, decimals):
+            return decimals
+    return 6
+
+
+def seconds(value: float) -> str:
+    """A duration."""
+    if value < 60:
+        return f"{value:.1f}{NO_BREAK_SPACE}s"
+    return f"{int(value // 60)}{NO_BREAK_SPACE}min{NO_BREAK_SPACE}{value % 60:04.1f}{NO_BREAK_SPACE}s"
+
+
+def mebibytes(value: int) -> str:
+    """A size of memory."""
+    return f"{value / 2**20:,.0f}{NO_BREAK_SPACE}MiB"
+
+
+METRICS = {"acc": "accuracy", "acc_norm": "accuracy, length-normalised", "perplexity": "perplexity"}
+VERDICTS: dict[VerdictValue, str] = {"pass": "Pass", "fail": "Fail", "inconclusive": "Inconclusive"}

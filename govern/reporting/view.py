@@ -1,0 +1,695 @@
+"""What a report says, before it is HTML or Markdown: facts in the order in which a reviewer needs them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import partial
+from typing import Literal
+
+from govern.records import GateResult, Plan, Removal, TaskResult, Verdict, VerdictValue
+from govern.records.base import Record
+from govern.reporting.charts import (
+    ChangeChart,
+    CurveChart,
+    curve_charts,
+    gate_chart,
+    result_chart,
+    sample,
+)
+from govern.reporting.facts import (
+    METRICS,
+    VERDICTS,
+    Column,
+    Documents,
+    Fact,
+    Form,
+    Table,
+    count,
+    interval,
+    measure,
+    mebibytes,
+    or_else,
+    percent,
+    plain,
+    points,
+    seconds,
+    telling_apart,
+)
+from govern.reporting.text import Line, Text
+
+_CURVE_ROWS = 9
+
+
+class Signer(Record):
+    """Whose key signs the report. `fingerprint` is the SHA-256 of the public key's DER form, in hex."""
+
+    fingerprint: str
+    throwaway: bool
+
+
+class FailedRun(Record):
+    """An attempt that came to nothing: an earlier run of the policy that failed or that was discarded."""
+
+    run: str
+    type: str
+    time: str
+    message: str | None
+
+
+class Issue(Record):
+    """What the report adds to plan, removal and verdict: who issues it, when, and where the log stood."""
+
+    run: str
+    issued: str
+    audit_origin: str
+    audit_seq: int
+    audit_leaf: str
+    signer: Signer
+    failed_runs: tuple[FailedRun, ...]
+
+
+class GateView(Record):
+    """One gate: its facts and its picture. `verdict` chooses colour and shape; the word is in `outcome`."""
+
+    verdict: VerdictValue
+    chart: ChangeChart
+    task: Fact
+    rule: Fact
+    metric: Fact
+    before: Fact
+    after: Fact
+    bound: Fact
+    threshold: Fact
+    questions: Fact
+    clusters: Fact
+    method: Fact
+    outcome: Fact
+    reason: Fact
+
+
+class ResultView(Record):
+    """One question set before and after, gated or not."""
+
+    chart: ChangeChart
+    task: Fact
+    form: Fact | None
+    metric: Fact
+    part: Fact
+    questions: Fact
+    clusters: Fact
+    chance: Fact
+    before: Fact
+    after: Fact
+
+
+class Command(Record):
+    """A step of checking the report: what it establishes and what to type."""
+
+    purpose: Line
+    command: Line
+
+
+class ReportView(Record):
+    """A whole report."""
+
+    format_version: Literal[1] = 1
+    title: Fact
+    verdict: VerdictValue
+    outcome: Fact
+    sentence: Line
+    run: Fact
+    issued: Fact
+    throwaway: bool
+    summary: tuple[Fact, ...]
+    gates: tuple[GateView, ...]
+    scope: tuple[Fact, ...]
+    rationale: Fact
+    persons: tuple[Fact, ...]
+    model_before: tuple[Fact, ...]
+    model_after: tuple[Fact, ...]
+    policy: tuple[Fact, ...]
+    policy_text: Text
+    corpora: tuple[tuple[Fact, ...], ...]
+    overlap: Table
+    questions: Table
+    warnings: tuple[Fact, ...]
+    method: tuple[Fact, ...]
+    parameters: tuple[Fact, ...]
+    curve: Table
+    curve_charts: tuple[CurveChart, ...]
+    results: tuple[ResultView, ...]
+    results_facts: tuple[Fact, ...]
+    side_effects: tuple[Fact, ...]
+    figures: tuple[Fact, ...]
+    tensors: Table
+    tensor_shares: tuple[str, ...]
+    not_claimed: tuple[Fact, ...]
+    failed_runs: Table
+    environment: tuple[Fact, ...]
+    packages: tuple[Fact, ...]
+    audit: tuple[Fact, ...]
+    commands: tuple[Command, ...]
+    sign_offs: tuple[Line, ...]
+
+
+def build_view(
+    *,
+    plan: Plan,
+    removal: Removal,
+    verdict: Verdict,
+    policy_text: str,
+    run: str,
+    issued: str,
+    audit_origin: str,
+    audit_seq: int,
+    audit_leaf: str,
+    signer: Signer,
+    failed_runs: tuple[FailedRun, ...] = (),
+) -> ReportView:
+    """Arrange the records of one run for reading.
+
+    `issued` is UTC, RFC 3339. `audit_origin`, `audit_seq` and `audit_leaf` name the last event of the log before the
+    report was issued. Hazardous text is in none of the records and so in no report.
+    """
+    issue = Issue(
+        run=run,
+        issued=issued,
+        audit_origin=audit_origin,
+        audit_seq=audit_seq,
+        audit_leaf=audit_leaf,
+        signer=signer,
+        failed_runs=failed_runs,
+    )
+    documents = Documents(
+        {
+            "plan": plan.to_json(),
+            "removal": removal.to_json(),
+            "verdict": verdict.to_json(),
+            "report": issue.to_json(),
+        }
+    )
+    fact = documents.fact
+    drifts, figures = _figures(documents)
+    return ReportView(
+        title=fact("/plan/title", "Title"),
+        verdict=verdict.verdict,
+        outcome=fact("/verdict/verdict", "Verdict", VERDICTS.__getitem__, kind="verdict"),
+        sentence=_sentence(verdict),
+        run=fact("/report/run", "Run", kind="code"),
+        issued=fact("/report/issued", "Issued"),
+        throwaway=signer.throwaway,
+        summary=_summary(documents, plan),
+        gates=tuple(_gate(documents, index, gate, verdict.results) for index, gate in enumerate(verdict.gates)),
+        scope=_scope(documents, plan),
+        rationale=fact("/plan/rationale", "Rationale", kind="prose"),
+        persons=(
+            fact("/plan/owner/name", "Owner"),
+            fact("/plan/owner/role", "Owner's role"),
+            fact("/plan/reviews_required", "Sign-offs required", count, kind="number"),
+            fact("/plan/review_roles", "By these roles"),
+            fact("/report/signer/fingerprint", "Signed with key (SHA-256 of its DER form)", kind="code"),
+            fact("/report/signer/throwaway", "Throw-away key"),
+        ),
+        model_before=_model(documents),
+        model_after=(
+            fact("/verdict/edited_model_digest", "Digest of the edited model", kind="code"),
+            fact("/removal/delta_sha256", "SHA-256 of the delta", kind="code"),
+            fact("/removal/base_model_digest", "Bound to the base model", kind="code"),
+            fact("/removal/tensors", "Tensors changed", count, kind="number"),
+        ),
+        policy=(
+            fact("/plan/policy_name", "Name", kind="code"),
+            fact("/plan/policy_digest", "Digest (SHA-256 of the RFC 8785 form)", kind="code"),
+            fact("/plan/policy_sha256", "SHA-256 of the file", kind="code"),
+        ),
+        policy_text=policy_text,
+        corpora=tuple(_corpus(documents, index) for index in range(len(plan.corpora))),
+        overlap=_overlap(documents, plan),
+        questions=_questions(documents, plan),
+        warnings=tuple(fact(f"/plan/warnings/{index}", "Warning") for index in range(len(plan.warnings))),
+        method=_method(documents, removal),
+        parameters=documents.facts("/plan/parameters"),
+        curve=_curve(documents, removal),
+        curve_charts=curve_charts(removal.curve),
+        results=tuple(_result(documents, index, plan, result) for index, result in enumerate(verdict.results)),
+        results_facts=(
+            fact("/verdict/confidence", "Confidence of all bounds and intervals", percent, kind="number"),
+            fact("/verdict/attempt", "Certification attempt on these question sets", count, kind="number"),
+            fact("/verdict/answers_sha256", "SHA-256 of the stored answers", kind="code"),
+            fact("/verdict/seconds", "Time to verify", seconds, kind="number"),
+        ),
+        side_effects=drifts,
+        figures=figures,
+        tensors=_tensors(documents, removal),
+        tensor_shares=_shares([tensor.relative_change for tensor in removal.tensors]),
+        not_claimed=_not_claimed(documents, plan, verdict, signer),
+        failed_runs=_failed_runs(documents, failed_runs),
+        environment=(
+            fact("/plan/environment/govern", "govern"),
+            fact("/plan/environment/commit", "Commit of the code", or_else(plain, "an installed release"), kind="code"),
+            fact("/plan/environment/dirty", "Uncommitted changes", or_else(plain, "not applicable")),
+            fact("/plan/environment/python", "Python"),
+            fact("/plan/environment/platform", "Platform"),
+            fact("/plan/environment/processor", "Processor"),
+            fact("/plan/environment/device", "Device"),
+            fact("/plan/environment/threads", "Threads", count, kind="number"),
+        ),
+        packages=documents.facts("/plan/environment/packages"),
+        audit=(
+            fact("/report/audit_origin", "Log", kind="code"),
+            fact("/report/audit_seq", "Last event before this report (counted from 0)", plain, kind="number"),
+            fact("/report/audit_leaf", "Its leaf hash", kind="code"),
+            fact("/verdict/plan_digest", "Digest of the plan", kind="code"),
+        ),
+        commands=_commands(),
+        sign_offs=_sign_offs(plan),
+    )
+
+
+def _sentence(verdict: Verdict) -> str:
+    total = len(verdict.gates)
+    gates = f"{total} gate" if total == 1 else f"{total} gates"
+    counts = {value: sum(gate.verdict == value for gate in verdict.gates) for value in VERDICTS}
+    if verdict.verdict == "pass":
+        return "The gate of the policy is met." if total == 1 else f"All {gates} of the policy are met."
+    if verdict.verdict == "fail":
+        return f"{counts['fail']} of {gates} failed. This model must not be released under this policy."
+    if not total:
+        return "The policy has no gates, so nothing was decided."
+    return f"{counts['inconclusive']} of {gates} could not be decided. This is not a pass."
+
+
+def _topic(value: str) -> str:
+    return "the policy's only topic" if value == "default" else value
+
+
+def _summary(documents: Documents, plan: Plan) -> tuple[Fact, ...]:
+    fact = documents.fact
+    topics = [index for index, corpus in enumerate(plan.corpora) if corpus.role == "forget"]
+    named = [index for index in topics if plan.corpora[index].topic != "default"]
+    return (
+        fact("/plan/hazard_domain", "What must go", beside=fact("/plan/hazard_category", "Category")),
+        *(fact(f"/plan/corpora/{index}/topic", "Topic") for index in named),
+        fact("/plan/model/source", "From the model", beside=fact("/plan/model/architecture", "Architecture")),
+        fact("/removal/method", "By", beside=fact("/removal/solver", "Solver", _solver)),
+        fact("/plan/owner/name", "Answerable", beside=fact("/plan/owner/role", "Role")),
+        fact(
+            "/plan/reviews_required",
+            "Sign-offs required",
+            count,
+            kind="number",
+            beside=fact("/plan/review_roles", "Roles"),
+        ),
+    )
+
+
+def _solver(value: str | None) -> str:
+    return "no separate solver" if value is None else f"{value.replace('_', ' ')} solver"
+
+
+def _scope(documents: Documents, plan: Plan) -> tuple[Fact, ...]:
+    fact = documents.fact
+    topics = [index for index, corpus in enumerate(plan.corpora) if corpus.role == "forget"]
+    return (
+        fact("/plan/hazard_domain", "Domain"),
+        fact("/plan/hazard_category", "Category"),
+        *(fact(f"/plan/corpora/{index}/topic", "Topic to forget", _topic) for index in topics),
+    )
+
+
+def _model(documents: Documents) -> tuple[Fact, ...]:
+    fact = documents.fact
+    return (
+        fact("/plan/model/source", "Source", kind="code"),
+        fact("/plan/model/revision", "Revision", or_else(plain, "none: bound by the digest alone"), kind="code"),
+        fact("/plan/model/digest", "Digest of the base model", kind="code"),
+        fact("/plan/model/architecture", "Architecture"),
+        fact("/plan/model/parameters", "Parameters", count, kind="number"),
+        fact("/plan/model/layers", "Layers", count, kind="number"),
+        fact("/plan/model/hidden_size", "Hidden size", count, kind="number"),
+        fact("/plan/model/licence", "Licence"),
+        fact("/plan/model/remote_code", "Runs code from the model's repository"),
+    )
+
+
+_RULES = {"ceiling": "at most", "floor": "at least", "max_drop": "drop at most", "max_increase": "rise at most"}
+_BOUND_NAMES = {
+    "ceiling": "Upper bound after",
+    "floor": "Lower bound after",
+    "max_drop": "Upper bound of the drop",
+    "max_increase": "Upper bound of the rise",
+}
+
+
+def _gate(documents: Documents, index: int, gate: GateResult, results: Sequence[TaskResult]) -> GateView:
+    here = f"/verdict/gates/{index}"
+    fact = documents.fact
+    form = points if gate.kind == "max_drop" else percent
+    exact: Form = partial(form, decimals=telling_apart(gate.bound, gate.threshold, form))
+    chance = next(
+        (
+            result.chance
+            for result in results
+            if (result.task, result.metric, result.part) == (gate.task, gate.metric, "certification")
+        ),
+        None,
+    )
+    return GateView(
+        verdict=gate.verdict,
+        chart=gate_chart(gate, chance=chance),
+        task=fact(f"{here}/task", "Gate"),
+        rule=fact(f"{here}/kind", "Rule", _RULES.__getitem__),
+        metric=fact(f"{here}/metric", "Metric", METRICS.__getitem__),
+        before=_estimate(documents, here, "before", gate.metric),
+        after=_estimate(documents, here, "after", gate.metric),
+        bound=fact(f"{here}/bound", _BOUND_NAMES[gate.kind], exact, kind="number"),
+        threshold=fact(f"{here}/threshold", "Threshold", exact, kind="number"),
+        questions=fact(f"{here}/n", "Documents" if gate.metric == "perplexity" else "Questions", count, kind="number"),
+        clusters=fact(f"{here}/clusters", "Clusters", or_else(count, "none: independent"), kind="number"),
+        method=fact(f"{here}/method", "Bound by"),
+        outcome=fact(f"{here}/verdict", "Verdict", VERDICTS.__getitem__, kind="verdict"),
+        reason=fact(f"{here}/reason", "Reason", kind="prose"),
+    )
+
+
+def _estimate(documents: Documents, here: str, when: Literal["before", "after"], metric: str) -> Fact:
+    spread = documents.fact(f"{here}/{when}_interval", "Interval", interval(metric), kind="number")
+    return documents.fact(f"{here}/{when}", when.capitalize(), measure(metric), kind="number", beside=spread)
+
+
+_PARTS = {"selection": "chooses settings", "certification": "certifies", "all": "all questions"}
+
+
+def _result(documents: Documents, index: int, plan: Plan, result: TaskResult) -> ResultView:
+    here = f"/verdict/results/{index}"
+    fact = documents.fact
+    task = next((position for position, task in enumerate(plan.tasks) if task.name == result.task), None)
+    return ResultView(
+        chart=result_chart(result),
+        task=fact(f"{here}/task", "Question set"),
+        form=None if task is None else fact(f"/plan/tasks/{task}/kind", "Form"),
+        metric=fact(f"{here}/metric", "Metric", METRICS.__getitem__),
+        part=fact(f"{here}/part", "Part", _PARTS.__getitem__),
+        questions=fact(f"{here}/n", "n", count, kind="number"),
+        clusters=fact(f"{here}/clusters", "Clusters", or_else(count, "none"), kind="number"),
+        chance=fact(f"{here}/chance", "Chance", or_else(percent, "none"), kind="number"),
+        before=_estimate(documents, here, "before", result.metric),
+        after=_estimate(documents, here, "after", result.metric),
+    )
+
+
+_ROLES = {"forget": "Forget text", "retain": "Retain text", "perplexity": "Perplexity text"}
+
+
+def _corpus(documents: Documents, index: int) -> tuple[Fact, ...]:
+    here = f"/plan/corpora/{index}"
+    fact = documents.fact
+    optional = [
+        fact(f"{here}/{field}", label, kind="code")
+        for field, label in (("subset", "Subset"), ("split", "Split"), ("column", "Column"), ("revision", "Revision"))
+        if documents.read(f"{here}/{field}") is not None
+    ]
+    return (
+        fact(f"{here}/source", "Source", kind="code"),
+        fact(f"{here}/role", "Role", _ROLES.__getitem__),
+        fact(f"{here}/topic", "Topic", _topic),
+        *optional,
+        fact(f"{here}/documents", "Documents", count, kind="number"),
+        fact(f"{here}/tokens", "Tokens", count, kind="number"),
+        fact(f"{here}/max_tokens", "Longest document, tokens", count, kind="number"),
+        fact(f"{here}/licence", "Licence"),
+        fact(f"{here}/digest", "SHA-256", kind="code"),
+    )
+
+
+def _overlap(documents: Documents, plan: Plan) -> Table:
+    fact = documents.fact
+    return Table(
+        caption="Share of distinct forget n-grams that occur in the retain text",
+        columns=(
+            Column(label="Topic"),
+            Column(label="Unigrams", numeric=True),
+            Column(label="Bigrams", numeric=True),
+            Column(label="High"),
+        ),
+        rows=tuple(
+            (
+                fact(f"/plan/overlap/{index}/topic", "Topic", _topic),
+                fact(f"/plan/overlap/{index}/unigram", "Unigrams", percent, kind="number"),
+                fact(f"/plan/overlap/{index}/bigram", "Bigrams", percent, kind="number"),
+                fact(f"/plan/overlap/{index}/warn", "High"),
+            )
+            for index in range(len(plan.overlap))
+        ),
+    )
+
+
+def _questions(documents: Documents, plan: Plan) -> Table:
+    fact = documents.fact
+    return Table(
+        caption="Question sets",
+        columns=(
+            Column(label="Question set"),
+            Column(label="Form"),
+            Column(label="Source"),
+            Column(label="Choose settings", numeric=True),
+            Column(label="Certify", numeric=True),
+            Column(label="Clusters", numeric=True),
+            Column(label="SHA-256"),
+        ),
+        rows=tuple(
+            (
+                fact(f"/plan/tasks/{index}/name", "Question set"),
+                fact(f"/plan/tasks/{index}/kind", "Form"),
+                fact(f"/plan/tasks/{index}/source", "Source", kind="code"),
+                fact(f"/plan/tasks/{index}/selection", "Choose settings", count, kind="number"),
+                fact(f"/plan/tasks/{index}/certification", "Certify", count, kind="number"),
+                fact(f"/plan/tasks/{index}/clusters", "Clusters", or_else(count, "none"), kind="number"),
+                fact(f"/plan/tasks/{index}/digest", "SHA-256", kind="code"),
+            )
+            for index in range(len(plan.tasks))
+        ),
+    )
+
+
+def _method(documents: Documents, removal: Removal) -> tuple[Fact, ...]:
+    fact = documents.fact
+    return (
+        fact("/removal/method", "Method", kind="code"),
+        fact("/removal/solver", "Solver", or_else(plain, "none"), kind="code"),
+        fact("/plan/seed", "Seed", plain, kind="number"),
+        fact("/removal/seconds", "Time of the removal", seconds, kind="number"),
+        fact("/removal/peak_memory_bytes", "Peak memory", mebibytes, kind="number"),
+        fact("/removal/resumed", "Times resumed after an interruption", count, kind="number"),
+    )
+
+
+def _curve(documents: Documents, removal: Removal) -> Table:
+    rows = sample(len(removal.curve), _CURVE_ROWS)
+    gradient = any(removal.curve[index].gradient_norm is not None for index in rows)
+    fields: list[tuple[str, str, Form]] = [
+        ("step", "Step", count),
+        ("topic", "Topic", _topic),
+        ("forget_loss", "Forget loss", plain),
+        ("retain_loss", "Retain loss", plain),
+        ("loss", "Loss", plain),
+    ]
+    if gradient:
+        fields.append(("gradient_norm", "Gradient norm", plain))
+    return Table(
+        caption="Losses at some of the steps, the first and the last included",
+        columns=tuple(Column(label=label, numeric=name != "topic") for name, label, _ in fields),
+        rows=tuple(
+            tuple(
+                documents.fact(
+                    f"/removal/curve/{index}/{name}", label, form, kind="text" if name == "topic" else "number"
+                )
+                for name, label, form in fields
+            )
+            for index in rows
+        ),
+    )
+
+
+def _figures(documents: Documents) -> tuple[tuple[Fact, ...], tuple[Fact, ...]]:
+    """The method's figures: those that tell of drift are side effects, the others describe the method."""
+    figures = documents.facts("/removal/figures", kind="number")
+    return (
+        tuple(figure for figure in figures if "drift" in figure.label),
+        tuple(figure for figure in figures if "drift" not in figure.label),
+    )
+
+
+def _tensors(documents: Documents, removal: Removal) -> Table:
+    fact = documents.fact
+    return Table(
+        caption="Changed tensors",
+        columns=(
+            Column(label="Tensor"),
+            Column(label="Shape"),
+            Column(label="Type"),
+            Column(label="Relative change ‖ΔW‖/‖W‖", numeric=True),
+        ),
+        rows=tuple(
+            (
+                fact(f"/removal/tensors/{index}/name", "Tensor", kind="code"),
+                fact(f"/removal/tensors/{index}/shape", "Shape", lambda shape: " × ".join(map(str, shape))),
+                fact(f"/removal/tensors/{index}/dtype", "Type"),
+                fact(
+                    f"/removal/tensors/{index}/relative_change",
+                    "Relative change",
+                    partial(percent, decimals=2),
+                    kind="number",
+                ),
+            )
+            for index in range(len(removal.tensors))
+        ),
+    )
+
+
+def _shares(values: Sequence[float]) -> tuple[str, ...]:
+    """Each value in per cent of the greatest, for bars."""
+    greatest = max(values, default=0.0) or 1.0
+    return tuple(f"{100 * value / greatest:.2f}" for value in values)
+
+
+def _not_claimed(documents: Documents, plan: Plan, verdict: Verdict, signer: Signer) -> tuple[Fact, ...]:
+    """The limits of what the run shows. General ones hold for every removal; the others follow from the records."""
+
+    def claim(pointer: str, label: str, text: str) -> Fact:
+        documents.read(pointer)
+        return Fact(pointer=pointer, label=label, text=text, kind="prose")
+
+    claims = [
+        claim(
+            "/verdict/gates",
+            "Absence is not proven",
+            "The gates measure answers to the question sets listed here. Knowledge can survive in other wordings, "
+            "languages or uses that no question set asks about, and it can remain in the weights where no question "
+            "reaches it.",
+        ),
+        claim(
+            "/removal/method",
+            "No attack was tried",
+            "No stress test was part of this policy. Relearning from a few documents, adversarial prompts, "
+            "quantisation and merging were not tried against this removal. Published work has brought removed "
+            "knowledge back by fine-tuning, in some cases with text that does not contain it.",
+        ),
+        claim(
+            "/verdict/edited_model_digest",
+            "Only this model",
+            "The verdict holds for the edited model with this digest, evaluated as the environment says. Quantised, "
+            "merged or further trained versions are different models.",
+        ),
+        claim(
+            "/verdict/results",
+            "Usefulness is sampled",
+            "Utility gates look at some abilities. Others may have suffered without being measured.",
+        ),
+        claim(
+            "/report/signer/fingerprint",
+            "A signature is not the truth",
+            "It shows which key issued this report and that no byte has changed since. Whether the run was honest is "
+            "for those to judge who can repeat it from the plan.",
+        ),
+    ]
+    if verdict.verdict == "inconclusive":
+        claims.append(
+            claim(
+                "/verdict/verdict",
+                "No decision",
+                "An inconclusive gate says neither that the knowledge is gone nor that it is still there.",
+            )
+        )
+    if verdict.attempt > 1:
+        claims.append(
+            claim(
+                "/verdict/attempt",
+                "A repeated attempt",
+                f"This is certification attempt {verdict.attempt} on these question sets. Each further attempt on the "
+                "same questions makes a pass by chance more likely than the confidence suggests.",
+            )
+        )
+    if signer.throwaway:
+        claims.append(
+            claim(
+                "/report/signer/throwaway",
+                "No identity",
+                "The signing key was made for this run alone. It shows that the files belong together, not who made "
+                "them.",
+            )
+        )
+    if any(overlap.warn for overlap in plan.overlap):
+        claims.append(
+            claim(
+                "/plan/overlap",
+                "Entangled text",
+                "Forget and retain text share much of their vocabulary. In that situation removal is known to be "
+                "harder, and its effect on neighbouring knowledge larger.",
+            )
+        )
+    if any(corpus.licence is None for corpus in plan.corpora) or plan.model.licence is None:
+        claims.append(
+            claim(
+                "/plan/corpora" if any(corpus.licence is None for corpus in plan.corpora) else "/plan/model/licence",
+                "Licences",
+                "For a source marked “not recorded” no licence was found, and none is implied.",
+            )
+        )
+    if plan.environment.dirty:
+        claims.append(
+            claim(
+                "/plan/environment/dirty",
+                "Uncommitted code",
+                "The code was run with changes that its commit does not contain, so the commit alone does not "
+                "reproduce this run.",
+            )
+        )
+    return tuple(claims)
+
+
+def _failed_runs(documents: Documents, failed_runs: Sequence[FailedRun]) -> Table:
+    fact = documents.fact
+    return Table(
+        caption="Failed and discarded runs of this policy",
+        columns=(Column(label="Run"), Column(label="Event"), Column(label="Time"), Column(label="Message")),
+        rows=tuple(
+            (
+                fact(f"/report/failed_runs/{index}/run", "Run", kind="code"),
+                fact(f"/report/failed_runs/{index}/type", "Event", kind="code"),
+                fact(f"/report/failed_runs/{index}/time", "Time"),
+                fact(f"/report/failed_runs/{index}/message", "Message", or_else(plain, "none")),
+            )
+            for index in range(len(failed_runs))
+        ),
+    )
+
+
+def _commands() -> tuple[Command, ...]:
+    return (
+        Command(
+            purpose="The report is unchanged and signed; prints verdict and signer",
+            command="govern report verify report.html",
+        ),
+        Command(
+            purpose="The audit log is unbroken up to its last event",
+            command="govern audit verify",
+        ),
+        Command(
+            purpose="Without govern: the digest that the signed statement must name as its subject",
+            command="openssl dgst -sha256 report.html",
+        ),
+        Command(
+            purpose="Without govern: the fingerprint of a public key, to compare with the one above",
+            command="openssl pkey -pubin -in KEY.pub -outform DER | openssl dgst -sha256",
+        ),
+    )
+
+
+def _sign_offs(plan: Plan) -> tuple[str, ...]:
+    """The lines of the sign-off block: one for each required sign-off, named after its role where there is one."""
+    roles = plan.review_roles
+    lines = max(plan.reviews_required, 0)
+    if lines and len(roles) == lines:
+        return roles
+    return (" or ".join(roles) or "reviewer",) * lines
