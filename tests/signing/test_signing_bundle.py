@@ -1,0 +1,268 @@
+"""Statements and bundles: what is signed comes back exactly, and nothing else is ever accepted."""
+
+import base64
+import json
+import shutil
+import subprocess
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from pydantic import ValidationError
+
+from govern.digests import canonical_json
+from govern.errors import IntegrityError
+from govern.signing import (
+    AuditPosition,
+    GateVerdict,
+    ReportPredicate,
+    build_statement,
+    claimed_signer,
+    pae,
+    parse_statement,
+    sign_statement,
+    throwaway_key,
+    verify_bundle,
+)
+
+KEY = throwaway_key()
+ZERO = "0" * 64
+PREDICATE = ReportPredicate(
+    run="20261124-100000-demo-ab12",
+    policy_digest=ZERO,
+    plan_digest="1" * 64,
+    model_before="2" * 64,
+    model_after="3" * 64,
+    delta_sha256="4" * 64,
+    verdict="fail",
+    verdict_digest="5" * 64,
+    gates=(
+        GateVerdict(task="symbols", kind="ceiling", verdict="pass"),
+        GateVerdict(task="capitals", kind="max_drop", verdict="fail"),
+    ),
+    templates={"report.html": "6" * 64},
+    audit=AuditPosition(origin="govern-log/x", seq=3, leaf="7" * 64),
+    throwaway_key=True,
+    issued="2026-11-24T10:00:00Z",
+    govern="0.1.0",
+)
+STATEMENT = build_statement({"report.md": "8" * 64, "report.html": ZERO}, PREDICATE)
+BUNDLE = sign_statement(STATEMENT, KEY)
+
+
+def test_pae_is_the_published_vector():
+    # github.com/secure-systems-lab/dsse, protocol.md, "Test Vectors"
+    assert pae("http://example.com/HelloWorld", b"hello world") == (
+        b"DSSEv1 29 http://example.com/HelloWorld 11 hello world"
+    )
+
+
+@given(st.text(max_size=20), st.binary(max_size=40), st.text(max_size=20), st.binary(max_size=40))
+def test_pae_has_no_collisions(type_a, payload_a, type_b, payload_b):
+    assert (pae(type_a, payload_a) == pae(type_b, payload_b)) == ((type_a, payload_a) == (type_b, payload_b))
+
+
+def test_a_statement_is_in_toto():
+    value = json.loads(STATEMENT)
+    assert value["_type"] == "https://in-toto.io/Statement/v1"
+    assert value["predicateType"] == "urn:govern:predicate:report:v1"
+    assert value["subject"] == [
+        {"name": "report.html", "digest": {"sha256": ZERO}},
+        {"name": "report.md", "digest": {"sha256": "8" * 64}},
+    ]
+
+
+def test_a_statement_comes_back():
+    statement = parse_statement(STATEMENT, ReportPredicate)
+    assert statement.predicate == PREDICATE
+    assert statement.subjects == {"report.html": ZERO, "report.md": "8" * 64}
+
+
+def test_a_verdict_that_hides_a_failed_gate_cannot_be_built_or_read():
+    with pytest.raises(ValidationError, match="does not follow"):
+        ReportPredicate(**{**PREDICATE.model_dump(), "verdict": "pass"})
+    value = json.loads(STATEMENT)
+    value["predicate"]["verdict"] = "pass"
+    with pytest.raises(IntegrityError, match="does not follow"):
+        parse_statement(canonical_json(value), ReportPredicate)
+
+
+def changed(edit):
+    value = json.loads(STATEMENT)
+    edit(value)
+    return canonical_json(value)
+
+
+@pytest.mark.parametrize(
+    "edit",
+    [
+        lambda value: value.update(_type="https://in-toto.io/Statement/v0.1"),
+        lambda value: value.update(predicateType="urn:govern:predicate:signoff:v1"),
+        lambda value: value.update(more=1),
+        lambda value: value.update(subject=[]),
+        lambda value: value["subject"].append(value["subject"][0]),
+        lambda value: value["subject"][0]["digest"].update(sha512="0" * 128),
+        lambda value: value["subject"][0]["digest"].update(sha256="A" * 64),
+        lambda value: value["subject"][0]["digest"].update(sha256="0" * 64 + "\n"),
+        lambda value: value["predicate"].update(more=1),
+        lambda value: value["predicate"].pop("gates"),
+        lambda value: value["predicate"]["audit"].update(seq=-1),
+        lambda value: value["predicate"]["audit"].update(seq="3"),
+        lambda value: value["predicate"].update(throwaway_key=1),
+    ],
+)
+def test_a_statement_of_any_other_form_is_refused(edit):
+    with pytest.raises(IntegrityError):
+        parse_statement(changed(edit), ReportPredicate)
+
+
+def test_a_bundle_is_sigstore_v03_with_one_dsse_signature():
+    value = json.loads(BUNDLE)
+    assert value["mediaType"] == "application/vnd.dev.sigstore.bundle.v0.3+json"
+    assert value["verificationMaterial"] == {"publicKey": {"hint": KEY.public.fingerprint}}
+    assert value["dsseEnvelope"]["payloadType"] == "application/vnd.in-toto+json"
+    assert base64.b64decode(value["dsseEnvelope"]["payload"]) == STATEMENT
+    assert len(value["dsseEnvelope"]["signatures"]) == 1
+
+
+@given(st.binary(max_size=300))
+def test_what_is_signed_comes_back(payload):
+    bundle = sign_statement(payload, KEY)
+    assert verify_bundle(bundle, KEY.public) == payload
+    assert claimed_signer(bundle) == KEY.public.fingerprint
+
+
+def test_another_key_does_not_verify():
+    with pytest.raises(IntegrityError, match=KEY.public.fingerprint):
+        verify_bundle(BUNDLE, throwaway_key().public)
+
+
+def test_another_key_does_not_verify_even_where_the_hint_claims_it():
+    other = throwaway_key()
+    value = json.loads(BUNDLE)
+    value["verificationMaterial"]["publicKey"]["hint"] = other.public.fingerprint
+    with pytest.raises(IntegrityError, match="signature does not match"):
+        verify_bundle(canonical_json(value), other.public)
+
+
+@pytest.mark.parametrize("count", [0, 2])
+def test_a_bundle_carries_exactly_one_signature(count):
+    value = json.loads(BUNDLE)
+    value["dsseEnvelope"]["signatures"] *= count
+    with pytest.raises(IntegrityError):
+        verify_bundle(canonical_json(value), KEY.public)
+
+
+def test_the_payload_type_is_signed_too():
+    forged = sign_with_type("text/plain")
+    with pytest.raises(IntegrityError):
+        verify_bundle(forged, KEY.public)
+    with pytest.raises(IntegrityError, match="signature does not match"):
+        verify_bundle(forged.replace(b"text/plain", b"application/vnd.in-toto+json"), KEY.public)
+
+
+def sign_with_type(payload_type):
+    value = json.loads(BUNDLE)
+    value["dsseEnvelope"]["payloadType"] = payload_type
+    signature = KEY.sign(pae(payload_type, STATEMENT))
+    value["dsseEnvelope"]["signatures"] = [{"sig": base64.b64encode(signature).decode()}]
+    return canonical_json(value)
+
+
+def test_every_byte_of_a_bundle_counts():
+    """The law: no change of a single byte is accepted, whatever it means."""
+    for place in range(len(BUNDLE)):
+        mutated = bytearray(BUNDLE)
+        mutated[place] ^= 1 << (place % 8)
+        with pytest.raises(IntegrityError):
+            verify_bundle(bytes(mutated), KEY.public)
+
+
+@settings(max_examples=300)
+@given(st.data())
+def test_no_mutated_bundle_is_accepted(data):
+    mutated = mutate(data, BUNDLE)
+    if mutated != BUNDLE:
+        with pytest.raises(IntegrityError):
+            verify_bundle(mutated, KEY.public)
+
+
+@settings(max_examples=300)
+@given(st.data())
+def test_a_mutated_statement_never_means_the_same(data):
+    """A statement alone is unsigned: a mutant may parse, but never to the original's meaning."""
+    mutated = mutate(data, STATEMENT)
+    try:
+        statement = parse_statement(mutated, ReportPredicate)
+    except IntegrityError:
+        return
+    assert (statement == parse_statement(STATEMENT, ReportPredicate)) == (mutated == STATEMENT)
+
+
+def mutate(data, original):
+    place = data.draw(st.integers(0, len(original) - 1))
+    kind = data.draw(st.sampled_from(["set", "insert", "delete", "truncate", "duplicate"]))
+    byte = bytes([data.draw(st.integers(0, 255))])
+    return {
+        "set": original[:place] + byte + original[place + 1 :],
+        "insert": original[:place] + byte + original[place:],
+        "delete": original[:place] + original[place + 1 :],
+        "truncate": original[:place],
+        "duplicate": original[:place] + original,
+    }[kind]
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=10),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=10), inner, max_size=3),
+    max_leaves=10,
+).map(lambda value: json.dumps(value).encode())
+
+
+@given(st.binary(max_size=200) | JSON)
+def test_parsers_refuse_anything_without_falling_over(data):
+    for parse in (
+        lambda: parse_statement(data, ReportPredicate),
+        lambda: verify_bundle(data, KEY.public),
+        lambda: claimed_signer(data),
+    ):
+        with pytest.raises(IntegrityError):
+            parse()
+
+
+@pytest.mark.parametrize(
+    "data",
+    [b"[" * 100_000, b"9" * 10_000, b'{"_type":"\\ud800"}', b"\xef\xbb\xbf" + STATEMENT, STATEMENT + b"\n", b"\xff"],
+)
+def test_parsers_refuse_known_traps(data):
+    with pytest.raises(IntegrityError):
+        parse_statement(data, ReportPredicate)
+
+
+@pytest.mark.openssl
+@pytest.mark.skipif(shutil.which("openssl") is None, reason="the openssl command is not installed")
+class TestOpenssl:
+    """A tool that is not ours, over the encoding as DSSE publishes it, accepts ours and rejects each tampered one."""
+
+    def verify(self, folder, signature, payload, public=KEY.public):
+        kind = b"application/vnd.in-toto+json"
+        (folder / "pae").write_bytes(b"DSSEv1 %d %b %d %b" % (len(kind), kind, len(payload), payload))
+        (folder / "sig").write_bytes(signature)
+        (folder / "key.pub").write_bytes(public.pem)
+        command = ["openssl", "dgst", "-sha256", "-verify", "key.pub", "-signature", "sig", "pae"]
+        return subprocess.run(command, cwd=folder, capture_output=True, check=False).returncode == 0
+
+    def test_accepts_ours_and_rejects_each_tampered_one(self, tmp_path):
+        envelope = json.loads(BUNDLE)["dsseEnvelope"]
+        payload = base64.b64decode(envelope["payload"])
+        signature = base64.b64decode(envelope["signatures"][0]["sig"])
+        assert self.verify(tmp_path, signature, payload)
+        for place in range(0, len(payload), 97):
+            tampered = bytearray(payload)
+            tampered[place] ^= 1
+            assert not self.verify(tmp_path, signature, bytes(tampered))
+        for place in range(0, len(signature), 7):
+            tampered = bytearray(signature)
+            tampered[place] ^= 1
+            assert not self.verify(tmp_path, bytes(tampered), payload)
+        assert not self.verify(tmp_path, signature, payload, public=throwaway_key().public)
