@@ -109,7 +109,7 @@ class Document:
 
 
 def read_document(source: bytes, *, path: Path) -> Document:
-    """Read a YAML mapping. Raises PolicyError with file:line:column where it cannot be read as one."""
+    """Read a YAML mapping. Raises PolicyErrors with file:line:column where it cannot be read as one."""
     try:
         root = _compose(_decode(source))
         if root is None:

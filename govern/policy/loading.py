@@ -11,8 +11,8 @@ from typing import Any
 from pydantic import ValidationError
 
 from govern.digests import canonical_digest, sha256_bytes
-from govern.errors import PolicyError, UsageError
-from govern.policy.document import MAX_BYTES, Document, Finding, located, read_document, where
+from govern.errors import UsageError
+from govern.policy.document import MAX_BYTES, Document, Finding, Place, located, read_document, where
 from govern.policy.messages import explain
 from govern.policy.schema import Policy
 from govern.sources import parse_source
@@ -104,7 +104,7 @@ def _read(path: Path) -> bytes:
         message, hint = known.get(
             type(error), (f"the file cannot be read: {type(error).__name__}", "Check its rights.")
         )
-        raise PolicyError(message, where=f"{path}:1:1", hint=hint) from None
+        raise located([Finding(Place(1, 1), message, hint)], path=path) from None
 
 
 def _missing_files(document: Document, base: Path) -> Iterator[Finding]:

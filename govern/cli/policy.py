@@ -1,0 +1,68 @@
+"""`govern policy`."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from govern.cli.console import output, print_error, print_json
+from govern.cli.options import JsonOption
+from govern.errors import ExitCode, PolicyErrors
+
+if TYPE_CHECKING:
+    from govern.policy import LoadedPolicy
+
+app = typer.Typer(help="Check policies, and print the schema that editors use.", no_args_is_help=True)
+
+
+@app.command("validate")
+def validate_policies(
+    files: Annotated[list[Path], typer.Argument(metavar="FILE...", help="Policy files.")],
+    *,
+    as_json: JsonOption = False,
+) -> None:
+    """Check policies and the files they name. What only the model can tell, such as its layers, is for `plan`."""
+    from rich.text import Text
+
+    from govern.policy import load_policy
+
+    checked: list[tuple[Path, LoadedPolicy | PolicyErrors]] = []
+    for path in files:
+        try:
+            checked.append((path, load_policy(path)))
+        except PolicyErrors as error:
+            checked.append((path, error))
+            print_error(error)
+    valid = not any(isinstance(result, PolicyErrors) for _, result in checked)
+    if as_json:
+        print_json({"valid": valid, "policies": [_as_json(path, result) for path, result in checked]})
+    else:
+        for path, result in checked:
+            if not isinstance(result, PolicyErrors):
+                output().print(Text(f"{path}: valid  {result.policy.name}  sha256:{result.digest}"), soft_wrap=True)
+    if not valid:
+        raise typer.Exit(ExitCode.USAGE)
+
+
+@app.command("schema")
+def print_schema(*, as_json: JsonOption = False) -> None:
+    """Print the policy's JSON Schema (draft 2020-12). Editors find it by a policy's `yaml-language-server` line."""
+    from govern.policy import json_schema
+
+    if as_json:
+        print_json({"schema": json_schema()})
+    else:
+        sys.stdout.write(json.dumps(json_schema(), indent=2, ensure_ascii=False) + "\n")
+
+
+def _as_json(path: Path, result: LoadedPolicy | PolicyErrors) -> dict[str, Any]:
+    if isinstance(result, PolicyErrors):
+        errors = [
+            {"where": finding.where, "message": finding.message, "hint": finding.hint} for finding in result.findings
+        ]
+        return {"path": str(path), "name": None, "digest": None, "errors": errors}
+    return {"path": str(path), "name": result.policy.name, "digest": result.digest, "errors": []}
