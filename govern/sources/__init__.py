@@ -1,1 +1,17 @@
-"""Where texts and models come from: `builtin:`, `file:`, `hf:`, `self:`."""
+"""Where text and models come from: `builtin:`, `file:`, `hf:`, `self:`. Importing this loads neither torch nor a hub."""
+
+from govern.sources.cache import cache_folder
+from govern.sources.models import ResolvedModel, resolve_model
+from govern.sources.source import BUILTIN_MODELS, Source, parse_source
+from govern.sources.texts import ResolvedTexts, resolve_texts
+
+__all__ = [
+    "BUILTIN_MODELS",
+    "ResolvedModel",
+    "ResolvedTexts",
+    "Source",
+    "cache_folder",
+    "parse_source",
+    "resolve_model",
+    "resolve_texts",
+]
