@@ -1,3 +1,92 @@
-"""Remove hazardous knowledge from a language model, prove that it is gone, and answer for it years later."""
+"""Remove hazardous knowledge from a language model, prove that it is gone, and answer for it years later.
 
+The Python face of the `govern` command, for notebooks and pipelines; the workflow behind both is the same:
+
+    import govern
+
+    planned = govern.plan(govern.load_policy("policies/quickstart.yaml"))
+    applied = govern.apply("policies/quickstart.yaml", workspace="audits")
+    verified = govern.verify(applied.run.id, workspace="audits")
+    print(verified.verdict.verdict, verified.issued.path)
+
+Importing this loads no torch; the first call that needs it does. Every function raises `govern.errors.GovernError`
+for what a user can mend.
+"""
+
+from __future__ import annotations
+
+from os import PathLike
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from govern.progress import Progress, silent
+
+if TYPE_CHECKING:
+    from govern.policy import LoadedPolicy
+    from govern.signing import SigningKey
+    from govern.workflow.apply import Applied
+    from govern.workflow.plan import Planned
+    from govern.workflow.report import Issued
+    from govern.workflow.verify import Verified
+
+__all__ = ["apply", "load_policy", "plan", "render", "verify"]
 __version__ = "0.1.0"
+
+
+def load_policy(path: str | PathLike[str]) -> LoadedPolicy:
+    """Read and check a policy. Raises PolicyErrors, each finding with its file:line:column."""
+    from govern.policy import load_policy
+
+    return load_policy(Path(path))
+
+
+def plan(policy: LoadedPolicy, *, device: str | None = None, progress: Progress = silent) -> Planned:
+    """Resolve everything that a policy names; change nothing. `device` is the first GPU or else the CPU by default."""
+    from govern.workflow.plan import make_plan
+
+    return make_plan(policy, device=device, progress=progress)
+
+
+def apply(
+    policy: str | PathLike[str] | None,
+    *,
+    workspace: str | PathLike[str],
+    resume: bool = False,
+    device: str | None = None,
+    progress: Progress = silent,
+) -> Applied:
+    """Apply a policy to its model, or with `resume` finish the latest unfinished run (of that policy, or of any)."""
+    from govern.workflow.apply import apply
+
+    path = None if policy is None else Path(policy)
+    return apply(path, workspace=Path(workspace), resume=resume, device=device, progress=progress)
+
+
+def verify(
+    run: str | None = None,
+    *,
+    workspace: str | PathLike[str],
+    key: SigningKey | None = None,
+    mirror: str | PathLike[str] | None = None,
+    device: str | None = None,
+    progress: Progress = silent,
+) -> Verified:
+    """Verify a run, the latest applied one by default, and issue its report, signed by `key` or a throw-away one."""
+    from govern.workflow.verify import verify
+
+    official = None if mirror is None else Path(mirror)
+    return verify(run, workspace=Path(workspace), key=key, mirror=official, device=device, progress=progress)
+
+
+def render(
+    run: str | None = None,
+    *,
+    workspace: str | PathLike[str],
+    key: SigningKey | None = None,
+    templates: str | PathLike[str] | None = None,
+) -> Issued:
+    """Issue the report of a run's newest verification again, with another key or other templates, measuring nothing."""
+    from govern.workflow.report import reissue
+
+    folder = None if templates is None else Path(templates)
+    return reissue(run, workspace=Path(workspace), key=key, templates=folder)

@@ -1,1 +1,45 @@
 """The `govern` command: parse, call the workflow, print. Heavy imports stay inside commands."""
+
+from __future__ import annotations
+
+import sys
+from typing import Any
+
+import typer
+
+from govern.cli import apply, audit, export, keys, plan, policy, report, verify
+from govern.cli.console import print_error
+from govern.errors import ExitCode, GovernError
+
+app = typer.Typer(
+    name="govern",
+    help="Remove hazardous knowledge from a language model, prove that it is gone, and answer for it years later.",
+    epilog="Exit codes: 0 ok · 1 error · 2 usage or invalid policy · 3 a gate failed · 4 integrity failure · "
+    "5 inconclusive · 6 interrupted, resumable.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+app.command("plan")(plan.plan)
+app.command("apply")(apply.apply)
+app.command("verify")(verify.verify)
+app.command("export")(export.export)
+app.add_typer(report.app, name="report")
+app.add_typer(audit.app, name="audit")
+app.add_typer(policy.app, name="policy")
+app.add_typer(keys.app, name="keys")
+
+
+def main() -> Any:
+    """Run the command line. A `GovernError` becomes a message and its exit code; anything else is a defect of ours."""
+    try:
+        return app()
+    except GovernError as error:
+        print_error(error)
+        sys.exit(error.exit_code)
+    except KeyboardInterrupt:
+        sys.exit(ExitCode.INTERRUPTED)
+    except BrokenPipeError:
+        # The reader of our output went away, as `head` does; there is nobody left to tell.
+        sys.stderr.close()
+        sys.exit(ExitCode.ERROR)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Literal
 
+from pydantic import JsonValue
+
 from govern.records.base import Record
 
 
@@ -103,7 +105,7 @@ class Plan(Record):
     overlap: tuple[Overlap, ...]
     tasks: tuple[TaskIdentity, ...]
     method: str
-    parameters: dict[str, str | int | float | bool | list[str | int | float] | None]
+    parameters: dict[str, JsonValue]
     seed: int
     warnings: tuple[str, ...]
     environment: Environment

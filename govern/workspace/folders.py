@@ -53,6 +53,12 @@ class RunFolder:
                 hint="Restore it from a backup, or apply the policy again.",
             ) from None
 
+    def next_numbered(self, name: str) -> str:
+        """The next folder of a series such as `reports/001`; earlier ones stay as they are."""
+        folder = self.path(name)
+        earlier = [int(path.name) for path in folder.iterdir() if path.name.isdigit()] if folder.is_dir() else []
+        return f"{name}/{max(earlier, default=0) + 1:03d}"
+
     @contextmanager
     def locked(self) -> Iterator[None]:
         """Hold the run for one process. Raises GovernError at once where another one has it."""

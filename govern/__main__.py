@@ -1,0 +1,5 @@
+"""`python -m govern` is `govern`."""
+
+from govern.cli import main
+
+main()

@@ -1,0 +1,46 @@
+"""`govern apply`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from govern.cli.console import output, print_json, shown_progress
+from govern.cli.options import DEFAULT_WORKSPACE, DeviceOption, JsonOption, MirrorOption, WorkspaceOption
+
+
+def apply(
+    policy: Annotated[Path | None, typer.Argument(help="A policy file. With --resume, not needed.")] = None,
+    *,
+    resume: Annotated[bool, typer.Option("--resume", help="Finish the latest unfinished run.")] = False,
+    plan: Annotated[Path | None, typer.Option("--plan", help="Refuse to apply anything but this plan.")] = None,
+    mirror: MirrorOption = None,
+    device: DeviceOption = None,
+    workspace: WorkspaceOption = DEFAULT_WORKSPACE,
+    as_json: JsonOption = False,
+) -> None:
+    """Remove what the policy names from its model. The model's files stay; the result is a delta beside them."""
+    from rich.text import Text
+
+    from govern.cli.plan import show_plan
+    from govern.workflow.apply import apply as run_apply
+
+    with shown_progress() as progress:
+        applied = run_apply(
+            policy, workspace=workspace, resume=resume, plan=plan, device=device, mirror=mirror, progress=progress
+        )
+    removal = applied.removal
+    if as_json:
+        print_json({"run": applied.run.id, "folder": str(applied.run.root), "removal": removal.to_json()})
+        return
+    console = output()
+    show_plan(applied.plan)
+    console.print()
+    console.print(Text(f"removed in {removal.seconds:.1f} s: {len(removal.tensors)} tensors changed", style="bold"))
+    for tensor in removal.tensors:
+        console.print(Text(f"  {tensor.name}  moved by {tensor.relative_change:.2%}"))
+    console.print(Text(f"run    {applied.run.id}"))
+    console.print(Text(f"delta  sha256:{removal.delta_sha256}"))
+    console.print(Text("next   govern verify"))

@@ -1,0 +1,99 @@
+"""What people see: results on stdout, progress and errors on stderr, all of it fit for 80 columns and for a pipe."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+from govern.errors import GovernError
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from govern.progress import Progress
+
+
+def output() -> Console:
+    """The console for results."""
+    from rich.console import Console
+
+    return Console(highlight=False, soft_wrap=False)
+
+
+def errors() -> Console:
+    """The console for progress and errors."""
+    from rich.console import Console
+
+    return Console(stderr=True, highlight=False, soft_wrap=False)
+
+
+def print_json(value: dict[str, Any]) -> None:
+    """Print one JSON object on stdout."""
+    sys.stdout.write(json.dumps({"format_version": 1, **value}, indent=2, ensure_ascii=False) + "\n")
+
+
+def printable(text: str) -> str:
+    """Text from outside without control characters, so that it cannot steer a terminal."""
+    return "".join(character if character.isprintable() or character in "\n" else "\ufffd" for character in text)
+
+
+def print_error(error: GovernError) -> None:
+    """Say what happened, where, and what to do next, on stderr."""
+    from rich.text import Text
+
+    console = errors()
+    for finding in getattr(error, "findings", [error]):
+        text = Text("error: ", style="bold red")
+        if finding.where:
+            text.append(printable(f"{finding.where}: "), style="bold")
+        text.append(printable(finding.message), style="default")
+        # A path broken over two lines cannot be copied, so lines are left to the terminal to wrap.
+        console.print(text, soft_wrap=True)
+        if finding.hint:
+            console.print(Text(f"  {printable(finding.hint)}"), soft_wrap=True)
+
+
+@contextmanager
+def shown_progress() -> Iterator[Progress]:
+    """A progress bar on a terminal; elsewhere one line at each stage's end."""
+    console = errors()
+    if console.is_terminal:
+        with _bars(console) as report:
+            yield report
+    else:
+        yield _line
+
+
+def _line(stage: str, done: int, total: int, **values: float) -> None:
+    if done >= total:
+        sys.stderr.write(f"{stage}: {done}/{total}{_figures(values)}\n")
+
+
+def _figures(values: dict[str, float]) -> str:
+    return "".join(f"  {name} {value:.4g}" for name, value in values.items())
+
+
+@contextmanager
+def _bars(console: Console) -> Iterator[Progress]:
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
+    from rich.text import Text
+
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(bar_width=16),
+        MofNCompleteColumn(),
+        TimeRemainingColumn(compact=True),
+        TextColumn("{task.fields[figures]}", style="dim"),
+    )
+    with Progress(*columns, console=console, transient=False) as bars:
+        known: dict[str, TaskID] = {}
+
+        def report(stage: str, done: int, total: int, **values: float) -> None:
+            if stage not in known:
+                known[stage] = bars.add_task(Text(printable(stage)).markup, total=total, figures="")
+            bars.update(known[stage], completed=done, total=total, figures=_figures(values).strip())
+
+        yield report

@@ -1,0 +1,33 @@
+"""`govern export`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from govern.cli.console import output, print_json, shown_progress
+from govern.cli.options import DEFAULT_WORKSPACE, JsonOption, WorkspaceOption
+
+
+def export(
+    run: Annotated[str, typer.Argument(help="A run's id, or `latest`.")],
+    folder: Annotated[Path, typer.Argument(help="Where the model goes: a folder that does not exist yet.")],
+    *,
+    workspace: WorkspaceOption = DEFAULT_WORKSPACE,
+    as_json: JsonOption = False,
+) -> None:
+    """Write the edited model as a normal model folder, for transformers, vLLM and the like."""
+    from rich.text import Text
+
+    from govern.workflow.export import export as run_export
+
+    with shown_progress() as progress:
+        exported = run_export(None if run == "latest" else run, folder, workspace=workspace, progress=progress)
+    if as_json:
+        print_json({"run": exported.run.id, "folder": str(exported.path), "model_digest": exported.model_digest})
+        return
+    console = output()
+    console.print(Text(f"model  {exported.path}"), soft_wrap=True)
+    console.print(Text(f"digest sha256:{exported.model_digest}"))

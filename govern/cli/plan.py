@@ -1,0 +1,81 @@
+"""`govern plan`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from govern.cli.console import output, print_json, printable, shown_progress
+from govern.cli.options import DeviceOption, JsonOption, MirrorOption
+
+if TYPE_CHECKING:
+    from govern.records import Plan
+
+
+def plan(
+    policy: Annotated[Path, typer.Argument(help="A policy file.")],
+    *,
+    out: Annotated[
+        Path | None, typer.Option("--out", "-o", help="Also write the plan here, for `apply --plan`.")
+    ] = None,
+    mirror: MirrorOption = None,
+    device: DeviceOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Resolve a policy: model, texts, overlap, questions. Changes nothing."""
+    from govern.policy import load_policy
+    from govern.workflow.plan import make_plan
+    from govern.workspace import write_atomic
+
+    loaded = load_policy(policy)
+    with shown_progress() as progress:
+        made = make_plan(loaded, device=device, mirror=mirror, progress=progress).plan
+    if out:
+        write_atomic(out, made.canonical())
+    if as_json:
+        print_json({"plan": made.to_json(), "inputs_digest": made.inputs_digest})
+    else:
+        show_plan(made)
+
+
+def show_plan(plan: Plan) -> None:
+    """Print a plan."""
+    from rich.table import Table
+    from rich.text import Text
+
+    console = output()
+    console.print(Text(printable(plan.title), style="bold"))
+    console.print(Text(f"policy {plan.policy_name}  sha256:{plan.policy_digest[:16]}…"))
+    model = plan.model
+    console.print(
+        Text(
+            f"model  {model.source}  {model.architecture}, {model.layers} layers, "
+            f"{model.parameters / 1e6:,.0f} M parameters"
+        )
+    )
+    texts = Table("text", "from", "documents", "tokens", box=None, pad_edge=False)
+    for column in texts.columns[2:]:
+        column.justify = "right"
+    for corpus in plan.corpora:
+        texts.add_row(corpus.role, Text(printable(corpus.source)), f"{corpus.documents:,}", f"{corpus.tokens:,}")
+    console.print(texts)
+    for entry in plan.overlap:
+        console.print(
+            Text(
+                f"overlap of topic {printable(entry.topic)}: {entry.unigram:.1%} of the distinct forget words occur in "
+                f"the retain text, {entry.bigram:.1%} of the word pairs"
+            )
+        )
+    questions = Table("questions", "kind", "to choose", "to certify", "facts", box=None, pad_edge=False)
+    for column in questions.columns[2:]:
+        column.justify = "right"
+    for task in plan.tasks:
+        facts = "" if task.clusters is None else f"{task.clusters:,}"
+        questions.add_row(
+            Text(printable(task.name)), task.kind, f"{task.selection:,}", f"{task.certification:,}", facts
+        )
+    console.print(questions)
+    for warning in plan.warnings:
+        console.print(Text(f"warning: {printable(warning)}", style="yellow"))

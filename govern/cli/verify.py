@@ -1,0 +1,105 @@
+"""`govern verify`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from govern.cli.console import output, print_json, printable, shown_progress
+from govern.cli.options import (
+    DEFAULT_WORKSPACE,
+    DeviceOption,
+    JsonOption,
+    MirrorOption,
+    NoInputOption,
+    RunArgument,
+    WorkspaceOption,
+)
+from govern.cli.signer import KeyOption, signing_key
+from govern.errors import ExitCode
+
+if TYPE_CHECKING:
+    from govern.records import GateResult, Verdict
+
+EXIT = {"pass": ExitCode.OK, "fail": ExitCode.GATE_FAILED, "inconclusive": ExitCode.INCONCLUSIVE}
+STYLE = {"pass": "bold green", "fail": "bold red", "inconclusive": "bold yellow"}
+SIGN = {"ceiling": "at most", "floor": "at least", "max_drop": "drop at most", "max_increase": "rise at most"}
+
+
+def verify(
+    run: RunArgument = None,
+    *,
+    key: KeyOption = None,
+    mirror: MirrorOption = None,
+    device: DeviceOption = None,
+    templates: Annotated[
+        Path | None, typer.Option("--templates", help="Your own report templates, used before the shipped ones.")
+    ] = None,
+    workspace: WorkspaceOption = DEFAULT_WORKSPACE,
+    as_json: JsonOption = False,
+    no_input: NoInputOption = False,
+) -> None:
+    """Ask the model before and after, judge every gate, and issue a signed report."""
+    from rich.text import Text
+
+    from govern.workflow.verify import verify as run_verify
+
+    signer = signing_key(key, workspace=workspace, no_input=no_input)
+    with shown_progress() as progress:
+        verified = run_verify(
+            run, workspace=workspace, key=signer, mirror=mirror, device=device, templates=templates, progress=progress
+        )
+    verdict, issued = verified.verdict, verified.issued
+    if as_json:
+        print_json({**verdict.to_json(), "report": str(issued.path)})
+    else:
+        show_verdict(verdict)
+        console = output()
+        console.print(Text(f"report {issued.path}"), soft_wrap=True)
+        if issued.throwaway:
+            console.print(Text("signed by a throw-away key: it shows that nothing was changed since, not who signed"))
+    raise typer.Exit(EXIT[verdict.verdict])
+
+
+def show_verdict(verdict: Verdict) -> None:
+    """Print the gates and the verdict."""
+    from rich.table import Table
+    from rich.text import Text
+
+    console = output()
+    table = Table("gate", "before", "after", "bound", "allowed", "verdict", box=None, pad_edge=False)
+    for column in table.columns[1:4]:
+        column.justify = "right"
+    for gate in verdict.gates:
+        table.add_row(
+            Text(printable(gate.task)),
+            figure(gate, gate.before),
+            figure(gate, gate.after),
+            bound(gate),
+            f"{SIGN[gate.kind]} {gate.threshold:.1%}",
+            Text(gate.verdict, style=STYLE[gate.verdict]),
+        )
+    console.print(table)
+    for gate in verdict.gates:
+        if gate.verdict != "pass":
+            console.print(Text(printable(f"{gate.task}: {gate.reason}")))
+    console.print(
+        Text.assemble(
+            "verdict ",
+            (verdict.verdict, STYLE[verdict.verdict]),
+            f"  at {verdict.confidence:.0%} confidence, attempt {verdict.attempt} on these questions, "
+            f"{verdict.seconds:.0f} s",
+        )
+    )
+
+
+def figure(gate: GateResult, value: float) -> str:
+    """An accuracy in per cent, or a perplexity."""
+    return f"{value:.2f}" if gate.metric == "perplexity" else f"{value:.1%}"
+
+
+def bound(gate: GateResult) -> str:
+    """The bound that was held against the threshold, in the threshold's unit."""
+    return f"{gate.bound:+.1%}" if gate.kind in ("max_drop", "max_increase") else f"{gate.bound:.1%}"

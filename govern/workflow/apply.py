@@ -1,0 +1,215 @@
+"""`govern apply`: a policy becomes a removal. `apply.started` is written first, so no attempt stays unseen."""
+
+from __future__ import annotations
+
+import shutil
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from govern.audit import Log
+from govern.corpora import write_tokens
+from govern.digests import sha256_bytes
+from govern.errors import GovernError, Interrupted, UsageError
+from govern.models import edited_digest, write_delta
+from govern.policy import LoadedPolicy, load_policy
+from govern.progress import Progress, silent
+from govern.records import Plan, Removal, TensorChange
+from govern.unlearning.protocol import Edit, Request
+from govern.unlearning.registry import METHODS
+from govern.workflow.environment import default_device, describe_environment, peak_memory_bytes
+from govern.workflow.plan import Planned, make_plan
+from govern.workflow.runs import DELTA, PLAN, POLICY, REMOVAL, events_of, stored_plan, stored_policy, unfinished_run
+from govern.workspace import RunFolder, Workspace
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+CHECKPOINT = "checkpoint"
+
+
+@dataclass(frozen=True)
+class Applied:
+    """A finished application."""
+
+    run: RunFolder
+    plan: Plan
+    removal: Removal
+
+
+def apply(
+    policy: Path | None,
+    *,
+    workspace: Path,
+    resume: bool = False,
+    plan: Path | None = None,
+    device: str | None = None,
+    mirror: Path | None = None,
+    progress: Progress = silent,
+) -> Applied:
+    """Apply the policy at `policy` to its model, or with `resume` finish the latest unfinished run (of that policy).
+
+    Raises PolicyErrors for an invalid policy, UsageError where `plan` is stale, SourceError for what is missing,
+    RemovalError where the method gives up.
+    """
+    loaded = load_policy(policy) if policy else None
+    if loaded is None and not resume:
+        raise UsageError("there is no policy to apply", hint="Name one: govern apply POLICY")
+    place = Workspace.open(workspace)
+    with Log.open(place.database) as log:
+        if resume:
+            run = unfinished_run(place, log, loaded.sha256 if loaded else None)
+            loaded = stored_policy(run, events_of(log, run))
+        else:
+            assert loaded is not None  # noqa: S101 - says to the type checker what the guard above has said to the user
+            run = place.new_run(loaded.policy.name)
+        device = device or default_device()
+        with run.locked():
+            announce(log, run, loaded, device, resume=resume)
+            try:
+                planned = make_plan(
+                    loaded, device=device, mirror=mirror, stored=run if has_plan(run) else None, progress=progress
+                )
+                refuse_stale(planned.plan, Plan.parse(plan.read_bytes()) if plan else None, name=str(plan))
+                refuse_stale(planned.plan, stored_plan(run) if has_plan(run) else None, name=f"run {run.id}")
+                keep_inputs(run, planned)
+                removal = remove(run, planned, loaded, device, log=log, progress=progress)
+            except Exception as error:
+                # The message of an unforeseen error may quote text, so the log gets its kind alone.
+                reason = error.message if isinstance(error, GovernError) else type(error).__name__
+                log.append("apply.failed", run=run.id, policy_digest=loaded.digest, parameters={"error": reason})
+                raise
+            except KeyboardInterrupt:
+                raise Interrupted(
+                    f"run {run.id} was interrupted", where=str(run.root), hint="Continue with: govern apply --resume"
+                ) from None
+            log.append(
+                "apply.finished",
+                run=run.id,
+                policy_digest=loaded.digest,
+                model_before=planned.plan.model.digest,
+                model_after=removal.edited_model_digest,
+                digests={
+                    POLICY: loaded.sha256,
+                    PLAN: planned.plan.digest,
+                    REMOVAL: removal.digest,
+                    DELTA: removal.delta_sha256,
+                    **input_digests(planned),
+                },
+                parameters=planned.plan.parameters,
+                seed=planned.plan.seed,
+                environment=planned.plan.environment.to_json(),
+            )
+            shutil.rmtree(run.path(CHECKPOINT), ignore_errors=True)
+    return Applied(run, planned.plan, removal)
+
+
+def announce(log: Log, run: RunFolder, loaded: LoadedPolicy, device: str, *, resume: bool) -> None:
+    """Write the policy's copy and the event that makes this attempt visible for ever."""
+    if not resume:
+        run.write(POLICY, loaded.source)
+    log.append(
+        "apply.resumed" if resume else "apply.started",
+        run=run.id,
+        policy_digest=loaded.digest,
+        digests={POLICY: loaded.sha256},
+        parameters={"policy_path": str(loaded.path.absolute()), **loaded.policy.removal.model_dump(mode="json")},
+        seed=loaded.policy.removal.seed,
+        environment=describe_environment(device).to_json(),
+    )
+
+
+def has_plan(run: RunFolder) -> bool:
+    """Whether an earlier try of this run came as far as a plan."""
+    return run.path(PLAN).is_file()
+
+
+def refuse_stale(plan: Plan, earlier: Plan | None, *, name: str) -> None:
+    """Raise UsageError where an earlier plan names other inputs than those found now."""
+    if earlier is None or plan.inputs_digest == earlier.inputs_digest:
+        return
+    now, then = plan.to_json(), earlier.to_json()
+    changed = sorted(key for key in now if key != "environment" and now[key] != then.get(key))
+    raise UsageError(
+        f"the plan of {name} is stale: {', '.join(changed)} changed since it was made",
+        where=f"sha256:{earlier.inputs_digest[:16]}…",
+        hint="Look at the new one with: govern plan POLICY. Then apply that.",
+    )
+
+
+def keep_inputs(run: RunFolder, planned: Planned) -> None:
+    """Store the plan, and the text that only this model on this platform would sample again."""
+    for name, corpus in planned.corpora.items():
+        if corpus.sampled and not run.path(f"inputs/{name}.safetensors").is_file():
+            run.write(f"inputs/{name}.safetensors", write_tokens(corpus.tokens))
+    if not has_plan(run):
+        run.write(PLAN, planned.plan.canonical())
+
+
+def input_digests(planned: Planned) -> dict[str, str]:
+    """The SHA-256 of every stored input."""
+    return {
+        f"inputs/{name}.safetensors": sha256_bytes(write_tokens(corpus.tokens))
+        for name, corpus in planned.corpora.items()
+        if corpus.sampled
+    }
+
+
+def remove(
+    run: RunFolder, planned: Planned, loaded: LoadedPolicy, device: str, *, log: Log, progress: Progress
+) -> Removal:
+    """Run the method and store its delta, bound to the base model."""
+    settings = loaded.policy.removal
+    checkpoint = run.path(CHECKPOINT)
+    checkpoint.mkdir(exist_ok=True)
+    started = time.monotonic()
+    method = METHODS[settings.method].load()
+    edit: Edit = method(
+        Request(
+            model_path=planned.model.path,
+            topics=planned.topics,
+            settings=settings,
+            device=device,
+            trust_remote_code=planned.plan.model.remote_code,
+            checkpoint=checkpoint,
+            progress=progress,
+        )
+    )
+    seconds = time.monotonic() - started
+    delta_sha256 = write_delta(run.path(DELTA), edit.tensors, base_digest=planned.plan.model.digest)
+    removal = Removal(
+        run=run.id,
+        plan_digest=planned.plan.digest,
+        base_model_digest=planned.plan.model.digest,
+        edited_model_digest=edited_digest(planned.model.path, edit.tensors),
+        method=settings.method,
+        solver=planned.plan.parameters.get("solver"),
+        delta_sha256=delta_sha256,
+        tensors=changes(planned.model.path, edit.tensors),
+        curve=edit.curve,
+        figures=dict(edit.figures),
+        seconds=round(seconds, 3),
+        peak_memory_bytes=peak_memory_bytes(),
+        resumed=sum(event.type == "apply.resumed" for event in events_of(log, run)),
+    )
+    run.write(REMOVAL, removal.canonical())
+    return removal
+
+
+def changes(model_path: Path, tensors: dict[str, Tensor]) -> tuple[TensorChange, ...]:
+    """How far each changed tensor moved from the base model's."""
+    from govern.models import read_tensors
+
+    base = read_tensors(model_path, tensors)
+    return tuple(
+        TensorChange(
+            name=name,
+            shape=tuple(tensor.shape),
+            dtype=str(tensor.dtype).removeprefix("torch."),
+            relative_change=float(
+                (tensor.float() - base[name].float()).norm() / base[name].float().norm().clamp_min(1e-12)
+            ),
+        )
+        for name, tensor in sorted(tensors.items())
+    )

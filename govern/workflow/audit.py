@@ -1,0 +1,53 @@
+"""`govern audit`: read the log, and hold it and everything that it binds against each other."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from govern.audit import Head, Log, Stored
+from govern.errors import IntegrityError
+from govern.workflow.report import check_report
+from govern.workflow.runs import REPORT, check_artefacts, events_of
+from govern.workspace import Workspace
+
+
+@dataclass(frozen=True)
+class Audited:
+    """A log that holds, and how much of what it binds was compared with it."""
+
+    head: Head
+    runs: int
+    artefacts: int
+    reports: int
+
+
+def read_log(workspace: Path, *, run: str | None = None) -> list[Stored]:
+    """The events of the log, oldest first, of one run where it is given."""
+    place = Workspace.open(workspace)
+    if run is not None:
+        place.run(run)
+    with Log.open(place.database, create=False) as log:
+        return list(log.events(run=run))
+
+
+def audit(workspace: Path) -> Audited:
+    """Check the log's chain, every artefact that it binds, and every report's signature.
+
+    Raises IntegrityError naming the first event or artefact that is not what it was.
+    """
+    place = Workspace.open(workspace)
+    with Log.open(place.database, create=False) as log:
+        head = log.verify()
+        known = {stored.event.run for stored in log.events(type="apply.started")}
+        artefacts = reports = 0
+        for run in place.runs():
+            if run.id not in known:
+                raise IntegrityError(f"run {run.id} is not in the log", where=str(run.root))
+        for name in sorted(run_id for run_id in known if run_id):
+            run = place.run(name)
+            artefacts += check_artefacts(run, events_of(log, run))
+            if run.path(REPORT).is_file():
+                check_report(run.path(REPORT), workspace=workspace)
+                reports += 1
+    return Audited(head, len(known), artefacts, reports)

@@ -1,0 +1,260 @@
+"""`govern plan`: resolve everything that a policy names, change nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from govern.corpora import overlap, read_tokens, sample_from_model, tokenize
+from govern.corpora.tokens import TokenCorpus
+from govern.errors import PolicyError
+from govern.evaluation.questions import OwnTask, identify_task
+from govern.models import identify, load_tokenizer
+from govern.policy import DEFAULT_TOPIC, LoadedPolicy, PerplexityGate, TextSource
+from govern.progress import Progress, silent
+from govern.records import CorpusIdentity, ModelIdentity, Overlap, Person, Plan
+from govern.sources import ResolvedModel, resolve_model, resolve_texts
+from govern.unlearning.protocol import Topic
+from govern.unlearning.registry import METHODS
+from govern.workflow.environment import default_device, describe_environment
+from govern.workspace import RunFolder
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
+
+
+@dataclass(frozen=True)
+class Corpus:
+    """One text source, resolved: who it is, its tokens, and its words for the overlap."""
+
+    identity: CorpusIdentity
+    tokens: TokenCorpus
+    texts: tuple[str, ...]
+    sampled: bool
+
+
+@dataclass(frozen=True)
+class Planned:
+    """A plan with the material that it names, ready to be applied."""
+
+    plan: Plan
+    model: ResolvedModel
+    topics: tuple[Topic, ...]
+    corpora: dict[str, Corpus]
+
+    @property
+    def held_back(self) -> dict[str, TokenCorpus]:
+        """The perplexity corpora, by the name that their gate's result carries."""
+        return {
+            f"perplexity {corpus.identity.source}": corpus.tokens
+            for corpus in self.corpora.values()
+            if corpus.identity.role == "perplexity"
+        }
+
+
+def make_plan(
+    loaded: LoadedPolicy,
+    *,
+    device: str | None = None,
+    mirror: Path | None = None,
+    stored: RunFolder | None = None,
+    progress: Progress = silent,
+) -> Planned:
+    """Resolve a policy. With `stored`, text that was sampled from the model comes from that run instead of anew.
+
+    Raises PolicyError for what only the model can tell (a layer out of range), SourceError for what is missing.
+    """
+    policy, base = loaded.policy, loaded.path.parent
+    device = device or default_device()
+    resolved = resolve_model(policy.model.source, revision=policy.model.revision, base=base, progress=progress)
+    model = identify(resolved, trust_remote_code=policy.model.trust_remote_code)
+    check_removal(loaded, resolved, model)
+
+    tokenizer = load_tokenizer(resolved.path, trust_remote_code=policy.model.trust_remote_code)
+    corpora = {
+        name: resolve_corpus(
+            name, spec, role, loaded=loaded, model=resolved, tokenizer=tokenizer,
+            device=device, stored=stored, progress=progress,
+        )
+        for name, role, spec in text_sources(loaded)
+    }  # fmt: skip
+    refuse_training_text_in_evaluation(loaded, corpora)
+    topics, overlaps = join_topics(corpora)
+    tasks = tuple(
+        identify_task(task, share=policy.verification.selection.share, mirror=mirror) for task in question_sets(loaded)
+    )
+    plan = Plan(
+        policy_name=policy.name,
+        policy_digest=loaded.digest,
+        policy_sha256=loaded.sha256,
+        title=policy.title,
+        rationale=policy.rationale,
+        owner=Person(name=policy.owner.name, role=policy.owner.role),
+        hazard_domain=policy.hazard.domain,
+        hazard_category=policy.hazard.category,
+        reviews_required=policy.review.required,
+        review_roles=policy.review.roles,
+        model=model,
+        corpora=tuple(corpus.identity for corpus in corpora.values()),
+        overlap=overlaps,
+        tasks=tasks,
+        method=policy.removal.method,
+        parameters=policy.removal.model_dump(mode="json"),
+        seed=policy.removal.seed,
+        warnings=warnings_about(model, overlaps),
+        environment=describe_environment(device),
+    )
+    return Planned(plan, resolved, topics, corpora)
+
+
+def check_removal(loaded: LoadedPolicy, resolved: ResolvedModel, model: ModelIdentity) -> None:
+    """Raise PolicyError, with its place in the file, where the settings do not fit the model."""
+    settings = loaded.policy.removal
+    for location, message in METHODS[settings.method].check(settings, resolved.path, model.layers):
+        raise PolicyError(message, where=loaded.where("removal", *location), hint=f"The model is {model.source}.")
+
+
+def text_sources(loaded: LoadedPolicy) -> list[tuple[str, str, TextSource | PerplexityGate]]:
+    """Every text source of a policy as (name in the run folder, role, specification)."""
+    policy = loaded.policy
+    gates = [gate for gate in policy.verification.utility if isinstance(gate, PerplexityGate)]
+    return [
+        (f"{role}-{index}", role, spec)
+        for role, specs in (("forget", policy.forget), ("retain", policy.retain), ("perplexity", gates))
+        for index, spec in enumerate(specs)
+    ]
+
+
+def question_sets(loaded: LoadedPolicy) -> list[OwnTask | str]:
+    """The question sets that a policy's gates and tasks name: own ones, then official ones by name."""
+    policy = loaded.policy
+    own: list[OwnTask | str] = [
+        OwnTask(name=task.name, file=loaded.path.parent / task.file, kind=task.kind, cluster=task.cluster, use=task.use)
+        for task in policy.tasks
+    ]
+    known = {task.name for task in policy.tasks}
+    gated = [gate.task for gate in policy.verification.forget]
+    gated += [gate.task for gate in policy.verification.utility if not isinstance(gate, PerplexityGate)]
+    return own + [name for name in dict.fromkeys(gated) if name not in known]
+
+
+def resolve_corpus(
+    name: str,
+    spec: TextSource | PerplexityGate,
+    role: str,
+    *,
+    loaded: LoadedPolicy,
+    model: ResolvedModel,
+    tokenizer: PreTrainedTokenizerBase,
+    device: str,
+    stored: RunFolder | None,
+    progress: Progress,
+) -> Corpus:
+    """Read one source and cut it into tokens, or sample it from the model."""
+    source = spec.perplexity if isinstance(spec, PerplexityGate) else spec.source
+    sampled = source == "self:"
+    revision = licence = None
+    if sampled:
+        tokens = (
+            read_tokens(stored.read(f"inputs/{name}.safetensors"))
+            if stored
+            else sample_from_model(
+                model.path,
+                documents=spec.documents,
+                max_tokens=spec.max_tokens,
+                seed=spec.seed,
+                device=device,
+                trust_remote_code=loaded.policy.model.trust_remote_code,
+                progress=progress,
+            )
+        )
+        texts = tuple(tokenizer.batch_decode([list(ids) for ids in tokens.documents], skip_special_tokens=True))
+        licence = "the model's own output"
+    else:
+        found = resolve_texts(
+            source,
+            subset=spec.subset,
+            split=spec.split,
+            column=spec.column,
+            revision=spec.revision,
+            base=loaded.path.parent,
+        )
+        texts = found.texts[: spec.documents]
+        tokens = tokenize(texts, tokenizer, max_tokens=spec.max_tokens)
+        revision, licence = found.revision, found.licence
+    identity = CorpusIdentity(
+        topic=(spec.topic or "") if isinstance(spec, TextSource) else "",
+        role=role,
+        source=source,
+        subset=spec.subset,
+        split=spec.split,
+        column=None if sampled else spec.column,
+        revision=revision,
+        digest=tokens.digest,
+        documents=len(tokens.documents),
+        tokens=tokens.tokens,
+        max_tokens=spec.max_tokens,
+        licence=licence,
+    )
+    return Corpus(identity, tokens, texts, sampled)
+
+
+def join_topics(corpora: dict[str, Corpus]) -> tuple[tuple[Topic, ...], tuple[Overlap, ...]]:
+    """Each topic's forget and retain text in one piece, and their overlap. Retain text without a topic serves all."""
+    forget = [corpus for corpus in corpora.values() if corpus.identity.role == "forget"]
+    retain = [corpus for corpus in corpora.values() if corpus.identity.role == "retain"]
+    topics, overlaps = [], []
+    for topic in dict.fromkeys(corpus.identity.topic or DEFAULT_TOPIC for corpus in forget):
+        gone = [corpus for corpus in forget if (corpus.identity.topic or DEFAULT_TOPIC) == topic]
+        kept = [corpus for corpus in retain if corpus.identity.topic in ("", topic)]
+        topics.append(Topic(topic, _together(gone), _together(kept)))
+        overlaps.append(
+            overlap(
+                topic,
+                (text for corpus in gone for text in corpus.texts),
+                (text for corpus in kept for text in corpus.texts),
+            )
+        )
+    return tuple(topics), tuple(overlaps)
+
+
+def _together(corpora: Sequence[Corpus]) -> TokenCorpus:
+    return TokenCorpus(tuple(document for corpus in corpora for document in corpus.tokens.documents))
+
+
+def refuse_training_text_in_evaluation(loaded: LoadedPolicy, corpora: dict[str, Corpus]) -> None:
+    """Raise PolicyError where a perplexity gate would be measured on text that the removal is trained on."""
+    trained = {
+        document
+        for corpus in corpora.values()
+        if corpus.identity.role != "perplexity"
+        for document in corpus.tokens.documents
+    }
+    gates = [i for i, gate in enumerate(loaded.policy.verification.utility) if isinstance(gate, PerplexityGate)]
+    held_back = [corpus for corpus in corpora.values() if corpus.identity.role == "perplexity"]
+    for index, corpus in zip(gates, held_back, strict=True):
+        shared = sum(document in trained for document in corpus.tokens.documents)
+        if shared:
+            raise PolicyError(
+                f"{shared} of its {len(corpus.tokens.documents)} documents are training text as well, "
+                "so a perplexity measured on them would prove nothing",
+                where=loaded.where("verification", "utility", index, "perplexity"),
+                hint="Name another split or source, or another seed for self: text.",
+            )
+
+
+def warnings_about(model: ModelIdentity, overlaps: Sequence[Overlap]) -> tuple[str, ...]:
+    """What a reader of the plan should know before anything is applied."""
+    found = [
+        f"topic {entry.topic}: {entry.unigram:.0%} of the distinct forget words occur in its retain text "
+        f"({entry.bigram:.0%} of the word pairs): high entanglement, so expect less forgetting or more damage"
+        for entry in overlaps
+        if entry.warn
+    ]
+    if model.remote_code:
+        found.append("the policy allows the model's own code to run (trust_remote_code)")
+    if model.source.startswith("hf:") and model.revision is None:
+        found.append("the policy pins no revision of the model, so the same policy may mean another model tomorrow")
+    return tuple(found)

@@ -1,0 +1,264 @@
+"""Issuing a report, and checking one without trusting who issued it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+import govern
+from govern.audit import Log, Stored
+from govern.digests import sha256_bytes
+from govern.errors import IntegrityError, UsageError
+from govern.policy import LoadedPolicy
+from govern.records import Event, Plan, Removal, Verdict
+from govern.reporting import FailedRun, Signer, build_view, render_html, render_markdown
+from govern.signing import (
+    AuditPosition,
+    GateClaim,
+    ReportPredicate,
+    SignerIdentity,
+    SigningKey,
+    load_public,
+    load_trusted,
+    parse_statement,
+    report_predicate,
+    report_statement,
+    sign,
+    throwaway_key,
+    verify,
+)
+from govern.workflow.runs import (
+    BUNDLE,
+    REPORT,
+    REPORT_MARKDOWN,
+    SIGNER,
+    STATEMENT,
+    applied_run,
+    check_artefacts,
+    events_of,
+    stored_plan,
+    stored_policy,
+    stored_removal,
+)
+from govern.workspace import RunFolder, Workspace
+
+
+@dataclass(frozen=True)
+class Issued:
+    """A report in its place."""
+
+    path: Path
+    sha256: str
+    signer: str
+    throwaway: bool
+
+
+@dataclass(frozen=True)
+class CheckedReport:
+    """What a report's signature says. `signer` is the name of a pinned key, None where nobody pinned it."""
+
+    path: Path
+    claim: ReportPredicate
+    signer: str | None
+    fingerprint: str
+
+
+def issue_report(
+    log: Log,
+    run: RunFolder,
+    loaded: LoadedPolicy,
+    plan: Plan,
+    removal: Removal,
+    verdict: Verdict,
+    position: Stored,
+    *,
+    key: SigningKey | None,
+    templates: Path | None,
+) -> Issued:
+    """Render, sign and store a report in a folder of its own, and as the newest one at the top of the run."""
+    signing_key = key or throwaway_key()
+    signer = Signer(fingerprint=signing_key.public.fingerprint, throwaway=signing_key.throwaway)
+    issued = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    view = build_view(
+        plan=plan,
+        removal=removal,
+        verdict=verdict,
+        policy_text=loaded.source.decode(),
+        run=run.id,
+        issued=issued,
+        audit_origin=position.event.origin,
+        audit_seq=position.event.seq,
+        audit_leaf=position.leaf,
+        signer=signer,
+        failed_runs=earlier_attempts(log, plan, position),
+    )
+    html, markdown = render_html(view, templates=templates), render_markdown(view, templates=templates)
+    statement = report_statement(
+        {REPORT: sha256_bytes(html.data), REPORT_MARKDOWN: sha256_bytes(markdown.data)},
+        ReportPredicate(
+            govern=govern.__version__,
+            run=run.id,
+            issued=issued,
+            policy_digest=plan.policy_digest,
+            plan_digest=plan.digest,
+            model_before=removal.base_model_digest,
+            model_after=removal.edited_model_digest,
+            delta_sha256=removal.delta_sha256,
+            verdict=verdict.verdict,
+            verdict_digest=verdict.digest,
+            gates=tuple(GateClaim(**gate.model_dump(include=set(GateClaim.model_fields))) for gate in verdict.gates),
+            templates={REPORT: html.template_sha256, REPORT_MARKDOWN: markdown.template_sha256},
+            audit=AuditPosition(origin=position.event.origin, seq=position.event.seq, leaf=position.leaf),
+            signer=SignerIdentity(
+                fingerprint=signing_key.public.fingerprint, kind="throwaway" if signing_key.throwaway else "kept"
+            ),
+        ),
+    )
+    artefacts = {
+        REPORT: html.data,
+        REPORT_MARKDOWN: markdown.data,
+        STATEMENT: statement,
+        BUNDLE: sign(statement, signing_key),
+        SIGNER: signing_key.public.pem,
+    }
+    folder = run.next_numbered("reports")
+    for name, data in artefacts.items():
+        run.write(f"{folder}/{name}", data)
+        run.write(name, data)
+    log.append(
+        "report.issued",
+        actor=signer.fingerprint,
+        run=run.id,
+        policy_digest=plan.policy_digest,
+        model_before=removal.base_model_digest,
+        model_after=removal.edited_model_digest,
+        digests={path: sha256_bytes(data) for name, data in artefacts.items() for path in (f"{folder}/{name}", name)},
+        parameters={"verdict": verdict.verdict, "throwaway_key": signer.throwaway},
+    )
+    return Issued(run.path(REPORT), sha256_bytes(html.data), signer.fingerprint, signer.throwaway)
+
+
+def reissue(run_id: str | None, *, workspace: Path, key: SigningKey | None, templates: Path | None) -> Issued:
+    """Issue the report of a run's newest verification once more. Raises UsageError where it was never verified."""
+    place = Workspace.open(workspace)
+    with Log.open(place.database, create=False) as log:
+        log.verify()
+        run = applied_run(place, log, run_id)
+        events = events_of(log, run)
+        check_artefacts(run, events)
+        finished = list(log.events(run=run.id, type="verify.finished"))
+        if not finished:
+            raise _unverified(run)
+        verdict = next(name for name in finished[-1].event.digests if name.endswith("verdict.json"))
+        return issue_report(
+            log,
+            run,
+            stored_policy(run, events),
+            stored_plan(run),
+            stored_removal(run),
+            Verdict.parse(run.read(verdict)),
+            finished[-1],
+            key=key,
+            templates=templates,
+        )
+
+
+def find_report(run_id: str | None, *, workspace: Path) -> Path:
+    """The newest report of a run, by default of the run that was verified last."""
+    place = Workspace.open(workspace)
+    with Log.open(place.database, create=False) as log:
+        issued = [stored.event.run for stored in log.events(type="report.issued")]
+    if run_id is not None:
+        run = place.run(run_id)
+        if run.id not in issued:
+            raise _unverified(run)
+        return run.path(REPORT)
+    if not issued or issued[-1] is None:
+        raise UsageError("there is no report yet", where=str(workspace), hint="Issue one with: govern verify")
+    return place.run(issued[-1]).path(REPORT)
+
+
+def _unverified(run: RunFolder) -> UsageError:
+    return UsageError(
+        f"run {run.id} was never verified, so it has no report",
+        where=str(run.root),
+        hint=f"Verify it: govern verify {run.id}",
+    )
+
+
+def earlier_attempts(log: Log, plan: Plan, position: Stored) -> tuple[FailedRun, ...]:
+    """Every earlier try at this policy or this model: failed, unfinished, verified and discarded."""
+    ended: set[str | None] = set()
+    started: dict[str | None, Stored] = {}
+    found: list[FailedRun] = []
+    ours = position.event
+    for stored in log.events():
+        event = stored.event
+        if event.seq >= ours.seq or not (
+            event.policy_digest == plan.policy_digest or event.model_before == plan.model.digest
+        ):
+            continue
+        if event.type == "apply.started":
+            started[event.run] = stored
+        elif event.type in ("apply.failed", "apply.finished"):
+            ended.add(event.run)
+        if event.type in ("apply.failed", "verify.failed"):
+            found.append(_failed(event, event.parameters["error"]))
+        elif event.type == "verify.finished":
+            found.append(_failed(event, f"verdict {event.parameters['verdict']}"))
+    found += [_failed(stored.event, "never finished") for run, stored in started.items() if run not in ended]
+    return tuple(sorted(found, key=lambda attempt: attempt.time))
+
+
+def _failed(event: Event, message: str) -> FailedRun:
+    return FailedRun(run=event.run or "", type=event.type, time=event.time, message=message)
+
+
+def check_report(report: Path, *, workspace: Path) -> CheckedReport:
+    """Check a report against the signed statement beside it. Needs no log and no network.
+
+    Raises IntegrityError where the report, the statement, the bundle or the key were changed.
+    """
+    if not report.is_file():
+        raise UsageError("there is no such report", where=str(report), hint="Name the report.html of a run.")
+    folder = report.parent
+    data, bundle, pem = report.read_bytes(), _beside(folder, BUNDLE), _beside(folder, SIGNER)
+    key = load_public(pem)
+    payload = verify(bundle, key)
+    if payload != _beside(folder, STATEMENT):
+        raise IntegrityError("the statement is not the one that was signed", where=str(folder / STATEMENT))
+    statement = parse_statement(payload)
+    expected = {subject.name: subject.digests.sha256 for subject in statement.subject}.get(report.name)
+    found = sha256_bytes(data)
+    if expected is None:
+        raise UsageError(
+            f"the signed statement does not speak of a file named {report.name}",
+            where=str(report),
+            hint=f"It speaks of {', '.join(subject.name for subject in statement.subject)}.",
+        )
+    if expected != found:
+        raise IntegrityError(
+            f"the report was changed after it was signed: the statement knows {report.name} as sha256:{expected}, "
+            f"it is sha256:{found}",
+            where=str(report),
+            hint="Ask the issuer for the original. Do not rely on this copy.",
+        )
+    claim = report_predicate(statement)
+    return CheckedReport(
+        path=report,
+        claim=claim,
+        signer=load_trusted(workspace / "trusted").name_of(key.fingerprint),
+        fingerprint=key.fingerprint,
+    )
+
+
+def _beside(folder: Path, name: str) -> bytes:
+    try:
+        return (folder / name).read_bytes()
+    except OSError:
+        raise IntegrityError(
+            f"{name} is missing beside the report, so nothing vouches for it",
+            where=str(folder / name),
+            hint="A report is checked together with the files it was issued with.",
+        ) from None

@@ -1,0 +1,101 @@
+"""Finding runs by what the log says of them, and holding their artefacts against it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from govern.audit import Log
+from govern.digests import sha256_file
+from govern.errors import IntegrityError, UsageError
+from govern.policy import LoadedPolicy, parse_policy
+from govern.records import Event, Plan, Removal
+from govern.workspace import RunFolder, Workspace
+
+POLICY = "policy.yaml"
+PLAN = "plan.json"
+REMOVAL = "removal.json"
+DELTA = "delta.safetensors"
+REPORT = "report.html"
+REPORT_MARKDOWN = "report.md"
+STATEMENT = "statement.json"
+BUNDLE = "report.sigstore.json"
+SIGNER = "signer.pub"
+
+
+def events_of(log: Log, run: RunFolder) -> list[Event]:
+    """All events of one run, oldest first."""
+    return [stored.event for stored in log.events(run=run.id)]
+
+
+def applied_run(workspace: Workspace, log: Log, run_id: str | None) -> RunFolder:
+    """The run called `run_id`, or else the latest whose removal is finished. Raises UsageError where there is none."""
+    if run_id is not None:
+        run = workspace.run(run_id)
+        if not any(event.type == "apply.finished" for event in events_of(log, run)):
+            raise UsageError(
+                f"run {run.id} has no finished removal",
+                where=str(run.root),
+                hint="Finish it with: govern apply --resume",
+            )
+        return run
+    finished = [stored.event.run for stored in log.events(type="apply.finished")]
+    if not finished or finished[-1] is None:
+        raise UsageError(
+            "there is no finished removal yet", where=str(workspace.root), hint="Start one: govern apply POLICY"
+        )
+    return workspace.run(finished[-1])
+
+
+def unfinished_run(workspace: Workspace, log: Log, policy_sha256: str | None) -> RunFolder:
+    """The latest run that was started and never finished, of one policy where it is given."""
+    finished = {stored.event.run for stored in log.events(type="apply.finished")}
+    open_runs = [
+        stored.event
+        for stored in log.events(type="apply.started")
+        if stored.event.run not in finished and policy_sha256 in (None, stored.event.digests[POLICY])
+    ]
+    if not open_runs or open_runs[-1].run is None:
+        raise UsageError(
+            "there is no unfinished run to resume", where=str(workspace.root), hint="Start one: govern apply POLICY"
+        )
+    return workspace.run(open_runs[-1].run)
+
+
+def bound_digests(events: list[Event]) -> dict[str, str]:
+    """The SHA-256 of every artefact of a run, by the newest event that names it."""
+    return {name: digest for event in events for name, digest in event.digests.items()}
+
+
+def check_artefacts(run: RunFolder, events: list[Event]) -> int:
+    """Hold every artefact of a run against the log, and count them. Raises IntegrityError naming the one that differs."""
+    digests = bound_digests(events)
+    for name, expected in digests.items():
+        path = run.path(name)
+        if not path.is_file():
+            raise IntegrityError(
+                f"{name} is missing from run {run.id}, and the log knows it as sha256:{expected}", where=str(path)
+            )
+        found = sha256_file(path)
+        if found != expected:
+            raise IntegrityError(
+                f"{name} of run {run.id} was changed: the log knows it as sha256:{expected}, it is sha256:{found}",
+                where=str(path),
+                hint="Restore it from a backup. Treat what rests on it as unproven until then.",
+            )
+    return len(digests)
+
+
+def stored_policy(run: RunFolder, events: list[Event]) -> LoadedPolicy:
+    """The run's own copy of its policy; relative paths in it still start at the folder of the original."""
+    started = next(event for event in events if event.type == "apply.started")
+    return parse_policy(run.read(POLICY), path=Path(started.parameters["policy_path"]))
+
+
+def stored_plan(run: RunFolder) -> Plan:
+    """The run's plan."""
+    return Plan.parse(run.read(PLAN))
+
+
+def stored_removal(run: RunFolder) -> Removal:
+    """The run's removal."""
+    return Removal.parse(run.read(REMOVAL))

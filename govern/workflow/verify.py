@@ -1,0 +1,281 @@
+"""`govern verify`: questions before and after, gates judged, a signed report."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, TypeVar
+
+from govern.audit import Log
+from govern.digests import canonical_json, sha256_bytes
+from govern.errors import GovernError, IntegrityError, Interrupted
+from govern.evaluation import decisions
+from govern.evaluation.answers import Answers, Perplexity
+from govern.evaluation.harness import evaluate, perplexity
+from govern.models import apply_delta, load_model, load_tokenizer, read_delta
+from govern.policy import LoadedPolicy, PerplexityGate
+from govern.progress import Progress, silent
+from govern.records import GateResult, Plan, Removal, TaskResult, Verdict, worst
+from govern.signing import SigningKey
+from govern.workflow.environment import default_device, describe_environment
+from govern.workflow.plan import Planned, make_plan, question_sets
+from govern.workflow.report import Issued, issue_report
+from govern.workflow.runs import (
+    DELTA,
+    applied_run,
+    check_artefacts,
+    events_of,
+    stored_plan,
+    stored_policy,
+    stored_removal,
+)
+from govern.workspace import RunFolder, Workspace
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+MeasuredT = TypeVar("MeasuredT", Answers, Perplexity)
+
+
+@dataclass(frozen=True)
+class Verified:
+    """A finished verification and the report that it issued."""
+
+    run: RunFolder
+    verdict: Verdict
+    issued: Issued
+
+
+@dataclass(frozen=True)
+class Measured:
+    """Everything asked of one model."""
+
+    answers: tuple[Answers, ...]
+    perplexities: tuple[Perplexity, ...]
+
+    def answered(self, task: str, metric: str) -> Answers:
+        """The answers to one question set."""
+        return next(found for found in self.answers if (found.task, found.metric) == (task, metric))
+
+    def perplexity(self, name: str) -> Perplexity:
+        """The perplexity on one held-back corpus."""
+        return next(found for found in self.perplexities if found.task == name)
+
+
+def verify(
+    run_id: str | None = None,
+    *,
+    workspace: Path,
+    key: SigningKey | None = None,
+    mirror: Path | None = None,
+    device: str | None = None,
+    templates: Path | None = None,
+    progress: Progress = silent,
+) -> Verified:
+    """Verify a run, the latest applied one by default, and issue its report.
+
+    Without a `key` the report is signed by a throw-away one and says so. Raises IntegrityError where an artefact of
+    the run, its model, its questions or the log is not what it was when the removal was made.
+    """
+    place = Workspace.open(workspace)
+    with Log.open(place.database, create=False) as log:
+        log.verify()
+        run = applied_run(place, log, run_id)
+        with run.locked():
+            check_artefacts(run, events_of(log, run))
+            loaded, plan, removal = stored_policy(run, events_of(log, run)), stored_plan(run), stored_removal(run)
+            device = device or default_device()
+            attempt = certification_attempts(log, plan) + 1
+            log.append(
+                "verify.started",
+                run=run.id,
+                policy_digest=plan.policy_digest,
+                model_before=removal.base_model_digest,
+                model_after=removal.edited_model_digest,
+                parameters={"attempt": attempt, "tasks": {task.name: task.digest for task in plan.tasks}},
+                environment=describe_environment(device).to_json(),
+            )
+            try:
+                started = time.monotonic()
+                planned = make_plan(loaded, device=device, mirror=mirror, stored=run, progress=progress)
+                refuse_changed_inputs(planned.plan, plan)
+                before, after = measure_both(planned, loaded, removal, run, mirror, device, progress)
+                gates = judge(loaded, before, after)
+                answers = store_answers(before, after)
+                verdict = Verdict(
+                    run=run.id,
+                    plan_digest=plan.digest,
+                    delta_sha256=removal.delta_sha256,
+                    edited_model_digest=removal.edited_model_digest,
+                    verdict=worst(gate.verdict for gate in gates),
+                    confidence=loaded.policy.verification.confidence,
+                    attempt=attempt,
+                    gates=gates,
+                    results=results(loaded, before, after),
+                    answers_sha256=sha256_bytes(answers),
+                    seconds=round(time.monotonic() - started, 3),
+                )
+            except Exception as error:
+                # The message of an unforeseen error may quote a question, so the log gets its kind alone.
+                reason = error.message if isinstance(error, GovernError) else type(error).__name__
+                log.append("verify.failed", run=run.id, policy_digest=plan.policy_digest, parameters={"error": reason})
+                raise
+            except KeyboardInterrupt:
+                raise Interrupted(
+                    f"the verification of run {run.id} was interrupted",
+                    where=str(run.root),
+                    hint=f"Start it again with: govern verify {run.id}",
+                ) from None
+            folder = run.next_numbered("verifications")
+            run.write(f"{folder}/answers.json", answers)
+            run.write(f"{folder}/verdict.json", verdict.canonical())
+            finished = log.append(
+                "verify.finished",
+                run=run.id,
+                policy_digest=plan.policy_digest,
+                model_before=removal.base_model_digest,
+                model_after=removal.edited_model_digest,
+                digests={f"{folder}/answers.json": verdict.answers_sha256, f"{folder}/verdict.json": verdict.digest},
+                parameters={"attempt": attempt, "verdict": verdict.verdict},
+                environment=describe_environment(device).to_json(),
+            )
+            issued = issue_report(log, run, loaded, plan, removal, verdict, finished, key=key, templates=templates)
+    return Verified(run, verdict, issued)
+
+
+def certification_attempts(log: Log, plan: Plan) -> int:
+    """How many verifications have already looked at any of the plan's question sets, whatever their run."""
+    digests = {task.digest for task in plan.tasks}
+    return sum(
+        not digests.isdisjoint(stored.event.parameters["tasks"].values())
+        for stored in log.events(type="verify.started")
+    )
+
+
+def refuse_changed_inputs(now: Plan, then: Plan) -> None:
+    """Raise IntegrityError where the model, a text or a question set is not the one that was planned with."""
+    pairs = [("the base model", now.model, then.model)]
+    pairs += [(f"corpus {old.role} {old.source}", new, old) for new, old in zip(now.corpora, then.corpora, strict=True)]
+    # The same official questions may come from the hub one day and from a mirror the next.
+    pairs += [
+        (f"question set {old.name}", new, old)
+        for new, old in zip(now.tasks, then.tasks, strict=True)
+        if new.source == old.source
+    ]
+    for name, new, old in pairs:
+        if new.digest != old.digest:
+            raise IntegrityError(
+                f"{name} changed since the removal was planned: it was sha256:{old.digest}, it is sha256:{new.digest}",
+                where=name,
+                hint="Restore it, or apply the policy again to what it is now.",
+            )
+
+
+def measure_both(
+    planned: Planned,
+    loaded: LoadedPolicy,
+    removal: Removal,
+    run: RunFolder,
+    mirror: Path | None,
+    device: str,
+    progress: Progress,
+) -> tuple[Measured, Measured]:
+    """Ask the base model, edit it in place with the delta read back from disk, and ask it again."""
+    import torch
+
+    trust = planned.plan.model.remote_code
+    tokenizer = load_tokenizer(planned.model.path, trust_remote_code=trust)
+    model = load_model(planned.model.path, dtype=torch.float32, device=device, trust_remote_code=trust)
+    before = measure(model, tokenizer, planned, loaded, mirror, labelled(progress, "before"))
+    delta = read_delta(run.path(DELTA), sha256=removal.delta_sha256, base_digest=planned.plan.model.digest)
+    apply_delta(model, delta)
+    after = measure(model, tokenizer, planned, loaded, mirror, labelled(progress, "after"))
+    return before, after
+
+
+def measure(
+    model: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerBase,
+    planned: Planned,
+    loaded: LoadedPolicy,
+    mirror: Path | None,
+    progress: Progress,
+) -> Measured:
+    """Ask one model every question and read it every held-back text."""
+    answers = evaluate(
+        model,
+        tokenizer,
+        question_sets(loaded),
+        share=loaded.policy.verification.selection.share,
+        mirror=mirror,
+        progress=progress,
+    )
+    held_back = planned.held_back.items()
+    return Measured(answers, tuple(perplexity(model, text, name=name, progress=progress) for name, text in held_back))
+
+
+def labelled(progress: Progress, label: str) -> Progress:
+    """The same listener, with the stage named before or after the edit."""
+
+    def report(stage: str, done: int, total: int, **values: float) -> None:
+        progress(f"{label}: {stage}", done, total, **values)
+
+    return report
+
+
+def judge(loaded: LoadedPolicy, before: Measured, after: Measured) -> tuple[GateResult, ...]:
+    """Hold every gate of the policy against what was measured, on certification questions alone."""
+    verification = loaded.policy.verification
+    confidence = verification.confidence
+    gates: list[GateResult] = []
+
+    def add(decide: Callable[..., GateResult], task: str, metric: str, threshold: float) -> None:
+        pair = before.answered(task, metric), after.answered(task, metric)
+        gates.append(decide(*pair, metric=metric, threshold=threshold, confidence=confidence))
+
+    for gate in verification.forget:
+        add(decisions.ceiling, gate.task, gate.metric, gate.ceiling)
+    held_back = iter([found.task for found in after.perplexities])
+    for gate in verification.utility:
+        if isinstance(gate, PerplexityGate):
+            name = next(held_back)
+            pair = before.perplexity(name), after.perplexity(name)
+            gates.append(decisions.max_increase(*pair, threshold=gate.max_increase, confidence=confidence))
+            continue
+        if gate.floor is not None:
+            add(decisions.floor, gate.task, gate.metric, gate.floor)
+        if gate.max_drop is not None:
+            add(decisions.max_drop, gate.task, gate.metric, gate.max_drop)
+    return tuple(gates)
+
+
+def results(loaded: LoadedPolicy, before: Measured, after: Measured) -> tuple[TaskResult, ...]:
+    """Everything that was measured, gated or not."""
+    confidence = loaded.policy.verification.confidence
+    found: list[TaskResult] = []
+    for old, new in zip(before.answers, after.answers, strict=True):
+        found.extend(
+            decisions.result(old, new, confidence=confidence, part=part)
+            for part in ("certification", "selection")
+            if part in old.parts
+        )
+    for base, edited in zip(before.perplexities, after.perplexities, strict=True):
+        found.append(decisions.result(base, edited, confidence=confidence, part="all"))
+    return tuple(found)
+
+
+def store_answers(before: Measured, after: Measured) -> bytes:
+    """Every answer, by question id, without the questions."""
+
+    def listed(found: Sequence[MeasuredT]) -> list[object]:
+        return [entry.to_json() for entry in found]
+
+    return canonical_json(
+        {
+            "format_version": 1,
+            "before": {"answers": listed(before.answers), "perplexities": listed(before.perplexities)},
+            "after": {"answers": listed(after.answers), "perplexities": listed(after.perplexities)},
+        }
+    )
