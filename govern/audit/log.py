@@ -14,7 +14,7 @@ import secrets
 import sqlite3
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -25,7 +25,7 @@ from sqlalchemy import Connection, Engine, create_engine, event, insert, text
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.pool import ConnectionPoolEntry, QueuePool
 
-from govern.audit.body import NO_PREV, Stored, leaf_hash, read_row
+from govern.audit.body import NO_PREV, Stored, leaf_hash, parse_event, read_row
 from govern.audit.schema import APPLICATION_ID, SCHEMA_VERSION, TRIGGERS, EventRow
 from govern.errors import GovernError, IntegrityError, UsageError
 from govern.records import Event, EventType
@@ -103,7 +103,7 @@ class Log:
 
         `actor` is a key's fingerprint; the other fields are those of `Event`. Raises IntegrityError where the last
         event does not check out: nothing is built on a damaged log. Raises UsageError for a value that JSON cannot
-        carry exactly, such as an integer above 2^53.
+        carry exactly, such as a number above 2^53.
         """
         with self._guarded(), self._engine.begin() as connection:
             row = connection.execute(_READ_HEAD).first()
@@ -222,6 +222,9 @@ def _create(database: Path) -> None:
     with _guarded(database), tempfile.TemporaryDirectory(dir=database.parent, prefix=f".{database.name}.") as folder:
         fresh = Path(folder) / database.name
         engine = _engine(fresh)
+        with closing(sqlite3.connect(fresh)) as connection:
+            # Kept in the file's header, so that opening somebody else's database changes nothing in it.
+            connection.execute("PRAGMA journal_mode = WAL")
         with engine.begin() as connection:
             connection.exec_driver_sql(f"PRAGMA application_id = {APPLICATION_ID}")
             connection.exec_driver_sql(f"PRAGMA user_version = {SCHEMA_VERSION}")
@@ -258,7 +261,10 @@ def _create(database: Path) -> None:
 def _store(connection: Connection, body: Event) -> Stored:
     try:
         data = body.canonical()
-    except CanonicalizationError as error:
+        # A float such as 2.0^53 is written as an integer that no reader may take for exact: what cannot be read back
+        # must never be written.
+        parse_event(data)
+    except (CanonicalizationError, ValueError) as error:
         raise UsageError(f"an event cannot hold this value: {error}", where=body.type) from None
     stored = Stored(event=body, body=data, prev=body.prev, leaf=leaf_hash(data))
     connection.execute(
@@ -286,7 +292,9 @@ def _engine(database: Path) -> Engine:
 
     @event.listens_for(engine, "connect")
     def configure(connection: sqlite3.Connection, _entry: ConnectionPoolEntry) -> None:
-        for pragma in ("journal_mode = WAL", "synchronous = FULL", "fullfsync = ON", "trusted_schema = OFF"):
+        # Bytes that somebody made text are found by their type, with the event named, not by a failed decoding.
+        connection.text_factory = lambda data: data.decode(errors="replace")
+        for pragma in ("synchronous = FULL", "fullfsync = ON", "trusted_schema = OFF"):
             connection.execute(f"PRAGMA {pragma}")
 
     @event.listens_for(engine, "begin")

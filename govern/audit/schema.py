@@ -26,7 +26,7 @@ class EventRow(SQLModel, table=True):
 
 
 # Against slips, not against malice: a trigger is as easily dropped as a row. INSERT OR REPLACE deletes without the
-# DELETE trigger, so the third one wants the next number.
+# DELETE trigger, so the third one wants the next number and the last leaf.
 TRIGGERS: Final = (
     """CREATE TRIGGER event_is_never_updated BEFORE UPDATE ON event
     BEGIN SELECT RAISE(ABORT, 'the audit log is append-only'); END""",
@@ -34,5 +34,6 @@ TRIGGERS: Final = (
     BEGIN SELECT RAISE(ABORT, 'the audit log is append-only'); END""",
     """CREATE TRIGGER event_is_the_next BEFORE INSERT ON event
     WHEN NEW.seq IS NOT (SELECT coalesce(max(seq), -1) + 1 FROM event)
+    OR NEW.prev IS NOT (SELECT leaf FROM event ORDER BY seq DESC LIMIT 1) AND EXISTS (SELECT 1 FROM event)
     BEGIN SELECT RAISE(ABORT, 'the audit log is append-only'); END""",
 )

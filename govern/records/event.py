@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any, Literal
 
+from pydantic import ConfigDict
+
 from govern.records.base import Record
 
 EventType = Literal[
@@ -28,6 +30,9 @@ class Event(Record):
     so that an event commits to all that came before it. `time` is UTC, RFC 3339 with microseconds and `Z`.
     `digests` maps the path of each artefact that the event binds, relative to the run's folder, to its SHA-256.
     """
+
+    # In a field of any type, pydantic would otherwise write a NaN as null without a word.
+    model_config = ConfigDict(ser_json_inf_nan="constants")
 
     format_version: Literal[1] = 1
     origin: str

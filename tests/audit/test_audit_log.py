@@ -1,0 +1,452 @@
+"""The log: exact bytes, dense and linear; every change is found and named; damage is an error with a remedy."""
+
+import hashlib
+import json
+import shutil
+import sqlite3
+import threading
+from contextlib import closing
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from govern.audit import Log, parse_event
+from govern.digests import canonical_json
+from govern.errors import GovernError, IntegrityError, UsageError
+from govern.records import Event
+
+ZEROS = "0" * 64
+
+
+@pytest.fixture
+def database(tmp_path):
+    return tmp_path / "audit.db"
+
+
+@pytest.fixture(scope="module")
+def golden(tmp_path_factory):
+    """A log of six events, copied by the tests that damage one."""
+    database = tmp_path_factory.mktemp("golden") / "audit.db"
+    with Log.open(database) as log:
+        for seq in range(1, 6):
+            log.append("apply.started", run=f"run-{seq % 2}", parameters={"c": seq / 4}, seed=seq)
+    return database
+
+
+@pytest.fixture
+def copied(golden, database):
+    return shutil.copy(golden, database)
+
+
+def unprotected(database):
+    """A connection of somebody who drops the triggers first."""
+    connection = sqlite3.connect(database, isolation_level=None)
+    for (name,) in connection.execute("SELECT name FROM sqlite_schema WHERE type = 'trigger'").fetchall():
+        connection.execute(f"DROP TRIGGER {name}")
+    return closing(connection)
+
+
+def leaf_of(body):
+    return hashlib.sha256(b"\x00" + body).digest()
+
+
+def verify(database):
+    with Log.open(database, create=False) as log:
+        return log.verify()
+
+
+def test_a_new_log_begins_with_its_own_creation(database):
+    with Log.open(database) as log:
+        head = log.head()
+        assert (head.event.seq, head.event.type, head.prev) == (0, "log.created", ZEROS)
+        assert log.verify().size == 1
+
+
+def test_two_logs_have_different_origins(tmp_path):
+    heads = []
+    for name in ("a.db", "b.db"):
+        with Log.open(tmp_path / name) as log:
+            heads.append(log.verify())
+    assert heads[0].origin != heads[1].origin
+
+
+def test_an_event_is_stored_as_the_bytes_that_were_hashed(database):
+    with Log.open(database) as log:
+        first = log.head()
+        stored = log.append(
+            "apply.finished",
+            actor="a" * 64,
+            run="r",
+            policy_digest="b" * 64,
+            digests={"delta.safetensors": "c" * 64},
+            parameters={"ä": [1, 2.0, None], "é": {"x": True}},
+            seed=7,
+            environment={"python": "3.11"},
+        )
+    with closing(sqlite3.connect(database)) as connection:
+        ((seq, prev, leaf, body),) = connection.execute("SELECT seq, prev, leaf, body FROM event WHERE seq = 1")
+    assert seq == 1
+    assert body == stored.body == canonical_json(json.loads(body))
+    assert leaf == leaf_of(body) == bytes.fromhex(stored.leaf)
+    assert prev.hex() == stored.prev == json.loads(body)["prev"] == first.leaf
+    assert parse_event(body) == stored.event
+
+
+def test_time_is_utc_with_microseconds(database):
+    with Log.open(database) as log:
+        time = log.head().event.time
+    assert len(time) == len("2026-11-24T10:00:00.000000Z")
+    assert time.endswith("Z")
+
+
+def test_events_can_be_picked_by_run_and_type(golden):
+    with Log.open(golden) as log:
+        assert [stored.event.seq for stored in log.events()] == [0, 1, 2, 3, 4, 5]
+        assert [stored.event.seq for stored in log.events(run="run-1")] == [1, 3, 5]
+        assert [stored.event.seq for stored in log.events(type="log.created")] == [0]
+        assert list(log.events(run="run-1", type="log.created")) == []
+
+
+def test_reading_does_not_stop_a_writer(copied):
+    with Log.open(copied) as log:
+        seen = 0
+        for _ in log.events():
+            seen += 1
+            log.append("apply.started")
+        assert seen == 6
+        assert log.verify().size == 12
+
+
+def test_verify_gives_origin_size_and_leaf(golden):
+    head = verify(golden)
+    with Log.open(golden) as log:
+        assert (head.origin, head.size, head.leaf) == (log.head().event.origin, 6, log.head().leaf)
+
+
+@settings(max_examples=25, deadline=None)
+@given(
+    st.dictionaries(
+        st.text(max_size=8),
+        st.recursive(
+            st.none()
+            | st.booleans()
+            | st.integers(-(2**53) + 1, 2**53 - 1)
+            | st.floats(-(2.0**53) + 1, 2.0**53 - 1)
+            | st.text(max_size=8),
+            lambda inner: st.lists(inner, max_size=3),
+            max_leaves=5,
+        ),
+        max_size=4,
+    )
+)
+def test_any_json_value_survives(tmp_path_factory, parameters):
+    database = tmp_path_factory.mktemp("law") / "audit.db"
+    with Log.open(database) as log:
+        stored = log.append("apply.started", parameters=parameters)
+        assert log.verify().leaf == stored.leaf
+        assert log.head().event.parameters == parameters
+
+
+@pytest.mark.parametrize("value", [2**53, 2.0**53, -1e20, float("nan"), float("inf")])
+def test_a_value_that_json_cannot_carry_is_refused_and_nothing_is_written(database, value):
+    with Log.open(database) as log:
+        with pytest.raises(UsageError, match="cannot hold"):
+            log.append("apply.started", parameters={"x": value})
+        assert log.verify().size == 1
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "UPDATE event SET body = x'00' WHERE seq = 3",
+        "UPDATE event SET seq = 9 WHERE seq = 5",
+        "DELETE FROM event WHERE seq = 5",
+        "DELETE FROM event",
+        "INSERT OR REPLACE INTO event SELECT * FROM event WHERE seq = 5",
+        "REPLACE INTO event (seq, prev, leaf, body) SELECT 6, prev, leaf, body FROM event WHERE seq = 5",
+        "INSERT INTO event (seq, prev, leaf, body) VALUES (7, x'01', x'02', x'03')",
+        "INSERT INTO event (seq, prev, leaf, body) VALUES (-1, x'01', x'02', x'03')",
+        "INSERT INTO event (seq, prev, leaf, body) SELECT 6, prev, x'02', x'03' FROM event WHERE seq = 5",
+    ],
+)
+def test_slips_of_the_hand_are_stopped(copied, statement):
+    with closing(sqlite3.connect(copied)) as connection, pytest.raises(sqlite3.IntegrityError):
+        connection.execute(statement)
+    assert verify(copied).size == 6
+
+
+@pytest.mark.parametrize("seq", range(6))
+@pytest.mark.parametrize("column", ["body", "leaf", "prev"])
+@pytest.mark.parametrize("place", [0, 17, -1])
+def test_one_flipped_bit_is_found_and_named(copied, seq, column, place):
+    with unprotected(copied) as connection:
+        (data,) = connection.execute(f"SELECT {column} FROM event WHERE seq = ?", (seq,)).fetchone()
+        flipped = bytearray(data)
+        flipped[place] ^= 1
+        connection.execute(f"UPDATE event SET {column} = ? WHERE seq = ?", (bytes(flipped), seq))
+    with pytest.raises(IntegrityError, match=rf"audit\.db event {seq}"):
+        verify(copied)
+
+
+@pytest.mark.parametrize("seq", range(6))
+@pytest.mark.parametrize("rehash", [False, True])
+def test_a_rewritten_body_is_found_even_with_its_leaf_made_to_fit(copied, seq, rehash):
+    with unprotected(copied) as connection:
+        (body,) = connection.execute("SELECT body FROM event WHERE seq = ?", (seq,)).fetchone()
+        body = canonical_json({**json.loads(body), "run": "another"})
+        connection.execute("UPDATE event SET body = ? WHERE seq = ?", (body, seq))
+        if rehash:
+            connection.execute("UPDATE event SET leaf = ? WHERE seq = ?", (leaf_of(body), seq))
+    if rehash and seq == 5:
+        # The newest event commits to the rest, nothing to it: only a checkpoint kept elsewhere can tell.
+        assert verify(copied).size == 6
+        return
+    named = seq + 1 if rehash else seq
+    with pytest.raises(IntegrityError, match=rf"audit\.db event {named}"):
+        verify(copied)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"format_version": 2},
+        {"type": "apply.dreamt"},
+        {"more": 1},
+        {"seq": 4},
+        {"seq": "5"},
+        {"prev": ZEROS},
+        {"origin": "govern-log/other"},
+        {"type": "log.created"},
+        {"seed": "7"},
+    ],
+)
+def test_a_well_hashed_body_must_still_be_the_right_event(copied, change):
+    with unprotected(copied) as connection:
+        (body,) = connection.execute("SELECT body FROM event WHERE seq = 5").fetchone()
+        body = canonical_json({**json.loads(body), **change})
+        connection.execute("UPDATE event SET body = ?, leaf = ? WHERE seq = 5", (body, leaf_of(body)))
+    with pytest.raises(IntegrityError, match=r"audit\.db event 5"):
+        verify(copied)
+
+
+@pytest.mark.parametrize("body", [b"", b"{}", b"\xff", b"[" * 10_000, b"9" * 10_000, b"null"])
+def test_a_well_hashed_body_of_garbage_is_named(copied, body):
+    with unprotected(copied) as connection:
+        connection.execute("UPDATE event SET body = ?, leaf = ? WHERE seq = 5", (body, leaf_of(body)))
+    with pytest.raises(IntegrityError, match=r"audit\.db event 5"):
+        verify(copied)
+
+
+def test_another_spelling_of_the_same_body_is_found(copied):
+    with unprotected(copied) as connection:
+        (body,) = connection.execute("SELECT body FROM event WHERE seq = 5").fetchone()
+        spaced = json.dumps(json.loads(body), sort_keys=True).encode()
+        connection.execute("UPDATE event SET body = ?, leaf = ? WHERE seq = 5", (spaced, leaf_of(spaced)))
+    with pytest.raises(IntegrityError, match="RFC 8785"):
+        verify(copied)
+
+
+@pytest.mark.parametrize("seq", range(5))
+def test_a_deleted_event_is_named(copied, seq):
+    with unprotected(copied) as connection:
+        connection.execute("DELETE FROM event WHERE seq = ?", (seq,))
+    with pytest.raises(IntegrityError, match=rf"audit\.db event {seq}: it is missing"):
+        verify(copied)
+
+
+def test_deleting_and_closing_the_gap_is_found(copied):
+    with unprotected(copied) as connection:
+        connection.execute("DELETE FROM event WHERE seq = 2")
+        for seq in (3, 4, 5):
+            connection.execute("UPDATE event SET seq = seq - 1 WHERE seq = ?", (seq,))
+    with pytest.raises(IntegrityError, match=r"audit\.db event 2"):
+        verify(copied)
+
+
+def test_two_swapped_events_are_found(copied):
+    with unprotected(copied) as connection:
+        for before, after in ((2, 100), (3, 2), (100, 3)):
+            connection.execute("UPDATE event SET seq = ? WHERE seq = ?", (after, before))
+    with pytest.raises(IntegrityError, match=r"audit\.db event 2"):
+        verify(copied)
+
+
+def test_an_empty_log_is_not_a_log(copied):
+    with unprotected(copied) as connection:
+        connection.execute("DELETE FROM event")
+    with Log.open(copied) as log:
+        assert log.head() is None
+        with pytest.raises(IntegrityError, match="event 0"):
+            log.verify()
+        with pytest.raises(IntegrityError, match="event 0"):
+            log.append("apply.started")
+
+
+def test_an_event_of_another_log_is_found(copied, tmp_path):
+    with Log.open(tmp_path / "other.db") as other:
+        stored = [other.append("apply.started") for _ in range(5)][-1]
+    with unprotected(copied) as connection:
+        connection.execute(
+            "UPDATE event SET prev = ?, leaf = ?, body = ? WHERE seq = 5",
+            (bytes.fromhex(stored.prev), bytes.fromhex(stored.leaf), stored.body),
+        )
+    with pytest.raises(IntegrityError, match=r"audit\.db event 5"):
+        verify(copied)
+
+
+@pytest.mark.parametrize("value", ["'text'", "CAST(x'ff' AS TEXT)", "5", "1.5", "''", "x''"])
+@pytest.mark.parametrize("column", ["body", "leaf", "prev"])
+def test_a_column_of_another_type_is_found(copied, column, value):
+    with unprotected(copied) as connection:
+        connection.execute(f"UPDATE event SET {column} = {value} WHERE seq = 3")
+    with pytest.raises(IntegrityError, match=r"audit\.db event 3"):
+        verify(copied)
+
+
+def test_nothing_is_appended_to_a_head_that_does_not_check_out(copied):
+    with unprotected(copied) as connection:
+        connection.execute("UPDATE event SET body = CAST('{}' AS BLOB) WHERE seq = 5")
+    with Log.open(copied) as log:
+        with pytest.raises(IntegrityError, match="event 5"):
+            log.append("apply.started")
+        with pytest.raises(IntegrityError, match="event 5"):
+            log.head()
+
+
+def test_errors_never_quote_a_body(copied):
+    secret = b'{"text":"a hazardous sentence"}'
+    with unprotected(copied) as connection:
+        connection.execute("UPDATE event SET body = ?, leaf = ? WHERE seq = 5", (secret, leaf_of(secret)))
+    with pytest.raises(IntegrityError) as caught:
+        verify(copied)
+    assert "hazardous" not in str(caught.value)
+
+
+def test_a_missing_log_is_made_only_where_wanted(database):
+    with pytest.raises(UsageError, match="no audit log"):
+        Log.open(database, create=False)
+    assert not database.exists()
+
+
+@pytest.mark.parametrize("content", [b"", b"not a database, but long enough to look like one" * 100])
+def test_a_file_that_is_no_database_is_refused(database, content):
+    database.write_bytes(content)
+    with pytest.raises(IntegrityError):
+        Log.open(database)
+    assert database.read_bytes() == content
+
+
+def test_another_database_is_refused_and_left_alone(database):
+    with closing(sqlite3.connect(database)) as connection:
+        connection.execute("CREATE TABLE mine (x)")
+    before = database.read_bytes()
+    with pytest.raises(IntegrityError, match="not an audit log"):
+        Log.open(database)
+    assert database.read_bytes() == before
+
+
+def test_a_log_of_a_newer_version_is_refused(copied):
+    with closing(sqlite3.connect(copied)) as connection:
+        connection.execute("PRAGMA user_version = 2")
+    with pytest.raises(GovernError, match="schema version 2"):
+        Log.open(copied)
+
+
+def test_a_log_without_its_table_is_refused(copied):
+    with unprotected(copied) as connection:
+        connection.execute("DROP TABLE event")
+    with Log.open(copied) as log, pytest.raises(IntegrityError, match="damaged"):
+        log.verify()
+
+
+def test_torn_pages_are_an_integrity_error(golden, database):
+    whole = golden.read_bytes()
+    found = 0
+    for start in range(512, len(whole), 512):
+        database.write_bytes(whole[:start] + b"\xa5" * 512 + whole[start + 512 :])
+        try:
+            verify(database)
+        except IntegrityError:
+            found += 1
+        except GovernError as error:
+            pytest.fail(f"{start}: {error}")
+    assert found > 3
+
+
+def test_a_truncated_file_is_an_integrity_error(golden, database):
+    database.write_bytes(golden.read_bytes()[:5000])
+    with pytest.raises(IntegrityError):
+        verify(database)
+
+
+def test_a_lock_that_stays_is_said_plainly(copied, monkeypatch):
+    monkeypatch.setattr("govern.audit.log._BUSY_SECONDS", 0.1)
+    with closing(sqlite3.connect(copied, isolation_level=None)) as other, Log.open(copied) as log:
+        other.execute("BEGIN IMMEDIATE")
+        with pytest.raises(GovernError, match="locked by another process"):
+            log.append("apply.started")
+        assert log.verify().size == 6
+        other.execute("ROLLBACK")
+        log.append("apply.started")
+
+
+def test_a_folder_in_the_logs_place_is_an_error(database):
+    database.mkdir()
+    with pytest.raises(GovernError):
+        Log.open(database)
+
+
+def test_durability_settings_are_the_strict_ones(copied):
+    with Log.open(copied) as log, log._engine.connect() as connection:
+        assert connection.exec_driver_sql("PRAGMA journal_mode").scalar() == "wal"
+        assert connection.exec_driver_sql("PRAGMA synchronous").scalar() == 2
+
+
+def test_threads_share_a_log(database):
+    with Log.open(database) as log:
+        threads = [threading.Thread(target=lambda: [log.append("apply.started") for _ in range(10)]) for _ in range(4)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        assert log.verify().size == 41
+
+
+def test_many_openers_make_one_log(tmp_path):
+    database = tmp_path / "audit.db"
+    origins = []
+
+    def start():
+        with Log.open(database) as log:
+            origins.append(log.head().event.origin)
+
+    threads = [threading.Thread(target=start) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(origins) == 8
+    assert len(set(origins)) == 1
+    assert [entry.name for entry in tmp_path.iterdir()] == ["audit.db"]
+
+
+@given(st.binary(max_size=200))
+def test_the_event_parser_refuses_anything_without_falling_over(data):
+    with pytest.raises(ValueError, match="its body"):
+        parse_event(data)
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.data())
+def test_a_mutated_body_never_means_the_same_event(golden, data):
+    with Log.open(golden) as log:
+        stored = log.head()
+    place = data.draw(st.integers(0, len(stored.body) - 1))
+    byte = bytes([data.draw(st.integers(0, 255))])
+    mutated = stored.body[:place] + byte + stored.body[place + 1 :]
+    try:
+        event: Event = parse_event(mutated)
+    except ValueError:
+        return
+    assert (event == stored.event) == (mutated == stored.body)

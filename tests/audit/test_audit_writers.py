@@ -1,0 +1,87 @@
+"""Several processes append and are killed without warning: the log stays dense and linear, and loses nothing."""
+
+import random
+import signal
+import subprocess
+import sys
+import threading
+import time
+
+import pytest
+
+from govern.audit import Log
+
+WRITER = """
+import sys
+from pathlib import Path
+from govern.audit import Log
+with Log.open(Path(sys.argv[1])) as log:
+    for turn in range(int(sys.argv[2])):
+        stored = log.append("apply.started", run=sys.argv[3], seed=turn)
+        print(stored.event.seq, stored.leaf, flush=True)
+"""
+
+
+def race(database, *, writers, appends, kills, seed):
+    """Run the writers, kill some of them, start others in their place. Returns the acknowledged (seq, leaf) pairs."""
+    chance = random.Random(seed)
+    acknowledged, failures, lock = [], [], threading.Lock()
+    left = [kills]
+
+    def work(name):
+        done = 0
+        while done < appends:
+            process = subprocess.Popen(
+                [sys.executable, "-c", WRITER, database, str(appends - done), name],
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+                text=True,
+            )
+            with lock:
+                fatal = chance.randrange(1, max(2, (appends - done) // 2)) if left[0] > 0 else None
+                left[0] -= fatal is not None
+            for count, line in enumerate(process.stdout, 1):
+                seq, leaf = line.split()
+                with lock:
+                    acknowledged.append((int(seq), leaf))
+                done += 1
+                if count == fatal:
+                    time.sleep(chance.random() / 200)
+                    process.kill()
+            errors = process.stderr.read()
+            if process.wait() not in (0, -signal.SIGKILL):
+                failures.append(errors)
+                return
+
+    threads = [threading.Thread(target=work, args=(f"writer-{number}",)) for number in range(writers)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert not failures, failures[0]
+    return acknowledged
+
+
+def check(database, acknowledged):
+    with Log.open(database, create=False) as log:
+        head = log.verify()
+        stored = {entry.event.seq: entry.leaf for entry in log.events()}
+    assert sorted(stored) == list(range(head.size))
+    for seq, leaf in acknowledged:
+        assert stored[seq] == leaf
+    assert len({seq for seq, _ in acknowledged}) == len(acknowledged)
+    return head
+
+
+def test_killed_writers_leave_a_linear_log(tmp_path):
+    acknowledged = race(tmp_path / "audit.db", writers=4, appends=50, kills=4, seed=0)
+    head = check(tmp_path / "audit.db", acknowledged)
+    assert head.size > len(acknowledged) >= 4 * 50
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", range(3))
+def test_killed_writers_leave_a_linear_log_at_length(tmp_path, seed):
+    acknowledged = race(tmp_path / "audit.db", writers=8, appends=100, kills=16, seed=seed)
+    head = check(tmp_path / "audit.db", acknowledged)
+    assert head.size > len(acknowledged) >= 8 * 100
