@@ -12,7 +12,7 @@ from collections.abc import Sequence
 
 from govern.records import CurvePoint, GateResult, Interval, TaskResult
 from govern.records.base import Record
-from govern.reporting.facts import MINUS
+from govern.reporting.facts import LARGEST_FINITE, MINUS
 from govern.reporting.text import Line
 
 
@@ -42,7 +42,7 @@ class Band(Record):
 
 
 class ChangeChart(Record):
-    """A value before and after; for a gate, against what it allows. `bound` and `band` share the after-value's scale."""
+    """A value before and after; for a gate, against what it allows, carried over to the after-value's scale."""
 
     before: Mark
     after: Mark
@@ -93,7 +93,7 @@ class Scale:
         return Band(at=self.at(low), width=f"{100 * (self.share(high) - self.share(low)):.2f}", limit=self.at(limit))
 
 
-def round_ticks(low: float, high: float, about: int = 4) -> tuple[float, ...]:
+def round_ticks(low: float, high: float, about: int) -> tuple[float, ...]:
     """Multiples of 1, 2 or 5 times a power of ten within [low, high], roughly `about` of them."""
     raw = (high - low) / max(1, about)
     magnitude = 10.0 ** math.floor(math.log10(raw))
@@ -158,11 +158,15 @@ def _axis(result: GateResult | TaskResult, *also: float) -> tuple[Scale, tuple[T
     """Accuracies share one scale; a perplexity has one that shows its small differences."""
     if result.metric != "perplexity":
         return _ACCURACY, _ACCURACY_TICKS
-    values = (
-        *(result.before_interval.low, result.before_interval.high, result.before),
-        *(result.after_interval.low, result.after_interval.high, result.after),
-        *also,
-    )
+    values = [
+        value
+        for value in (
+            *(result.before_interval.low, result.before_interval.high, result.before),
+            *(result.after_interval.low, result.after_interval.high, result.after),
+            *also,
+        )
+        if abs(value) < LARGEST_FINITE
+    ]
     low, high = min(values), max(values)
     room = 0.06 * (high - low) or 0.05 * abs(high) or 1.0
     scale = Scale(low - room, high + room)
@@ -198,9 +202,9 @@ def _curve(name: str, curve: Sequence[CurvePoint], losses: Sequence[float]) -> C
     return CurveChart(
         name=name,
         traces=traces,
-        x_ticks=tuple(Tick(at=x.at(tick), label=number(tick)) for tick in round_ticks(x.low, x.high, 4)),
+        x_ticks=tuple(Tick(at=x.at(tick), label=number(tick)) for tick in round_ticks(x.low, x.high, 6)),
         y_ticks=tuple(
-            Tick(at=f"{100 - float(y.at(tick)):.2f}", label=number(tick)) for tick in round_ticks(0.0, y.high, 3)
+            Tick(at=f"{100 - float(y.at(tick)):.2f}", label=number(tick)) for tick in round_ticks(0.0, y.high, 5)
         ),
     )
 

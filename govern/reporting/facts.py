@@ -1,23 +1,28 @@
 """Facts: single values of the records, formatted once, so that every rendering prints the same.
 
-A fact is read by its JSON Pointer (RFC 6901) from the run's documents, so what the page shows cannot come from elsewhere.
+A fact is read by its JSON Pointer (RFC 6901) from the run's documents, so that nothing on the page can come from
+elsewhere.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
 from govern.records.base import Record
 from govern.records.verdict import VerdictValue
-from govern.reporting.text import Line, Text
+from govern.reporting.text import Line, Text, one_line
 
 Form = Callable[[Any], str]
 Kind = Literal["text", "number", "code", "prose", "verdict"]
 
 NO_BREAK_SPACE = "\N{NO-BREAK SPACE}"
 MINUS = "\N{MINUS SIGN}"
+
+# Records hold finite numbers only; evaluation writes 1e308 where the data give no bound at all.
+LARGEST_FINITE = 1e300
 
 
 class Fact(Record):
@@ -63,13 +68,23 @@ class Documents:
         self, pointer: str, label: str, form: Form | None = None, *, kind: Kind = "text", beside: Fact | None = None
     ) -> Fact:
         """The value at `pointer`, printed by `form`."""
-        text = (form or plain)(self.read(pointer))
-        return Fact(pointer=pointer, label=label, text=text, kind=kind, beside=beside)
+        value = self.read(pointer)
+        if value is None and kind == "code":
+            kind = "text"
+        return Fact(pointer=pointer, label=label, text=(form or plain)(value), kind=kind, beside=beside)
 
     def facts(self, pointer: str, *, kind: Kind = "text") -> tuple[Fact, ...]:
-        """One fact for each entry of the JSON object at `pointer`, by name."""
-        names = sorted(self.read(pointer))
-        return tuple(self.fact(f"{pointer}/{escape_pointer(name)}", name, kind=kind) for name in names)
+        """One fact for each entry of the JSON object at `pointer`, by name; names in nested objects get dots."""
+        found: list[Fact] = []
+        for name, value in sorted(self.read(pointer).items()):
+            here = f"{pointer}/{escape_pointer(name)}"
+            if isinstance(value, dict) and value:
+                found += [
+                    inner.model_copy(update={"label": one_line(f"{name}.{inner.label}")}) for inner in self.facts(here)
+                ]
+            else:
+                found.append(self.fact(here, name, kind=kind))
+        return tuple(found)
 
 
 def escape_pointer(name: str) -> str:
@@ -87,9 +102,12 @@ def plain(value: Any) -> str:
         return f"{value:.6g}".replace("-", MINUS, 1) if value < 0 else f"{value:.6g}"
     if isinstance(value, list):
         return ", ".join(map(plain, value)) or "none"
-    if isinstance(value, Mapping):
-        return ", ".join(f"{name} {plain(item)}" for name, item in sorted(value.items())) or "none"
-    return str(value)
+    return "none" if value == {} else str(value)
+
+
+def short(value: float | None) -> str:
+    """Four significant digits: a loss, a norm."""
+    return "not recorded" if value is None else plain(float(f"{value:.4g}"))
 
 
 def count(value: Any) -> str:
@@ -104,17 +122,29 @@ def or_else(form: Form, absent: str) -> Form:
 
 def percent(value: float, decimals: int = 1) -> str:
     """A share in per cent."""
-    return f"{100 * value:.{decimals}f}{NO_BREAK_SPACE}%".replace("-", MINUS)
+    return _fixed(100 * value, decimals, f"{NO_BREAK_SPACE}%")
 
 
 def points(value: float, decimals: int = 1) -> str:
     """A difference of two shares in percentage points."""
-    return f"{100 * value:.{decimals}f}{NO_BREAK_SPACE}points".replace("-", MINUS)
+    return _fixed(100 * value, decimals, f"{NO_BREAK_SPACE}points")
 
 
 def perplexity(value: float) -> str:
     """A perplexity with two decimals."""
-    return f"{value:.2f}"
+    return _fixed(value, 2, "")
+
+
+def _fixed(value: float, decimals: int, unit: str) -> str:
+    if abs(value) > LARGEST_FINITE:
+        return "without bound"
+    text = f"{value:.{decimals}f}{unit}"
+    return text.replace("-", MINUS, 1) if value < 0 else text
+
+
+def utc(value: str) -> str:
+    """An RFC 3339 time in UTC, to the second."""
+    return f"{value[:10]} {value[11:19]} UTC" if re.fullmatch(r"[-\d]{10}T[:\d]{8}(\.\d+)?Z", value) else value
 
 
 def measure(metric: str) -> Callable[[float], str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -50,8 +51,8 @@ def render_html(view: ReportView, *, templates: Path | None = None) -> Rendered:
         files,
         "report.html.j2",
         view=view,
-        style=Markup(style),
-        style_hash=style_hash,  # noqa: S704
+        style=Markup(style),  # noqa: S704
+        style_hash=style_hash,
     )
 
 
@@ -94,9 +95,10 @@ class _TemplateFiles(BaseLoader):
                     ) from None
         raise TemplateNotFound(name)
 
-    def get_source(self, environment: Environment, template: str) -> tuple[str, str, None]:
+    def get_source(self, _environment: Environment, template: str) -> tuple[str, str, None]:
         """Jinja's way to ask for a template."""
-        return self.text(template), str(self.used[template].path), None
+        source = self.text(template)
+        return source, str(self.used[template].path), None
 
     @property
     def sha256(self) -> str:
@@ -123,8 +125,8 @@ def _render(environment: Environment, files: _TemplateFiles, name: str, **values
     except GovernError:
         raise
     except TemplateSyntaxError as error:
-        where = f"{error.filename or files.used[name].path}:{error.lineno}"
-        raise GovernError(f"broken template: {error.message}", where=where, hint=hint) from None
+        place = f"{error.filename or files.used[name].path}:{error.lineno}"
+        raise GovernError(f"broken template: {error.message}", where=place, hint=hint) from None
     except TemplateNotFound as error:
         raise GovernError(f"there is no template {error.name!r}", where=_line_in(files, error), hint=hint) from None
     except Exception as error:
@@ -138,7 +140,7 @@ def _render(environment: Environment, files: _TemplateFiles, name: str, **values
 def _line_in(files: _TemplateFiles, error: Exception) -> str | None:
     """file:line of the innermost template frame that an exception passed through."""
     paths = {str(file.path) for file in files.used.values()}
-    where = None
+    where: str | None = None
     frame: TracebackType | None = error.__traceback__
     while frame:
         if frame.tb_frame.f_code.co_filename in paths:
@@ -160,11 +162,11 @@ def _fenced(text: str, language: str = "") -> Markup:
 
 
 def _code_span(text: str) -> Markup:
-    """A code span, also inside a table's cell; text with a backtick is escaped as prose instead."""
+    """A code span; text that could end the span, or the table's cell around it, is escaped as prose instead."""
     cleaned = clean(text)
-    if "`" in cleaned or not cleaned.strip():
+    if re.search(r"[`|\\\n]", cleaned) or not cleaned.strip():
         return Markup(escape_markdown(cleaned))  # noqa: S704
-    return Markup(f"`{cleaned}`".replace("|", "\\|"))  # noqa: S704
+    return Markup(f"`{cleaned}`")  # noqa: S704
 
 
 def _quoted(text: str) -> Markup:

@@ -15,7 +15,7 @@ _KEPT = frozenset("\n\t\N{ZERO WIDTH NON-JOINER}\N{ZERO WIDTH JOINER}")
 _HIDDEN_CATEGORIES = frozenset({"Cc", "Cf", "Cs", "Zl", "Zp"})
 
 _MARKDOWN_SPECIAL = re.compile(r"([\\`*_\[\]|~$#])")
-_MARKDOWN_LINE_START = re.compile(r"^([-+=]|\d+(?=[.)]))", re.MULTILINE)
+_MARKDOWN_LINE_START = re.compile(r"^(?:[-+=]|\d+(?=[.)](?:\s|$)))", re.MULTILINE)
 _MARKDOWN_AUTOLINK = re.compile(r"(?i)(?<=https|.http|..ftp)(:)(?=//)|(?<=www)(\.)|(@)")
 
 

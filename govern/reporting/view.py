@@ -33,7 +33,9 @@ from govern.reporting.facts import (
     plain,
     points,
     seconds,
+    short,
     telling_apart,
+    utc,
 )
 from govern.reporting.text import Line, Text
 
@@ -196,7 +198,7 @@ def build_view(
         outcome=fact("/verdict/verdict", "Verdict", VERDICTS.__getitem__, kind="verdict"),
         sentence=_sentence(verdict),
         run=fact("/report/run", "Run", kind="code"),
-        issued=fact("/report/issued", "Issued"),
+        issued=fact("/report/issued", "Issued", utc),
         throwaway=signer.throwaway,
         summary=_summary(documents, plan),
         gates=tuple(_gate(documents, index, gate, verdict.results) for index, gate in enumerate(verdict.gates)),
@@ -227,7 +229,7 @@ def build_view(
         overlap=_overlap(documents, plan),
         questions=_questions(documents, plan),
         warnings=tuple(fact(f"/plan/warnings/{index}", "Warning") for index in range(len(plan.warnings))),
-        method=_method(documents, removal),
+        method=_method(documents),
         parameters=documents.facts("/plan/parameters"),
         curve=_curve(documents, removal),
         curve_charts=curve_charts(removal.curve),
@@ -261,7 +263,7 @@ def build_view(
             fact("/report/audit_leaf", "Its leaf hash", kind="code"),
             fact("/verdict/plan_digest", "Digest of the plan", kind="code"),
         ),
-        commands=_commands(),
+        commands=_commands(run),
         sign_offs=_sign_offs(plan),
     )
 
@@ -273,14 +275,10 @@ def _sentence(verdict: Verdict) -> str:
     if verdict.verdict == "pass":
         return "The gate of the policy is met." if total == 1 else f"All {gates} of the policy are met."
     if verdict.verdict == "fail":
-        return f"{counts['fail']} of {gates} failed. This model must not be released under this policy."
+        return f"{counts['fail']} of {gates} failed: the removal does not meet the policy."
     if not total:
         return "The policy has no gates, so nothing was decided."
     return f"{counts['inconclusive']} of {gates} could not be decided. This is not a pass."
-
-
-def _topic(value: str) -> str:
-    return "the policy's only topic" if value == "default" else value
 
 
 def _summary(documents: Documents, plan: Plan) -> tuple[Fact, ...]:
@@ -313,7 +311,7 @@ def _scope(documents: Documents, plan: Plan) -> tuple[Fact, ...]:
     return (
         fact("/plan/hazard_domain", "Domain"),
         fact("/plan/hazard_category", "Category"),
-        *(fact(f"/plan/corpora/{index}/topic", "Topic to forget", _topic) for index in topics),
+        *(fact(f"/plan/corpora/{index}/topic", "Topic to forget") for index in topics),
     )
 
 
@@ -333,12 +331,13 @@ def _model(documents: Documents) -> tuple[Fact, ...]:
 
 
 _RULES = {"ceiling": "at most", "floor": "at least", "max_drop": "drop at most", "max_increase": "rise at most"}
-_BOUND_NAMES = {
-    "ceiling": "Upper bound after",
-    "floor": "Lower bound after",
-    "max_drop": "Upper bound of the drop",
-    "max_increase": "Upper bound of the rise",
-}
+_BOUNDED = {"ceiling": "accuracy after", "floor": "accuracy after", "max_drop": "drop", "max_increase": "rise"}
+
+
+def _bound_name(gate: GateResult) -> str:
+    """A gate passes by the bound on the threshold's side, and fails by the opposite one."""
+    upper = (gate.kind == "floor") == (gate.verdict == "fail")
+    return f"{'Upper' if upper else 'Lower'} bound of the {_BOUNDED[gate.kind]}"
 
 
 def _gate(documents: Documents, index: int, gate: GateResult, results: Sequence[TaskResult]) -> GateView:
@@ -362,7 +361,7 @@ def _gate(documents: Documents, index: int, gate: GateResult, results: Sequence[
         metric=fact(f"{here}/metric", "Metric", METRICS.__getitem__),
         before=_estimate(documents, here, "before", gate.metric),
         after=_estimate(documents, here, "after", gate.metric),
-        bound=fact(f"{here}/bound", _BOUND_NAMES[gate.kind], exact, kind="number"),
+        bound=fact(f"{here}/bound", _bound_name(gate), exact, kind="number"),
         threshold=fact(f"{here}/threshold", "Threshold", exact, kind="number"),
         questions=fact(f"{here}/n", "Documents" if gate.metric == "perplexity" else "Questions", count, kind="number"),
         clusters=fact(f"{here}/clusters", "Clusters", or_else(count, "none: independent"), kind="number"),
@@ -412,7 +411,7 @@ def _corpus(documents: Documents, index: int) -> tuple[Fact, ...]:
     return (
         fact(f"{here}/source", "Source", kind="code"),
         fact(f"{here}/role", "Role", _ROLES.__getitem__),
-        fact(f"{here}/topic", "Topic", _topic),
+        fact(f"{here}/topic", "Topic"),
         *optional,
         fact(f"{here}/documents", "Documents", count, kind="number"),
         fact(f"{here}/tokens", "Tokens", count, kind="number"),
@@ -434,7 +433,7 @@ def _overlap(documents: Documents, plan: Plan) -> Table:
         ),
         rows=tuple(
             (
-                fact(f"/plan/overlap/{index}/topic", "Topic", _topic),
+                fact(f"/plan/overlap/{index}/topic", "Topic"),
                 fact(f"/plan/overlap/{index}/unigram", "Unigrams", percent, kind="number"),
                 fact(f"/plan/overlap/{index}/bigram", "Bigrams", percent, kind="number"),
                 fact(f"/plan/overlap/{index}/warn", "High"),
@@ -447,11 +446,10 @@ def _overlap(documents: Documents, plan: Plan) -> Table:
 def _questions(documents: Documents, plan: Plan) -> Table:
     fact = documents.fact
     return Table(
-        caption="Question sets",
+        caption="Questions that choose settings never certify",
         columns=(
             Column(label="Question set"),
             Column(label="Form"),
-            Column(label="Source"),
             Column(label="Choose settings", numeric=True),
             Column(label="Certify", numeric=True),
             Column(label="Clusters", numeric=True),
@@ -459,9 +457,12 @@ def _questions(documents: Documents, plan: Plan) -> Table:
         ),
         rows=tuple(
             (
-                fact(f"/plan/tasks/{index}/name", "Question set"),
+                fact(
+                    f"/plan/tasks/{index}/name",
+                    "Question set",
+                    beside=fact(f"/plan/tasks/{index}/source", "Source", kind="code"),
+                ),
                 fact(f"/plan/tasks/{index}/kind", "Form"),
-                fact(f"/plan/tasks/{index}/source", "Source", kind="code"),
                 fact(f"/plan/tasks/{index}/selection", "Choose settings", count, kind="number"),
                 fact(f"/plan/tasks/{index}/certification", "Certify", count, kind="number"),
                 fact(f"/plan/tasks/{index}/clusters", "Clusters", or_else(count, "none"), kind="number"),
@@ -472,7 +473,7 @@ def _questions(documents: Documents, plan: Plan) -> Table:
     )
 
 
-def _method(documents: Documents, removal: Removal) -> tuple[Fact, ...]:
+def _method(documents: Documents) -> tuple[Fact, ...]:
     fact = documents.fact
     return (
         fact("/removal/method", "Method", kind="code"),
@@ -489,13 +490,13 @@ def _curve(documents: Documents, removal: Removal) -> Table:
     gradient = any(removal.curve[index].gradient_norm is not None for index in rows)
     fields: list[tuple[str, str, Form]] = [
         ("step", "Step", count),
-        ("topic", "Topic", _topic),
-        ("forget_loss", "Forget loss", plain),
-        ("retain_loss", "Retain loss", plain),
-        ("loss", "Loss", plain),
+        ("topic", "Topic", plain),
+        ("forget_loss", "Forget loss", short),
+        ("retain_loss", "Retain loss", short),
+        ("loss", "Loss", short),
     ]
     if gradient:
-        fields.append(("gradient_norm", "Gradient norm", plain))
+        fields.append(("gradient_norm", "Gradient norm", short))
     return Table(
         caption="Losses at some of the steps, the first and the last included",
         columns=tuple(Column(label=label, numeric=name != "topic") for name, label, _ in fields),
@@ -651,13 +652,13 @@ def _not_claimed(documents: Documents, plan: Plan, verdict: Verdict, signer: Sig
 def _failed_runs(documents: Documents, failed_runs: Sequence[FailedRun]) -> Table:
     fact = documents.fact
     return Table(
-        caption="Failed and discarded runs of this policy",
+        caption="What the log holds about this policy or this model before this report",
         columns=(Column(label="Run"), Column(label="Event"), Column(label="Time"), Column(label="Message")),
         rows=tuple(
             (
                 fact(f"/report/failed_runs/{index}/run", "Run", kind="code"),
                 fact(f"/report/failed_runs/{index}/type", "Event", kind="code"),
-                fact(f"/report/failed_runs/{index}/time", "Time"),
+                fact(f"/report/failed_runs/{index}/time", "Time", utc),
                 fact(f"/report/failed_runs/{index}/message", "Message", or_else(plain, "none")),
             )
             for index in range(len(failed_runs))
@@ -665,10 +666,10 @@ def _failed_runs(documents: Documents, failed_runs: Sequence[FailedRun]) -> Tabl
     )
 
 
-def _commands() -> tuple[Command, ...]:
+def _commands(run: str) -> tuple[Command, ...]:
     return (
         Command(
-            purpose="The report is unchanged and signed; prints verdict and signer",
+            purpose="The report is unchanged since it was signed; prints the signed verdict and the signer",
             command="govern report verify report.html",
         ),
         Command(
@@ -676,12 +677,16 @@ def _commands() -> tuple[Command, ...]:
             command="govern audit verify",
         ),
         Command(
+            purpose="What the log says about this run",
+            command=f"govern audit log --run {run}",
+        ),
+        Command(
             purpose="Without govern: the digest that the signed statement must name as its subject",
             command="openssl dgst -sha256 report.html",
         ),
         Command(
-            purpose="Without govern: the fingerprint of a public key, to compare with the one above",
-            command="openssl pkey -pubin -in KEY.pub -outform DER | openssl dgst -sha256",
+            purpose="Without govern: the fingerprint of the signer's key, to compare with the one above",
+            command="openssl pkey -pubin -in signer.pub -outform DER | openssl dgst -sha256",
         ),
     )
 
