@@ -221,10 +221,9 @@ def _description(location: Location) -> str | None:
     """The schema's own words about a key."""
     if not location or isinstance(location[-1], int):
         return None
-    found = [
-        schema.get("properties", {}).get(location[-1], {}).get("description") for schema in _schemas(location[:-1])
-    ]
-    return next((words for words in found if words), None)
+    keys = [schema.get("properties", {}).get(location[-1], {}) for schema in _schemas(location[:-1])]
+    # pydantic leaves a key's description out where it is the one of the part that it refers to.
+    return next((schema["description"] for schema in keys + _schemas(location) if "description" in schema), None)
 
 
 def _choices(schema: dict[str, Any]) -> list[Any]:

@@ -341,6 +341,8 @@ class Policy(Part):
             if text.topic is not None and text.topic not in topics:
                 hint = did_you_mean(text.topic, topics) or f"Forget topics: {', '.join(topics)}."
                 yield Problem(("retain", index, "topic"), f"no forget text has the topic {text.topic!r}", hint)
+        if retained - {None, *topics}:
+            return  # a misspelt topic leaves another one without retain text
         for index, text in enumerate(self.forget):
             topic = text.topic or DEFAULT_TOPIC
             if not retained & {topic, None}:
@@ -381,7 +383,7 @@ class Policy(Part):
             seen.add(task.name)
 
     def _gates(self) -> Iterator[Problem]:
-        tasks = {task.name: task for task in self.tasks}
+        tasks = {task.name: task for task in reversed(self.tasks)}  # of two with one name, the first
         gates: list[tuple[str, int, ForgetGate | TaskGate]] = [
             ("forget", index, gate) for index, gate in enumerate(self.verification.forget)
         ]
