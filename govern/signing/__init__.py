@@ -1,6 +1,6 @@
-"""Keys, DSSE envelopes in Sigstore bundles, trust. No network, no torch."""
+"""Keys, in-toto statements, Sigstore bundles and pinned signers. No network, no torch."""
 
-from govern.signing.bundle import claimed_signer, sign_statement, verify_bundle
+from govern.signing.bundle import claimed_signer, sign, verify
 from govern.signing.dsse import pae
 from govern.signing.keys import (
     PublicKey,
@@ -13,33 +13,36 @@ from govern.signing.keys import (
 )
 from govern.signing.statement import (
     AuditPosition,
-    GateVerdict,
-    Predicate,
+    GateClaim,
     ReportPredicate,
+    SignerIdentity,
     Statement,
-    build_statement,
     parse_statement,
+    report_predicate,
+    report_statement,
 )
-from govern.signing.trust import trusted_keys
+from govern.signing.trust import Trusted, load_trusted
 
 __all__ = [
     "AuditPosition",
-    "GateVerdict",
-    "Predicate",
+    "GateClaim",
     "PublicKey",
     "ReportPredicate",
+    "SignerIdentity",
     "SigningKey",
     "Statement",
-    "build_statement",
+    "Trusted",
     "claimed_signer",
     "generate_key",
     "load_key",
     "load_public",
+    "load_trusted",
     "pae",
     "parse_statement",
     "public_path",
-    "sign_statement",
+    "report_predicate",
+    "report_statement",
+    "sign",
     "throwaway_key",
-    "trusted_keys",
-    "verify_bundle",
+    "verify",
 ]

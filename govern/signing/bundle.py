@@ -46,7 +46,7 @@ class _Bundle(WireRecord):
     dsse_envelope: _Envelope = Field(alias="dsseEnvelope")
 
 
-def sign_statement(statement: bytes, key: SigningKey) -> bytes:
+def sign(statement: bytes, key: SigningKey) -> bytes:
     """Sign a statement's bytes; returns the bundle as JSON."""
     return _Bundle(
         verification_material=_VerificationMaterial(public_key=_PublicKeyIdentifier(hint=key.public.fingerprint)),
@@ -57,7 +57,7 @@ def sign_statement(statement: bytes, key: SigningKey) -> bytes:
     ).canonical()
 
 
-def verify_bundle(bundle: bytes, key: PublicKey) -> bytes:
+def verify(bundle: bytes, key: PublicKey) -> bytes:
     """The signed payload of a bundle, if `key` signed it. Raises IntegrityError for everything else."""
     parsed = parse_canonical(_Bundle, bundle, "bundle")
     hint = parsed.verification_material.public_key.hint

@@ -2,38 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Annotated, ClassVar, Final, Generic, Literal, Self, TypeVar
+from typing import Annotated, Any, Final, Literal, Self, TypeVar
 
-from pydantic import ConfigDict, Field, StringConstraints, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError, model_validator
 from rfc8785 import CanonicalizationError
 
+from govern.digests import canonical_json
 from govern.errors import IntegrityError
 from govern.records import Record, VerdictValue, worst
 
 STATEMENT_TYPE: Final = "https://in-toto.io/Statement/v1"
+REPORT_PREDICATE: Final = "urn:govern:predicate:report:v1"
 
+R = TypeVar("R", bound=Record)
 Sha256 = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}\z")]
 
 
 class WireRecord(Record):
-    """A record whose names on the wire are another standard's."""
+    """A record whose field names on the wire are another standard's."""
 
     model_config = ConfigDict(validate_by_name=True, validate_by_alias=True, serialize_by_alias=True)
 
 
-class Predicate(Record):
-    """What a statement claims. `predicate_type` is the URI that says which kind, and which version of it."""
-
-    predicate_type: ClassVar[str]
-
-
-R = TypeVar("R", bound=Record)
-P = TypeVar("P", bound=Predicate)
-
-
-class DigestSet(Record):
+class DigestSet(BaseModel):
     """A subject's digest. in-toto allows several algorithms; we write and read SHA-256 alone."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
 
     sha256: Sha256
 
@@ -45,31 +39,24 @@ class Subject(WireRecord):
     digests: DigestSet = Field(alias="digest")
 
 
-class Statement(WireRecord, Generic[P]):
+class Statement(WireRecord):
     """An in-toto Statement v1. Its RFC 8785 bytes are the DSSE payload."""
 
     type: Literal["https://in-toto.io/Statement/v1"] = Field(default=STATEMENT_TYPE, alias="_type")
     subject: Annotated[tuple[Subject, ...], Field(min_length=1)]
     predicate_type: str = Field(alias="predicateType")
-    predicate: P
-
-    @model_validator(mode="after")
-    def _names_differ(self) -> Self:
-        if len(self.subjects) != len(self.subject):
-            raise ValueError("one file is named twice")
-        return self
-
-    @property
-    def subjects(self) -> dict[str, str]:
-        """The files that are meant: name → SHA-256."""
-        return {subject.name: subject.digests.sha256 for subject in self.subject}
+    predicate: dict[str, Any]
 
 
-class GateVerdict(Record):
-    """One gate's outcome: inside the signature, so that no custom template can hide a failed one."""
+class GateClaim(Record):
+    """One gate as the report claims it: inside the signature, so that no template can hide a failed one."""
 
     task: str
+    metric: Literal["acc", "acc_norm", "perplexity"]
     kind: Literal["ceiling", "floor", "max_drop", "max_increase"]
+    after: float
+    bound: float
+    threshold: float
     verdict: VerdictValue
 
 
@@ -81,14 +68,19 @@ class AuditPosition(Record):
     leaf: Sha256
 
 
-class ReportPredicate(Predicate):
-    """What a signed report claims. The statement's subjects are the report's files.
+class SignerIdentity(Record):
+    """Who signed. `kind` says whether the key was kept or thrown away at once, as the demo does."""
+
+    fingerprint: Sha256
+    kind: Literal["kept", "throwaway"]
+
+
+class ReportPredicate(Record):
+    """What a signed report claims. The subjects are the report's files.
 
     `templates` maps each rendered file to its template's SHA-256. `verdict_digest` is over the whole Verdict record.
-    `issued` is UTC, RFC 3339. `throwaway_key` says that the key was never kept: nobody's name stands behind it.
+    `issued` is UTC, RFC 3339.
     """
-
-    predicate_type: ClassVar[str] = "urn:govern:predicate:report:v1"
 
     run: str
     policy_digest: Sha256
@@ -98,10 +90,10 @@ class ReportPredicate(Predicate):
     delta_sha256: Sha256
     verdict: VerdictValue
     verdict_digest: Sha256
-    gates: tuple[GateVerdict, ...]
+    gates: tuple[GateClaim, ...]
     templates: dict[str, Sha256]
     audit: AuditPosition
-    throwaway_key: bool
+    signer: SignerIdentity
     issued: str
     govern: str
 
@@ -112,28 +104,34 @@ class ReportPredicate(Predicate):
         return self
 
 
-def build_statement(subjects: Mapping[str, str], predicate: P) -> bytes:
-    """The statement that `predicate` holds of some files (name → SHA-256), as RFC 8785 bytes ready to sign."""
-    return Statement[P](
+def report_statement(subjects: dict[str, str], predicate: ReportPredicate) -> bytes:
+    """The statement over a report's files (name → SHA-256), as RFC 8785 bytes ready to sign."""
+    return Statement(
         subject=tuple(
             Subject(name=name, digests=DigestSet(sha256=sha256)) for name, sha256 in sorted(subjects.items())
         ),
-        predicate_type=predicate.predicate_type,
-        predicate=predicate,
+        predicate_type=REPORT_PREDICATE,
+        predicate=predicate.to_json(),
     ).canonical()
 
 
-def parse_statement(data: bytes, kind: type[P]) -> Statement[P]:
-    """Read a statement of one kind from untrusted bytes.
-
-    Raises IntegrityError for anything else, also where the bytes are not in RFC 8785 form.
-    """
-    statement = parse_canonical(Statement[kind], data, "statement")  # type: ignore[valid-type]
-    if statement.predicate_type != kind.predicate_type:
-        raise IntegrityError(
-            "the statement is of another kind", where="predicateType", hint=f"Expected {kind.predicate_type}."
-        )
+def parse_statement(data: bytes) -> Statement:
+    """Read a statement from untrusted bytes. Raises IntegrityError, also where the bytes are not in RFC 8785 form."""
+    statement = parse_canonical(Statement, data, "statement")
+    names = [subject.name for subject in statement.subject]
+    if len(set(names)) != len(names):
+        raise IntegrityError("the statement names one file twice")
     return statement
+
+
+def report_predicate(statement: Statement) -> ReportPredicate:
+    """What a statement claims about a report. Raises IntegrityError where it is a statement of another kind."""
+    if statement.predicate_type != REPORT_PREDICATE:
+        raise IntegrityError(
+            f"the statement is not about a report: its predicate type is {statement.predicate_type!r}",
+            hint=f"Expected {REPORT_PREDICATE}.",
+        )
+    return parse_canonical(ReportPredicate, canonical_json(statement.predicate), "report's predicate")
 
 
 def parse_canonical(kind: type[R], data: bytes, name: str) -> R:

@@ -14,15 +14,17 @@ from govern.digests import canonical_json
 from govern.errors import IntegrityError
 from govern.signing import (
     AuditPosition,
-    GateVerdict,
+    GateClaim,
     ReportPredicate,
-    build_statement,
+    SignerIdentity,
     claimed_signer,
     pae,
     parse_statement,
-    sign_statement,
+    report_predicate,
+    report_statement,
+    sign,
     throwaway_key,
-    verify_bundle,
+    verify,
 )
 
 KEY = throwaway_key()
@@ -37,17 +39,19 @@ PREDICATE = ReportPredicate(
     verdict="fail",
     verdict_digest="5" * 64,
     gates=(
-        GateVerdict(task="symbols", kind="ceiling", verdict="pass"),
-        GateVerdict(task="capitals", kind="max_drop", verdict="fail"),
+        GateClaim(task="symbols", metric="acc", kind="ceiling", after=0.25, bound=0.3, threshold=0.4, verdict="pass"),
+        GateClaim(
+            task="capitals", metric="acc", kind="max_drop", after=0.9, bound=0.08, threshold=0.05, verdict="fail"
+        ),
     ),
     templates={"report.html": "6" * 64},
     audit=AuditPosition(origin="govern-log/x", seq=3, leaf="7" * 64),
-    throwaway_key=True,
+    signer=SignerIdentity(fingerprint=KEY.public.fingerprint, kind="throwaway"),
     issued="2026-11-24T10:00:00Z",
     govern="0.1.0",
 )
-STATEMENT = build_statement({"report.md": "8" * 64, "report.html": ZERO}, PREDICATE)
-BUNDLE = sign_statement(STATEMENT, KEY)
+STATEMENT = report_statement({"report.md": "8" * 64, "report.html": ZERO}, PREDICATE)
+BUNDLE = sign(STATEMENT, KEY)
 
 
 def test_pae_is_the_published_vector():
@@ -73,9 +77,12 @@ def test_a_statement_is_in_toto():
 
 
 def test_a_statement_comes_back():
-    statement = parse_statement(STATEMENT, ReportPredicate)
-    assert statement.predicate == PREDICATE
-    assert statement.subjects == {"report.html": ZERO, "report.md": "8" * 64}
+    statement = parse_statement(STATEMENT)
+    assert report_predicate(statement) == PREDICATE
+    assert [(subject.name, subject.digests.sha256) for subject in statement.subject] == [
+        ("report.html", ZERO),
+        ("report.md", "8" * 64),
+    ]
 
 
 def test_a_verdict_that_hides_a_failed_gate_cannot_be_built_or_read():
@@ -84,7 +91,7 @@ def test_a_verdict_that_hides_a_failed_gate_cannot_be_built_or_read():
     value = json.loads(STATEMENT)
     value["predicate"]["verdict"] = "pass"
     with pytest.raises(IntegrityError, match="does not follow"):
-        parse_statement(canonical_json(value), ReportPredicate)
+        report_predicate(parse_statement(canonical_json(value)))
 
 
 def changed(edit):
@@ -108,12 +115,13 @@ def changed(edit):
         lambda value: value["predicate"].pop("gates"),
         lambda value: value["predicate"]["audit"].update(seq=-1),
         lambda value: value["predicate"]["audit"].update(seq="3"),
-        lambda value: value["predicate"].update(throwaway_key=1),
+        lambda value: value["predicate"]["audit"].update(seq=True),
+        lambda value: value["predicate"]["signer"].update(kind="kept?"),
     ],
 )
 def test_a_statement_of_any_other_form_is_refused(edit):
     with pytest.raises(IntegrityError):
-        parse_statement(changed(edit), ReportPredicate)
+        report_predicate(parse_statement(changed(edit)))
 
 
 def test_a_bundle_is_sigstore_v03_with_one_dsse_signature():
@@ -127,14 +135,14 @@ def test_a_bundle_is_sigstore_v03_with_one_dsse_signature():
 
 @given(st.binary(max_size=300))
 def test_what_is_signed_comes_back(payload):
-    bundle = sign_statement(payload, KEY)
-    assert verify_bundle(bundle, KEY.public) == payload
+    bundle = sign(payload, KEY)
+    assert verify(bundle, KEY.public) == payload
     assert claimed_signer(bundle) == KEY.public.fingerprint
 
 
 def test_another_key_does_not_verify():
     with pytest.raises(IntegrityError, match=KEY.public.fingerprint):
-        verify_bundle(BUNDLE, throwaway_key().public)
+        verify(BUNDLE, throwaway_key().public)
 
 
 def test_another_key_does_not_verify_even_where_the_hint_claims_it():
@@ -142,7 +150,7 @@ def test_another_key_does_not_verify_even_where_the_hint_claims_it():
     value = json.loads(BUNDLE)
     value["verificationMaterial"]["publicKey"]["hint"] = other.public.fingerprint
     with pytest.raises(IntegrityError, match="signature does not match"):
-        verify_bundle(canonical_json(value), other.public)
+        verify(canonical_json(value), other.public)
 
 
 @pytest.mark.parametrize("count", [0, 2])
@@ -150,15 +158,15 @@ def test_a_bundle_carries_exactly_one_signature(count):
     value = json.loads(BUNDLE)
     value["dsseEnvelope"]["signatures"] *= count
     with pytest.raises(IntegrityError):
-        verify_bundle(canonical_json(value), KEY.public)
+        verify(canonical_json(value), KEY.public)
 
 
 def test_the_payload_type_is_signed_too():
     forged = sign_with_type("text/plain")
     with pytest.raises(IntegrityError):
-        verify_bundle(forged, KEY.public)
+        verify(forged, KEY.public)
     with pytest.raises(IntegrityError, match="signature does not match"):
-        verify_bundle(forged.replace(b"text/plain", b"application/vnd.in-toto+json"), KEY.public)
+        verify(forged.replace(b"text/plain", b"application/vnd.in-toto+json"), KEY.public)
 
 
 def sign_with_type(payload_type):
@@ -175,7 +183,7 @@ def test_every_byte_of_a_bundle_counts():
         mutated = bytearray(BUNDLE)
         mutated[place] ^= 1 << (place % 8)
         with pytest.raises(IntegrityError):
-            verify_bundle(bytes(mutated), KEY.public)
+            verify(bytes(mutated), KEY.public)
 
 
 @settings(max_examples=300)
@@ -184,7 +192,7 @@ def test_no_mutated_bundle_is_accepted(data):
     mutated = mutate(data, BUNDLE)
     if mutated != BUNDLE:
         with pytest.raises(IntegrityError):
-            verify_bundle(mutated, KEY.public)
+            verify(mutated, KEY.public)
 
 
 @settings(max_examples=300)
@@ -193,10 +201,10 @@ def test_a_mutated_statement_never_means_the_same(data):
     """A statement alone is unsigned: a mutant may parse, but never to the original's meaning."""
     mutated = mutate(data, STATEMENT)
     try:
-        statement = parse_statement(mutated, ReportPredicate)
+        statement = parse_statement(mutated)
     except IntegrityError:
         return
-    assert (statement == parse_statement(STATEMENT, ReportPredicate)) == (mutated == STATEMENT)
+    assert (statement == parse_statement(STATEMENT)) == (mutated == STATEMENT)
 
 
 def mutate(data, original):
@@ -222,8 +230,8 @@ JSON = st.recursive(
 @given(st.binary(max_size=200) | JSON)
 def test_parsers_refuse_anything_without_falling_over(data):
     for parse in (
-        lambda: parse_statement(data, ReportPredicate),
-        lambda: verify_bundle(data, KEY.public),
+        lambda: parse_statement(data),
+        lambda: verify(data, KEY.public),
         lambda: claimed_signer(data),
     ):
         with pytest.raises(IntegrityError):
@@ -236,7 +244,7 @@ def test_parsers_refuse_anything_without_falling_over(data):
 )
 def test_parsers_refuse_known_traps(data):
     with pytest.raises(IntegrityError):
-        parse_statement(data, ReportPredicate)
+        parse_statement(data)
 
 
 @pytest.mark.openssl

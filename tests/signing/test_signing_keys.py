@@ -12,7 +12,7 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519
 
 from govern.errors import IntegrityError, UsageError
-from govern.signing import generate_key, load_key, load_public, throwaway_key, trusted_keys
+from govern.signing import generate_key, load_key, load_public, load_trusted, throwaway_key
 
 PASSWORD = "correct horse ü".encode()
 
@@ -150,21 +150,24 @@ def test_pinned_keys_have_names(tmp_path):
     (tmp_path / "alice.pub").write_bytes(alice.pem)
     (tmp_path / "bob.pub").write_bytes(bob.pem)
     (tmp_path / "notes.txt").write_text("not a key")
-    assert trusted_keys(tmp_path) == {alice.fingerprint: "alice", bob.fingerprint: "bob"}
-    assert trusted_keys(tmp_path / "none") == {}
+    trusted = load_trusted(tmp_path)
+    assert (trusted.name_of(alice.fingerprint), trusted.name_of(bob.fingerprint)) == ("alice", "bob")
+    assert trusted.key(alice.fingerprint) == alice
+    assert trusted.name_of(KEY.fingerprint) is None
+    assert load_trusted(tmp_path / "none").name_of(alice.fingerprint) is None
 
 
 def test_one_key_under_two_names_is_refused(tmp_path):
     for name in ("alice", "bob"):
         (tmp_path / f"{name}.pub").write_bytes(KEY.pem)
     with pytest.raises(UsageError, match="alice too"):
-        trusted_keys(tmp_path)
+        load_trusted(tmp_path)
 
 
 def test_a_file_that_is_no_key_is_named(tmp_path):
     (tmp_path / "eve.pub").write_bytes(b"nonsense")
     with pytest.raises(UsageError, match=r"eve\.pub"):
-        trusted_keys(tmp_path)
+        load_trusted(tmp_path)
 
 
 KEY = throwaway_key().public
