@@ -23,7 +23,7 @@ class Record(BaseModel):
         return canonical_json(self.to_json())
 
     @property
-    def digest(self) -> str:
+    def sha256(self) -> str:
         """SHA-256 over the RFC 8785 bytes, in hex."""
         return sha256_bytes(self.canonical())
 

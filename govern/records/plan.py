@@ -113,7 +113,7 @@ class Plan(Record):
     @property
     def inputs_digest(self) -> str:
         """SHA-256 over the plan without its environment: equal where the same inputs would be used."""
-        return Plan.model_construct(**{**self.__dict__, "environment": _NOWHERE}).digest
+        return Plan.model_construct(**{**self.__dict__, "environment": _NOWHERE}).sha256
 
 
 _NOWHERE = Environment(

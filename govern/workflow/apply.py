@@ -92,8 +92,8 @@ def apply(
                 model_after=removal.edited_model_digest,
                 digests={
                     POLICY: loaded.sha256,
-                    PLAN: planned.plan.digest,
-                    REMOVAL: removal.digest,
+                    PLAN: planned.plan.sha256,
+                    REMOVAL: removal.sha256,
                     DELTA: removal.delta_sha256,
                     **input_digests(planned),
                 },
@@ -180,7 +180,7 @@ def remove(
     delta_sha256 = write_delta(run.path(DELTA), edit.tensors, base_digest=planned.plan.model.digest)
     removal = Removal(
         run=run.id,
-        plan_digest=planned.plan.digest,
+        plan_digest=planned.plan.sha256,
         base_model_digest=planned.plan.model.digest,
         edited_model_digest=edited_digest(planned.model.path, edit.tensors),
         method=settings.method,

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from govern.audit import Head, Log, Stored
 from govern.errors import IntegrityError
+from govern.signing import AuditPosition
 from govern.workflow.report import check_report
 from govern.workflow.runs import REPORT, check_artefacts, events_of
 from govern.workspace import Workspace
@@ -48,6 +49,19 @@ def audit(workspace: Path) -> Audited:
             run = place.run(name)
             artefacts += check_artefacts(run, events_of(log, run))
             if run.path(REPORT).is_file():
-                check_report(run.path(REPORT), workspace=workspace)
+                checked = check_report(run.path(REPORT), workspace=workspace)
+                refuse_lost_event(log, checked.claim.audit, run.path(REPORT))
                 reports += 1
     return Audited(head, len(known), artefacts, reports)
+
+
+def refuse_lost_event(log: Log, position: AuditPosition, report: Path) -> None:
+    """Raise IntegrityError where the log no longer holds the event that a signed report stands on."""
+    held = next((stored for stored in log.events() if stored.event.seq == position.seq), None)
+    if held is None or held.leaf != position.leaf:
+        raise IntegrityError(
+            f"the report stands on event {position.seq} with leaf sha256:{position.leaf}, and the log "
+            + ("ends before it" if held is None else f"has sha256:{held.leaf} there"),
+            where=str(report),
+            hint="The log was cut or replaced after the report was issued. Restore it from a backup.",
+        )

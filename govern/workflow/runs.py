@@ -67,7 +67,7 @@ def bound_digests(events: list[Event]) -> dict[str, str]:
 
 
 def check_artefacts(run: RunFolder, events: list[Event]) -> int:
-    """Hold every artefact of a run against the log, and count them. Raises IntegrityError naming the one that differs."""
+    """Hold every artefact of a run against the log, and count them. Raises IntegrityError naming what differs."""
     digests = bound_digests(events)
     for name, expected in digests.items():
         path = run.path(name)

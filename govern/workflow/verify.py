@@ -106,7 +106,7 @@ def verify(
                 answers = store_answers(before, after)
                 verdict = Verdict(
                     run=run.id,
-                    plan_digest=plan.digest,
+                    plan_digest=plan.sha256,
                     delta_sha256=removal.delta_sha256,
                     edited_model_digest=removal.edited_model_digest,
                     verdict=worst(gate.verdict for gate in gates),
@@ -137,7 +137,7 @@ def verify(
                 policy_digest=plan.policy_digest,
                 model_before=removal.base_model_digest,
                 model_after=removal.edited_model_digest,
-                digests={f"{folder}/answers.json": verdict.answers_sha256, f"{folder}/verdict.json": verdict.digest},
+                digests={f"{folder}/answers.json": verdict.answers_sha256, f"{folder}/verdict.json": verdict.sha256},
                 parameters={"attempt": attempt, "verdict": verdict.verdict},
                 environment=describe_environment(device).to_json(),
             )
