@@ -1,0 +1,210 @@
+"""From a policy to a signed report, and what each command says when somebody changed something."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import sqlite3
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from tiny_policy import TinyPolicy
+
+import govern
+from govern.audit import Log
+from govern.errors import GovernError, IntegrityError, SourceError, UsageError
+from govern.records import EventType
+from govern.workflow.audit import audit
+from govern.workflow.export import export
+from govern.workflow.report import check_report, find_report
+
+
+def event_types(workspace: Path) -> list[EventType]:
+    with Log.open(workspace / "audit.db", create=False) as log:
+        return [stored.event.type for stored in log.events()]
+
+
+@pytest.fixture
+def verified(tiny_policy: TinyPolicy) -> TinyPolicy:
+    govern.apply(tiny_policy.path, workspace=tiny_policy.workspace)
+    govern.verify(workspace=tiny_policy.workspace)
+    return tiny_policy
+
+
+def test_a_policy_becomes_a_signed_report(verified: TinyPolicy) -> None:
+    assert event_types(verified.workspace) == [
+        "log.created", "apply.started", "apply.finished", "verify.started", "verify.finished", "report.issued",
+    ]  # fmt: skip
+    checked = check_report(find_report(None, workspace=verified.workspace), workspace=verified.workspace)
+    assert checked.claim.signer.kind == "throwaway"
+    assert checked.signer is None
+    # A random model knows nothing, so nothing can be shown to be gone.
+    assert checked.claim.verdict == "inconclusive"
+    audited = audit(verified.workspace)
+    assert (audited.head.size, audited.runs, audited.reports) == (6, 1, 1)
+    assert audited.artefacts > 10
+
+
+def test_no_training_text_or_question_enters_a_report_or_the_log(verified: TinyPolicy) -> None:
+    run = find_report(None, workspace=verified.workspace).parent
+    kept = [path.read_bytes() for path in run.rglob("*") if path.is_file() and path.suffix != ".safetensors"]
+    kept.append((verified.workspace / "audit.db").read_bytes())
+    for secret in (b"The lock of vault", b"slow turn", b"The secret of number", b"green 3"):
+        assert not any(secret in data for data in kept)
+
+
+def test_the_same_policy_gives_the_same_delta(tiny_policy: TinyPolicy) -> None:
+    first = govern.apply(tiny_policy.path, workspace=tiny_policy.workspace)
+    second = govern.apply(tiny_policy.path, workspace=tiny_policy.workspace)
+    assert first.run.id != second.run.id
+    assert first.removal.delta_sha256 == second.removal.delta_sha256
+
+
+def test_a_second_verification_is_counted_and_keeps_the_first_report(verified: TinyPolicy) -> None:
+    first = find_report(None, workspace=verified.workspace).read_bytes()
+    again = govern.verify(workspace=verified.workspace)
+    assert again.verdict.attempt == 2
+    assert again.run.path("reports/001/report.html").read_bytes() == first
+    assert again.run.path("report.html").read_bytes() != first
+    audit(verified.workspace)
+
+
+def test_render_issues_the_report_again_without_measuring(verified: TinyPolicy) -> None:
+    issued = govern.render(workspace=verified.workspace)
+    assert issued.throwaway
+    assert event_types(verified.workspace)[-1] == "report.issued"
+    assert event_types(verified.workspace).count("verify.started") == 1
+    check_report(issued.path, workspace=verified.workspace)
+    audit(verified.workspace)
+
+
+def test_an_exported_model_is_the_one_that_was_promised(verified: TinyPolicy, tmp_path: Path) -> None:
+    from transformers import AutoModelForCausalLM
+
+    exported = export(None, tmp_path / "edited", workspace=verified.workspace)
+    AutoModelForCausalLM.from_pretrained(exported.path)
+    assert event_types(verified.workspace)[-1] == "export.finished"
+    with pytest.raises(GovernError, match="exist"):
+        export(None, tmp_path / "edited", workspace=verified.workspace)
+
+
+def flip(path: Path) -> None:
+    data = bytearray(path.read_bytes())
+    data[len(data) // 2] ^= 1
+    path.write_bytes(bytes(data))
+
+
+ARTEFACTS = [
+    "policy.yaml", "plan.json", "removal.json", "delta.safetensors", "inputs/retain-1.safetensors",
+    "inputs/perplexity-0.safetensors", "verifications/001/answers.json", "verifications/001/verdict.json",
+    "report.html", "report.md", "statement.json", "report.sigstore.json", "signer.pub", "reports/001/report.html",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("damage", [flip, Path.unlink], ids=["flip", "delete"])
+def test_every_changed_artefact_is_named(verified: TinyPolicy, damage: Callable[[Path], None]) -> None:
+    run = find_report(None, workspace=verified.workspace).parent
+    found = {str(path.relative_to(run)) for path in run.rglob("*") if path.is_file() and path.name != ".lock"}
+    assert set(ARTEFACTS) <= found
+    for name in sorted(found):
+        original = (run / name).read_bytes()
+        damage(run / name)
+        with pytest.raises(IntegrityError, match=name):
+            audit(verified.workspace)
+        with pytest.raises(IntegrityError, match=name):
+            govern.verify(workspace=verified.workspace)
+        (run / name).write_bytes(original)
+    audit(verified.workspace)
+
+
+@pytest.mark.parametrize("name", ["report.html", "statement.json", "report.sigstore.json", "signer.pub"])
+def test_a_changed_report_is_found_without_the_log(verified: TinyPolicy, tmp_path: Path, name: str) -> None:
+    shutil.copytree(find_report(None, workspace=verified.workspace).parent, tmp_path / "given")
+    check_report(tmp_path / "given" / "report.html", workspace=tmp_path)
+    flip(tmp_path / "given" / name)
+    with pytest.raises(IntegrityError):
+        check_report(tmp_path / "given" / "report.html", workspace=tmp_path)
+
+
+def test_a_changed_event_is_named(verified: TinyPolicy) -> None:
+    with sqlite3.connect(verified.workspace / "audit.db") as database:
+        for (trigger,) in database.execute("SELECT name FROM sqlite_master WHERE type = 'trigger'").fetchall():
+            database.execute(f"DROP TRIGGER {trigger}")
+        body = database.execute("SELECT body FROM event WHERE seq = 2").fetchone()[0]
+        database.execute("UPDATE event SET body = ? WHERE seq = 2", (body.replace(b'"seed":0', b'"seed":1'),))
+    with pytest.raises(IntegrityError, match="2"):
+        audit(verified.workspace)
+    with pytest.raises(IntegrityError, match="2"):
+        govern.verify(workspace=verified.workspace)
+
+
+def test_a_report_that_names_an_event_the_log_lost_is_noticed(verified: TinyPolicy) -> None:
+    with sqlite3.connect(verified.workspace / "audit.db") as database:
+        for (trigger,) in database.execute("SELECT name FROM sqlite_master WHERE type = 'trigger'").fetchall():
+            database.execute(f"DROP TRIGGER {trigger}")
+        database.execute("DELETE FROM event WHERE seq >= 4")
+    with pytest.raises(IntegrityError, match="event 4"):
+        audit(verified.workspace)
+
+
+def test_changed_questions_and_a_changed_model_are_noticed(verified: TinyPolicy) -> None:
+    secret = verified.path.parent / "secret.jsonl"
+    secret.write_text(secret.read_text().replace("red 5", "pink 5"))
+    with pytest.raises(IntegrityError, match="question set secret"):
+        govern.verify(workspace=verified.workspace)
+    assert event_types(verified.workspace)[-1] == "verify.failed"
+
+
+def test_a_missing_model_leaves_a_visible_failure(tiny_policy: TinyPolicy, tiny_llama: Path) -> None:
+    tiny_policy.replace(f"file:{tiny_llama}", "hf:govern-tests/there-is-no-such-model")
+    with pytest.raises(SourceError, match="there-is-no-such-model"):
+        govern.apply(tiny_policy.path, workspace=tiny_policy.workspace)
+    assert event_types(tiny_policy.workspace) == ["log.created", "apply.started", "apply.failed"]
+
+
+def test_a_layer_that_the_model_lacks_is_found_at_its_place(tiny_policy: TinyPolicy) -> None:
+    tiny_policy.replace("layer: 2", "layer: 44")
+    with pytest.raises(GovernError, match="out of range") as caught:
+        govern.plan(govern.load_policy(tiny_policy.path))
+    line = tiny_policy.path.read_text().splitlines().index("  layer: 44") + 1
+    assert caught.value.where == f"{tiny_policy.path}:{line}:10"
+    assert caught.value.exit_code == 2
+
+
+def test_a_stale_plan_is_refused(tiny_policy: TinyPolicy, tmp_path: Path) -> None:
+    from govern.workflow.apply import apply
+
+    plan = tmp_path / "plan.json"
+    plan.write_bytes(govern.plan(govern.load_policy(tiny_policy.path)).plan.canonical())
+    apply(tiny_policy.path, workspace=tiny_policy.workspace, plan=plan)
+    forget = tiny_policy.path.parent / "forget.jsonl"
+    forget.write_text(forget.read_text() + json.dumps({"text": "The lock of vault 99 has no number."}) + "\n")
+    with pytest.raises(UsageError, match=r"stale.*corpora"):
+        apply(tiny_policy.path, workspace=tiny_policy.workspace, plan=plan)
+
+
+def test_evaluation_text_that_was_trained_on_is_refused(tiny_policy: TinyPolicy) -> None:
+    copied = tiny_policy.path.parent / "held_back.jsonl"
+    copied.write_text((tiny_policy.path.parent / "retain.jsonl").read_text())
+    tiny_policy.replace(
+        '{perplexity: "self:", max_increase: 5.0, documents: 8, max_tokens: 16, seed: 2}',
+        '{perplexity: "file:held_back.jsonl", max_increase: 5.0, documents: 8, max_tokens: 24}',
+    )
+    with pytest.raises(GovernError, match="training text"):
+        govern.plan(govern.load_policy(tiny_policy.path))
+
+
+def test_nothing_to_verify_or_resume_is_said_plainly(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="no audit log"):
+        govern.verify(workspace=tmp_path)
+    with pytest.raises(UsageError, match="no unfinished run"):
+        govern.apply(None, workspace=tmp_path, resume=True)
+
+
+def test_importing_govern_loads_no_torch() -> None:
+    import subprocess
+    import sys
+
+    code = "import sys, govern; govern.load_policy; sys.exit('torch' in sys.modules or 'pydantic' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
