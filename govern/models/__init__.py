@@ -1,1 +1,21 @@
-"""Models: identity, loading (whole, or only the needed layers), delta, export."""
+"""Models: identity, loading whole or in part, deltas, export. Importing this loads no torch."""
+
+from govern.models.delta import apply_delta, read_delta, write_delta
+from govern.models.export import edited_digest, export_model
+from govern.models.identity import identify
+from govern.models.loading import load_config, load_model, load_tokenizer, read_tensors
+from govern.sources.model_files import model_digest
+
+__all__ = [
+    "apply_delta",
+    "edited_digest",
+    "export_model",
+    "identify",
+    "load_config",
+    "load_model",
+    "load_tokenizer",
+    "model_digest",
+    "read_delta",
+    "read_tensors",
+    "write_delta",
+]

@@ -1,4 +1,4 @@
-"""Where text and models come from: `builtin:`, `file:`, `hf:`, `self:`. Importing this loads neither torch nor a hub."""
+"""Where text and models come from: `builtin:`, `file:`, `hf:`, `self:`. Importing this loads no torch."""
 
 from govern.sources.cache import cache_folder
 from govern.sources.models import ResolvedModel, resolve_model

@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 from pathlib import Path, PurePosixPath
 
+from govern.digests import canonical_digest, sha256_file
 from govern.errors import SourceError
 
 CONFIG = "config.json"
@@ -98,3 +99,16 @@ def model_files(folder: Path) -> tuple[str, ...]:
 def matching(folder: Path, patterns: tuple[str, ...]) -> tuple[str, ...]:
     """The names of the files directly in `folder` that match one of `patterns`, sorted."""
     return tuple(sorted({path.name for pattern in patterns for path in folder.glob(pattern) if path.is_file()}))
+
+
+def model_digest(path: Path) -> str:
+    """SHA-256 over the RFC 8785 form of [[relative path, SHA-256], …], sorted by path, of a folder's `model_files`.
+
+    Raises SourceError where the folder is no model.
+    """
+    return digest_of_files({name: sha256_file(path / name) for name in model_files(path)})
+
+
+def digest_of_files(files: dict[str, str]) -> str:
+    """The model digest of files given by relative path and SHA-256."""
+    return canonical_digest([[name, files[name]] for name in sorted(files)])

@@ -26,9 +26,7 @@ def parquet_texts(path: Path, column: str) -> list[str]:
         return _column(rows, column, str(path))
 
 
-def hub_texts(
-    name: str, *, subset: str | None, split: str | None, column: str, revision: str | None
-) -> ResolvedTexts:
+def hub_texts(name: str, *, subset: str | None, split: str | None, column: str, revision: str | None) -> ResolvedTexts:
     """The texts of one split of a hub data set, at its newest commit where `revision` is None.
 
     Raises UsageError without a split, SourceError where the data are not to be had. Never runs the data set's code.
