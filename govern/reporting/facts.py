@@ -11,6 +11,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from pydantic import model_validator
+
 from govern.records.base import Record
 from govern.records.verdict import VerdictValue
 from govern.reporting.text import Line, Text, one_line
@@ -26,13 +28,23 @@ LARGEST_FINITE = 1e300
 
 
 class Fact(Record):
-    """One value as it is printed. `pointer` finds it in `{plan, removal, verdict, report}`; `beside` goes with it."""
+    """One value as it is printed. `pointer` finds it in `{plan, removal, verdict, report}`; `beside` goes with it.
+
+    Only prose has lines of its own.
+    """
 
     pointer: Line
     label: Line
     text: Text
     kind: Kind = "text"
     beside: Fact | None = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _one_line(cls, fields: Any) -> Any:
+        if fields.get("kind") == "prose":
+            return fields
+        return {**fields, "text": one_line(fields["text"])}
 
 
 class Column(Record):
@@ -173,9 +185,10 @@ def telling_apart(first: float, second: float, form: Callable[[float, int], str]
 
 def seconds(value: float) -> str:
     """A duration."""
-    if value < 60:
-        return f"{value:.1f}{NO_BREAK_SPACE}s"
-    return f"{int(value // 60)}{NO_BREAK_SPACE}min{NO_BREAK_SPACE}{value % 60:04.1f}{NO_BREAK_SPACE}s"
+    minutes, rest = divmod(round(value, 1), 60)
+    if not minutes:
+        return f"{rest:.1f}{NO_BREAK_SPACE}s"
+    return f"{minutes:.0f}{NO_BREAK_SPACE}min{NO_BREAK_SPACE}{rest:04.1f}{NO_BREAK_SPACE}s"
 
 
 def mebibytes(value: int) -> str:

@@ -16,7 +16,7 @@ _HIDDEN_CATEGORIES = frozenset({"Cc", "Cf", "Cs", "Zl", "Zp"})
 
 _MARKDOWN_SPECIAL = re.compile(r"([\\`*_\[\]|~$#])")
 _MARKDOWN_LINE_START = re.compile(r"^(?:[-+=]|\d+(?=[.)](?:\s|$)))", re.MULTILINE)
-_MARKDOWN_AUTOLINK = re.compile(r"(?i)(?<=https|.http|..ftp)(:)(?=//)|(?<=www)(\.)|(@)")
+_MARKDOWN_AUTOLINK = re.compile(r":(?=//)|(?<=www)\.|@", re.IGNORECASE)
 
 
 def clean(text: str) -> str:

@@ -367,7 +367,7 @@ def _gate(documents: Documents, index: int, gate: GateResult, results: Sequence[
         clusters=fact(f"{here}/clusters", "Clusters", or_else(count, "none: independent"), kind="number"),
         method=fact(f"{here}/method", "Bound by"),
         outcome=fact(f"{here}/verdict", "Verdict", VERDICTS.__getitem__, kind="verdict"),
-        reason=fact(f"{here}/reason", "Reason", kind="prose"),
+        reason=fact(f"{here}/reason", "Reason"),
     )
 
 

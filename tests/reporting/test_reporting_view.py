@@ -1,0 +1,226 @@
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from reporting_records import (
+    CAPITALS,
+    PASSING,
+    PERPLEXITY,
+    SYMBOLS,
+    make_arguments,
+    make_plan,
+    make_removal,
+    make_verdict,
+)
+
+from govern.records import GateResult, Overlap, Record
+from govern.reporting import FailedRun, ReportView, Signer, build_view
+from govern.reporting.facts import Documents, Fact, percent, plain, points, seconds, telling_apart, utc
+from govern.reporting.view import Issue
+
+
+def facts_of(value: Any) -> Iterator[Fact]:
+    """Every fact in a view, those beside others included."""
+    if isinstance(value, Fact):
+        yield value
+        yield from facts_of(value.beside)
+    elif isinstance(value, Record):
+        for name in type(value).model_fields:
+            yield from facts_of(getattr(value, name))
+    elif isinstance(value, tuple):
+        for item in value:
+            yield from facts_of(item)
+
+
+def documents_of(arguments: dict[str, Any]) -> Documents:
+    issue = Issue(**{name: arguments[name] for name in Issue.model_fields})
+    return Documents(
+        {name: arguments[name].to_json() for name in ("plan", "removal", "verdict")} | {"report": issue.to_json()}
+    )
+
+
+def numbers_in(text: str) -> list[float]:
+    plain_text = text.replace(",", "").replace("−", "-").replace("–", " ")
+    return [float(number) for number in re.findall(r"-?\d+(?:\.\d+)?(?:e[-+]?\d+)?", plain_text)]
+
+
+def test_every_number_is_a_rounding_of_the_field_it_names() -> None:
+    arguments = make_arguments()
+    documents = documents_of(arguments)
+    checked = 0
+    for fact in facts_of(build_view(**arguments)):
+        value = documents.read(fact.pointer)
+        if fact.kind != "number" or value is None:
+            continue
+        values = {dict: lambda v: list(v.values()), list: lambda v: [len(v)]}.get(type(value), lambda v: [v])(value)
+        shown = numbers_in(fact.text)
+        if "min" in fact.text:
+            shown = [60 * shown[0] + shown[1]]
+        if "MiB" in fact.text:
+            values = [value / 2**20]
+        scale = 100 if re.search("%|points", fact.text) else 1
+        assert len(shown) == len(values), fact
+        for number, field in zip(shown, values, strict=True):
+            assert number == pytest.approx(
+                scale * field, abs=0.051 if scale == 100 or "s" in fact.text else 0.0051, rel=6e-4
+            ), fact
+        checked += 1
+    assert checked > 80
+
+
+def test_every_field_that_a_gate_used_is_on_the_page(any_view: ReportView) -> None:
+    pointers = {fact.pointer for fact in facts_of(any_view)}
+    for index in range(len(any_view.gates)):
+        for name in GateResult.model_fields:
+            assert f"/verdict/gates/{index}/{name}" in pointers
+
+
+def test_every_digest_of_the_records_is_on_the_page() -> None:
+    arguments = make_arguments()
+    texts = {fact.text for fact in facts_of(build_view(**arguments))}
+    digests = set()
+    for name in ("plan", "removal", "verdict"):
+        digests |= set(re.findall(r"\b[0-9a-f]{64}\b", arguments[name].model_dump_json()))
+    assert len(digests) >= 12
+    assert digests - texts == set()
+
+
+@pytest.mark.parametrize(
+    ("kind", "verdict", "name"),
+    [
+        ("ceiling", "pass", "Upper bound of the accuracy after"),
+        ("ceiling", "fail", "Lower bound of the accuracy after"),
+        ("floor", "pass", "Lower bound of the accuracy after"),
+        ("floor", "fail", "Upper bound of the accuracy after"),
+        ("floor", "inconclusive", "Lower bound of the accuracy after"),
+        ("max_drop", "inconclusive", "Upper bound of the drop"),
+    ],
+)
+def test_a_bound_is_named_by_the_side_that_decided(kind: str, verdict: str, name: str) -> None:
+    gate = SYMBOLS.model_copy(update={"kind": kind, "verdict": verdict})
+    view = build_view(**make_arguments(verdict=make_verdict((gate,))))
+    assert view.gates[0].bound.label == name
+
+
+def test_a_bound_just_past_its_threshold_does_not_look_equal_to_it() -> None:
+    gate = SYMBOLS.model_copy(update={"bound": 0.40003, "verdict": "inconclusive"})
+    view = build_view(**make_arguments(verdict=make_verdict((gate,))))
+    assert (view.gates[0].bound.text, view.gates[0].threshold.text) == ("40.003\u00a0%", "40.000\u00a0%")
+
+
+def test_the_sentence_counts_the_gates_that_decided(any_view: ReportView) -> None:
+    assert (
+        any_view.sentence
+        == {
+            "pass": "All 3 gates of the policy are met.",
+            "fail": "1 of 3 gates failed: the removal does not meet the policy.",
+            "inconclusive": "2 of 3 gates could not be decided. This is not a pass.",
+        }[any_view.verdict]
+    )
+
+
+def test_no_gates_at_all_is_no_pass() -> None:
+    view = build_view(**make_arguments(verdict=make_verdict(())))
+    assert view.verdict == "inconclusive"
+    assert view.sentence == "The policy has no gates, so nothing was decided."
+
+
+def claims(**changes: Any) -> set[str]:
+    return {claim.label for claim in build_view(**make_arguments(**changes)).not_claimed}
+
+
+def test_limits_follow_from_the_records() -> None:
+    kept = Signer(fingerprint="f" * 64, throwaway=False)
+    plain_plan = make_plan()
+    base = claims(signer=kept)
+    assert {"Absence is not proven", "No attack was tried", "Only this model"} <= base
+    assert claims(signer=kept, verdict=make_verdict(attempt=2)) - base == {"A repeated attempt"}
+    assert claims() - base == {"No identity"}
+    entangled = make_plan(overlap=(Overlap(topic="default", unigram=0.31, bigram=0.1, warn=True),))
+    assert claims(signer=kept, plan=entangled) - base == {"Entangled text"}
+    dirty = plain_plan.model_copy(update={"environment": plain_plan.environment.model_copy(update={"dirty": True})})
+    assert claims(signer=kept, plan=dirty) - base == {"Uncommitted code"}
+    licensed = make_plan(corpora=tuple(c.model_copy(update={"licence": "MIT"}) for c in plain_plan.corpora))
+    assert base - claims(signer=kept, plan=licensed) == {"Licences"}
+
+
+def test_drift_is_a_side_effect_and_other_figures_are_not() -> None:
+    view = build_view(**make_arguments())
+    assert [fact.label for fact in view.side_effects] == ["default.first_token_drift"]
+    assert "default.target_norm" in [fact.label for fact in view.figures]
+
+
+def test_nested_parameters_keep_their_place() -> None:
+    plan = make_plan(parameters={"train": {"layers": [5, 6], "modules": ["mlp.down_proj"]}, "layer": 7, "extra": {}})
+    parameters = {fact.label: (fact.pointer, fact.text) for fact in build_view(**make_arguments(plan=plan)).parameters}
+    assert parameters == {
+        "extra": ("/plan/parameters/extra", "none"),
+        "layer": ("/plan/parameters/layer", "7"),
+        "train.layers": ("/plan/parameters/train/layers", "5, 6"),
+        "train.modules": ("/plan/parameters/train/modules", "mlp.down_proj"),
+    }
+
+
+def test_pointers_escape_names_as_rfc_6901_says() -> None:
+    documents = Documents({"plan": {"a/b": {"c~d": 1.5}}})
+    (fact,) = documents.facts("/plan/a~1b")
+    assert (fact.pointer, fact.text) == ("/plan/a~1b/c~0d", "1.5")
+
+
+@pytest.mark.parametrize(
+    ("required", "roles", "expected"),
+    [
+        (0, (), ()),
+        (0, ("safety-reviewer",), ()),
+        (2, ("safety-reviewer", "legal"), ("safety-reviewer", "legal")),
+        (2, ("safety-reviewer",), ("safety-reviewer", "safety-reviewer")),
+        (1, ("safety-reviewer", "legal"), ("safety-reviewer or legal",)),
+        (1, (), ("reviewer",)),
+    ],
+)
+def test_one_line_to_sign_for_each_required_sign_off(
+    required: int, roles: tuple[str, ...], expected: tuple[str, ...]
+) -> None:
+    plan = make_plan(reviews_required=required, review_roles=roles)
+    assert build_view(**make_arguments(plan=plan)).sign_offs == expected
+
+
+def test_a_single_step_and_many_topics_are_shown() -> None:
+    removal = make_removal(curve=make_removal().curve[:1], solver=None)
+    view = build_view(**make_arguments(removal=removal))
+    assert view.curve_charts == ()
+    assert len(view.curve.rows) == 1
+    assert build_view(**make_arguments(removal=make_removal(curve=()))).curve.rows == ()
+
+
+def test_formats() -> None:
+    assert percent(0.4) == "40.0\u00a0%"
+    assert percent(-0.004) == "−0.4\u00a0%"
+    assert percent(1e308) == "without bound"
+    assert points(0.0193) == "1.9\u00a0points"
+    assert seconds(13.44) == "13.4\u00a0s"
+    assert seconds(71.3) == "1\u00a0min\u00a011.3\u00a0s"
+    assert seconds(119.97) == "2\u00a0min\u00a000.0\u00a0s"
+    assert plain(5e-05) == "5e-05"
+    assert plain(-1.5) == "−1.5"
+    assert plain([5, 6]) == "5, 6"
+    assert utc("2026-11-24T10:18:42.120345Z") == "2026-11-24 10:18:42 UTC"
+    assert utc("yesterday") == "yesterday"
+    assert telling_apart(0.4, 0.4, percent) == 1
+    assert telling_apart(0.4, 0.4003, percent) == 2
+    assert telling_apart(0.4, 0.4 + 1e-12, percent) == 6
+
+
+def test_failed_runs_are_listed() -> None:
+    failed = FailedRun(run="r-1", type="verify.finished", time="2026-11-24T09:00:00Z", message=None)
+    (row,) = build_view(**make_arguments(failed_runs=(failed,))).failed_runs.rows
+    assert [fact.text for fact in row] == ["r-1", "verify.finished", "2026-11-24 09:00:00 UTC", "none"]
+
+
+def test_letters_stand_beside_cloze() -> None:
+    results = build_view(**make_arguments(verdict=make_verdict((*PASSING, CAPITALS, PERPLEXITY)))).results
+    forms = {result.task.text: result.form.text if result.form else None for result in results}
+    assert forms == {"symbols": "cloze", "symbols-letters": "letters", "capitals": "cloze", "self": None}
