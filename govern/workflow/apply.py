@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -12,7 +13,7 @@ from govern.audit import Log
 from govern.corpora import write_tokens
 from govern.digests import sha256_bytes
 from govern.errors import GovernError, Interrupted, UsageError
-from govern.models import edited_digest, write_delta
+from govern.models import edited_digest, read_tensors, write_delta
 from govern.policy import LoadedPolicy, load_policy
 from govern.progress import Progress, silent
 from govern.records import Plan, Removal, TensorChange
@@ -197,10 +198,8 @@ def remove(
     return removal
 
 
-def changes(model_path: Path, tensors: dict[str, Tensor]) -> tuple[TensorChange, ...]:
+def changes(model_path: Path, tensors: Mapping[str, Tensor]) -> tuple[TensorChange, ...]:
     """How far each changed tensor moved from the base model's."""
-    from govern.models import read_tensors
-
     base = read_tensors(model_path, tensors)
     return tuple(
         TensorChange(

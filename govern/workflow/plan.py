@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from govern.corpora import overlap, read_tokens, sample_from_model, tokenize
 from govern.corpora.tokens import TokenCorpus
@@ -23,6 +23,9 @@ from govern.workspace import RunFolder
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
+
+
+Role = Literal["forget", "retain", "perplexity"]
 
 
 @dataclass(frozen=True)
@@ -47,10 +50,10 @@ class Planned:
     @property
     def held_back(self) -> dict[str, TokenCorpus]:
         """The perplexity corpora, by the name that their gate's result carries."""
+        found = [corpus for corpus in self.corpora.values() if corpus.identity.role == "perplexity"]
         return {
-            f"perplexity {corpus.identity.source}": corpus.tokens
-            for corpus in self.corpora.values()
-            if corpus.identity.role == "perplexity"
+            f"held-back {corpus.identity.source}" + (f" #{number}" if len(found) > 1 else ""): corpus.tokens
+            for number, corpus in enumerate(found, start=1)
         }
 
 
@@ -116,15 +119,16 @@ def check_removal(loaded: LoadedPolicy, resolved: ResolvedModel, model: ModelIde
         raise PolicyError(message, where=loaded.where("removal", *location), hint=f"The model is {model.source}.")
 
 
-def text_sources(loaded: LoadedPolicy) -> list[tuple[str, str, TextSource | PerplexityGate]]:
+def text_sources(loaded: LoadedPolicy) -> list[tuple[str, Role, TextSource | PerplexityGate]]:
     """Every text source of a policy as (name in the run folder, role, specification)."""
     policy = loaded.policy
     gates = [gate for gate in policy.verification.utility if isinstance(gate, PerplexityGate)]
-    return [
-        (f"{role}-{index}", role, spec)
-        for role, specs in (("forget", policy.forget), ("retain", policy.retain), ("perplexity", gates))
-        for index, spec in enumerate(specs)
+    roles: list[tuple[Role, Sequence[TextSource | PerplexityGate]]] = [
+        ("forget", policy.forget),
+        ("retain", policy.retain),
+        ("perplexity", gates),
     ]
+    return [(f"{role}-{index}", role, spec) for role, specs in roles for index, spec in enumerate(specs)]
 
 
 def question_sets(loaded: LoadedPolicy) -> list[OwnTask | str]:
@@ -143,7 +147,7 @@ def question_sets(loaded: LoadedPolicy) -> list[OwnTask | str]:
 def resolve_corpus(
     name: str,
     spec: TextSource | PerplexityGate,
-    role: str,
+    role: Role,
     *,
     loaded: LoadedPolicy,
     model: ResolvedModel,
@@ -154,15 +158,16 @@ def resolve_corpus(
 ) -> Corpus:
     """Read one source and cut it into tokens, or sample it from the model."""
     source = spec.perplexity if isinstance(spec, PerplexityGate) else spec.source
-    sampled = source == "self:"
+    documents = spec.documents if source == "self:" else None
+    sampled = documents is not None
     revision = licence = None
-    if sampled:
+    if documents is not None:
         tokens = (
             read_tokens(stored.read(f"inputs/{name}.safetensors"))
             if stored
             else sample_from_model(
                 model.path,
-                documents=spec.documents,
+                documents=documents,
                 max_tokens=spec.max_tokens,
                 seed=spec.seed,
                 device=device,

@@ -17,7 +17,17 @@ from govern.evaluation.harness import evaluate, perplexity
 from govern.models import apply_delta, load_model, load_tokenizer, read_delta
 from govern.policy import LoadedPolicy, PerplexityGate
 from govern.progress import Progress, silent
-from govern.records import GateResult, Plan, Removal, TaskResult, Verdict, worst
+from govern.records import (
+    CorpusIdentity,
+    GateResult,
+    ModelIdentity,
+    Plan,
+    Removal,
+    TaskIdentity,
+    TaskResult,
+    Verdict,
+    worst,
+)
 from govern.signing import SigningKey
 from govern.workflow.environment import default_device, describe_environment
 from govern.workflow.plan import Planned, make_plan, question_sets
@@ -36,6 +46,7 @@ from govern.workspace import RunFolder, Workspace
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
+Identity = ModelIdentity | CorpusIdentity | TaskIdentity
 MeasuredT = TypeVar("MeasuredT", Answers, Perplexity)
 
 
@@ -156,7 +167,7 @@ def certification_attempts(log: Log, plan: Plan) -> int:
 
 def refuse_changed_inputs(now: Plan, then: Plan) -> None:
     """Raise IntegrityError where the model, a text or a question set is not the one that was planned with."""
-    pairs = [("the base model", now.model, then.model)]
+    pairs: list[tuple[str, Identity, Identity]] = [("the base model", now.model, then.model)]
     pairs += [(f"corpus {old.role} {old.source}", new, old) for new, old in zip(now.corpora, then.corpora, strict=True)]
     # The same official questions may come from the hub one day and from a mirror the next.
     pairs += [
@@ -235,8 +246,8 @@ def judge(loaded: LoadedPolicy, before: Measured, after: Measured) -> tuple[Gate
         pair = before.answered(task, metric), after.answered(task, metric)
         gates.append(decide(*pair, metric=metric, threshold=threshold, confidence=confidence))
 
-    for gate in verification.forget:
-        add(decisions.ceiling, gate.task, gate.metric, gate.ceiling)
+    for forget in verification.forget:
+        add(decisions.ceiling, forget.task, forget.metric, forget.ceiling)
     held_back = iter([found.task for found in after.perplexities])
     for gate in verification.utility:
         if isinstance(gate, PerplexityGate):
