@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
@@ -106,7 +106,7 @@ def make_plan(
         method=policy.removal.method,
         parameters=policy.removal.model_dump(mode="json"),
         seed=policy.removal.seed,
-        warnings=warnings_about(model, overlaps),
+        warnings=warnings_about(model, corpora.values(), overlaps),
         environment=describe_environment(device),
     )
     return Planned(plan, resolved, topics, corpora)
@@ -250,7 +250,7 @@ def refuse_training_text_in_evaluation(loaded: LoadedPolicy, corpora: dict[str, 
             )
 
 
-def warnings_about(model: ModelIdentity, overlaps: Sequence[Overlap]) -> tuple[str, ...]:
+def warnings_about(model: ModelIdentity, corpora: Iterable[Corpus], overlaps: Sequence[Overlap]) -> tuple[str, ...]:
     """What a reader of the plan should know before anything is applied."""
     found = [
         f"topic {entry.topic}: {entry.unigram:.0%} of the distinct forget words occur in its retain text "
@@ -260,6 +260,9 @@ def warnings_about(model: ModelIdentity, overlaps: Sequence[Overlap]) -> tuple[s
     ]
     if model.remote_code:
         found.append("the policy allows the model's own code to run (trust_remote_code)")
-    if model.source.startswith("hf:") and model.revision is None:
-        found.append("the policy pins no revision of the model, so the same policy may mean another model tomorrow")
+    identities: list[ModelIdentity | CorpusIdentity] = [model, *(corpus.identity for corpus in corpora)]
+    unpinned = dict.fromkeys(
+        named.source for named in identities if named.source.startswith("hf:") and named.revision is None
+    )
+    found += [f"{source} is not pinned to a revision, so it may be something else tomorrow" for source in unpinned]
     return tuple(found)
