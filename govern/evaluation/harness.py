@@ -1,0 +1,281 @@
+"""The lm-eval bridge: a model and question sets in, answers out.
+
+lm-eval's own caches are never used: one is keyed on prompts alone and would serve the old model's scores, the other
+ignores a task's content. Scores, chances and intervals are ours; from lm-eval come the official tasks, their prompts
+and the answer to each question.
+"""
+
+from __future__ import annotations
+
+import functools
+import json
+import logging
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from string import ascii_uppercase
+from typing import Any, Literal
+
+import datasets
+import lm_eval
+import lm_eval.api.task
+import numpy as np
+from lm_eval.api.task import ConfigurableTask
+from lm_eval.evaluator import evaluate as harness_evaluate
+from lm_eval.tasks import TaskManager
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+from govern.errors import IntegrityError, SourceError
+from govern.evaluation.answers import Answers, Metric, TaskKind
+from govern.evaluation.official import OFFICIAL, OfficialTask
+from govern.evaluation.perplexity import perplexity
+from govern.evaluation.questions import (
+    OwnTask,
+    Question,
+    load_questions,
+    mirror_digest,
+    own_part,
+    part_of,
+    question_id,
+)
+from govern.evaluation.scoring import Scorer
+from govern.progress import Progress, silent
+from govern.sources import cache_folder
+
+__all__ = ["evaluate", "perplexity"]
+
+_OFFICIAL_FOLDERS = [Path(lm_eval.__file__).parent / "tasks" / name for name in ("wmdp", "mmlu/default")]
+_OVERLAY = "govern_overlay"
+
+
+def evaluate(
+    model: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerBase,
+    tasks: Sequence[OwnTask | str],
+    *,
+    share: float,
+    mirror: Path | None = None,
+    limit: int | None = None,
+    progress: Progress = silent,
+) -> tuple[Answers, ...]:
+    """Ask a model all questions of all tasks: own ones, or official ones by name.
+
+    `share` is the expected share of selection questions in official sets and in own ones of use `split`. `mirror`
+    holds the official data sets (MIRROR/cais/wmdp, MIRROR/cais/mmlu); without it they come from the hub at their
+    pinned revision. `limit` takes that many questions of each lm-eval task (of each subject of mmlu), in the order of
+    their hashes: a random subset, always the same one, instead of the file's beginning.
+
+    Answers come in the order of the tasks: official ones under `acc`; cloze ones under `acc` and `acc_norm`; letters
+    ones under `acc`, followed by the same questions in cloze form as "NAME (cloze)", because a weak model fails at
+    letters without having forgotten anything.
+    Raises UsageError for a bad question file or mirror, SourceError where official data cannot be had, IntegrityError
+    where it does not hold the published number of questions.
+    """
+    with _quiet(offline=True):
+        scorer = Scorer(model, tokenizer, progress=progress)
+    answers: list[Answers] = []
+    for task in tasks:
+        name = task if isinstance(task, str) else task.name
+        scorer.stage = f"answer {name}"
+        with _quiet(offline=mirror is not None or isinstance(task, OwnTask)):
+            if isinstance(task, str):
+                answers.append(_official(scorer, task, share=share, mirror=mirror, limit=limit))
+            else:
+                answers.extend(_own(scorer, task, share=share, limit=limit))
+    return tuple(answers)
+
+
+def _own(scorer: Scorer, task: OwnTask, *, share: float, limit: int | None) -> list[Answers]:
+    questions = load_questions(task)
+    if limit is not None:
+        kept = _first_by_hash([question.id for question in questions], limit)
+        questions = tuple(questions[index] for index in kept)
+    forms: list[tuple[str, Literal["letters", "cloze"], tuple[Metric, ...]]] = [
+        (task.name, task.kind, ("acc",) if task.kind == "letters" else ("acc", "acc_norm"))
+    ]
+    if task.kind == "letters":
+        forms.append((f"{task.name} (cloze)", "cloze", ("acc",)))
+    answers: list[Answers] = []
+    for name, kind, metrics in forms:
+        samples = _ask(scorer, {name: _own_task(name, kind, questions)}, {})[name]
+        answers.extend(
+            _answers(
+                name,
+                metric,
+                kind,
+                samples,
+                ids=[question.id for question in questions],
+                parts=[own_part(task, question, share=share) for question in questions],
+                clusters=[question.cluster or "" for question in questions] if task.cluster else None,
+            )
+            for metric in metrics
+        )
+    return answers
+
+
+def _own_task(name: str, kind: Literal["letters", "cloze"], questions: Sequence[Question]) -> ConfigurableTask:
+    """An lm-eval task over questions in memory, so that no data-set cache can serve old ones.
+
+    Letters are asked for as the official tasks do; cloze compares the choices as continuations of the question.
+    """
+    rows = []
+    for question in questions:
+        letters = list(ascii_uppercase[: len(question.choices)])
+        listed = "".join(f"\n{letter}. {choice}" for letter, choice in zip(letters, question.choices, strict=True))
+        rows.append(
+            {
+                "prompt": f"{question.text.strip()}{listed}\nAnswer:" if kind == "letters" else question.text.strip(),
+                "options": letters if kind == "letters" else list(question.choices),
+                "gold": question.answer,
+            }
+        )
+    return ConfigurableTask(
+        config={
+            "task": name,
+            "custom_dataset": lambda **_: {"test": datasets.Dataset.from_list(rows)},
+            "test_split": "test",
+            "output_type": "multiple_choice",
+            "doc_to_text": "prompt",
+            "doc_to_choice": "options",
+            "doc_to_target": "gold",
+            "num_fewshot": 0,
+            "metric_list": [
+                {"metric": metric, "aggregation": "mean", "higher_is_better": True}
+                for metric in (("acc",) if kind == "letters" else ("acc", "acc_norm"))
+            ],
+        }
+    )
+
+
+def _official(scorer: Scorer, name: str, *, share: float, mirror: Path | None, limit: int | None) -> Answers:
+    members = OFFICIAL[name]
+    loaded = _load_official(members, mirror)
+    ids: dict[str, list[str]] = {}
+    chosen: dict[str, list[int]] = {}
+    for member in members:
+        rows = loaded[member.name].test_docs()
+        if len(rows) != member.questions:
+            raise IntegrityError(
+                f"{member.name} holds {len(rows)} questions instead of {member.questions}",
+                where=str(mirror / member.dataset.path) if mirror else member.dataset.path,
+                hint="Lay the mirror out again from complete data.",
+            )
+        every = [question_id(row["question"], row["choices"]) for row in rows]
+        kept = list(range(len(every))) if limit is None else _first_by_hash(every, limit)
+        ids[member.name] = [every[index] for index in kept]
+        chosen[member.name] = kept
+    samples = _ask(scorer, loaded, chosen)
+    return _answers(
+        name,
+        "acc",
+        "official",
+        [sample for member in members for sample in samples[member.name]],
+        ids=[identifier for member in members for identifier in ids[member.name]],
+        # split by subject, so that a question is on the same side whether it is asked alone or within mmlu
+        parts=[
+            part_of(identifier, salt=member.name, share=share) for member in members for identifier in ids[member.name]
+        ],
+        clusters=None,
+    )
+
+
+def _load_official(members: tuple[OfficialTask, ...], mirror: Path | None) -> dict[str, ConfigurableTask]:
+    """Load lm-eval's official tasks over pinned or mirrored data.
+
+    `datasets` remembers a local folder by its name and would serve the rows of an older one, so a mirror's cache is
+    kept by its content.
+    """
+    dataset = members[0].dataset
+    if mirror is None:
+        where: dict[str, Any] = {"dataset_kwargs": {"revision": dataset.revision}}
+    else:
+        folder = (mirror / dataset.path).absolute()
+        cache = cache_folder() / "mirrors" / mirror_digest(folder)
+        where = {"dataset_path": str(folder), "dataset_kwargs": {"cache_dir": str(cache)}}
+    overlay = {"group": _OVERLAY, "task": [member.name for member in members], **where}
+    try:
+        with tempfile.TemporaryDirectory() as folder_name:
+            # a group in a file hands its data set to its members; one given as a dict does not
+            (Path(folder_name) / "overlay.yaml").write_text(json.dumps(overlay), encoding="utf-8")
+            manager = TaskManager(include_defaults=False, include_path=[*_OFFICIAL_FOLDERS, folder_name])
+            loaded = manager.load([_OVERLAY])
+    except Exception as error:  # whatever `datasets` and the hub's client raise: there is no common class
+        raise SourceError(
+            f"the official questions of {members[0].name} cannot be loaded: {type(error).__name__}",
+            where=str(mirror / dataset.path) if mirror else f"hf:{dataset.path}",
+            hint="With a connection they come from the hub. Without one, lay them out in a folder and name it with "
+            "--mirror (MIRROR/cais/wmdp, MIRROR/cais/mmlu).",
+        ) from error
+    return dict(loaded["tasks"])
+
+
+def _ask(
+    scorer: Scorer, tasks: Mapping[str, ConfigurableTask], indices: Mapping[str, list[int]]
+) -> dict[str, list[dict[str, Any]]]:
+    """lm-eval's samples by task, each list in the order of the questions. `indices` limits a task to some of them."""
+    # no bootstrap: intervals come from our own bounds
+    found: dict[str, Any] = harness_evaluate(
+        lm=scorer,
+        task_dict={"tasks": dict(tasks)},
+        samples=dict(indices) if indices else None,
+        bootstrap_iters=0,
+        log_samples=True,
+    )
+    return {name: sorted(samples, key=lambda sample: sample["doc_id"]) for name, samples in found["samples"].items()}
+
+
+def _answers(
+    name: str,
+    metric: Metric,
+    kind: TaskKind,
+    samples: Sequence[Mapping[str, Any]],
+    *,
+    ids: Sequence[str],
+    parts: Sequence[Literal["selection", "certification"]],
+    clusters: Sequence[str] | None,
+) -> Answers:
+    scores = [np.array([likelihood for likelihood, _ in sample["filtered_resps"]]) for sample in samples]
+    if metric == "acc_norm":
+        # lm-eval's length: characters of the choice, without the space before it
+        lengths = [np.array([len(choice) for choice in sample["doc"]["options"]], dtype=float) for sample in samples]
+        scores = [likelihoods / length for likelihoods, length in zip(scores, lengths, strict=True)]
+    return Answers(
+        task=name,
+        metric=metric,
+        kind=kind,
+        ids=tuple(ids),
+        clusters=None if clusters is None else tuple(clusters),
+        parts=tuple(parts),
+        correct=tuple(bool(sample[metric]) for sample in samples),
+        chosen=tuple(int(likelihoods.argmax()) for likelihoods in scores),
+        choices=tuple(len(likelihoods) for likelihoods in scores),
+    )
+
+
+def _first_by_hash(ids: Sequence[str], limit: int) -> list[int]:
+    """The indices of `limit` questions, chosen by the order of their ids, in the order of the questions."""
+    return sorted(sorted(range(len(ids)), key=lambda index: (ids[index], index))[:limit])
+
+
+@contextmanager
+def _quiet(*, offline: bool) -> Iterator[None]:
+    """Silence lm-eval's and datasets' bars and remarks, and where all data are local keep them off the network."""
+    loggers = [logging.getLogger(name) for name in ("lm_eval", "datasets", "transformers", "huggingface_hub")]
+    levels = [logger.level for logger in loggers]
+    bar = lm_eval.api.task.tqdm
+    hidden, was_offline = datasets.are_progress_bars_disabled(), datasets.config.HF_HUB_OFFLINE
+    try:
+        for logger in loggers:
+            logger.setLevel(logging.ERROR)
+        lm_eval.api.task.tqdm = functools.partial(bar, disable=True)
+        datasets.disable_progress_bars()
+        datasets.config.HF_HUB_OFFLINE = offline or was_offline
+        yield
+    finally:
+        for logger, level in zip(loggers, levels, strict=True):
+            logger.setLevel(level)
+        lm_eval.api.task.tqdm = bar
+        if not hidden:
+            datasets.enable_progress_bars()
+        datasets.config.HF_HUB_OFFLINE = was_offline

@@ -1,0 +1,81 @@
+"""Parity with lm-eval's own model, and perplexity against a plain computation."""
+
+import math
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from lm_eval.models.huggingface import HFLM
+
+from govern.corpora.tokens import TokenCorpus
+from govern.errors import UsageError
+from govern.evaluation.perplexity import perplexity
+from govern.evaluation.scoring import Scorer, batches, padded
+
+ids = st.lists(st.integers(2, 257), min_size=1, max_size=40)
+
+
+@settings(max_examples=20, deadline=None)
+@given(st.lists(st.tuples(ids, ids), min_size=1, max_size=12))
+def test_scores_are_those_of_the_stock_model(tiny_model, byte_tokenizer, pairs):
+    # twice the same context with another last token: the case in which inputs are shared
+    pairs = [*pairs, (pairs[0][0], [*pairs[0][1][:-1], 2]), ([2] * 300, [3, 4])]
+    requests = [(("", ""), list(context), list(continuation)) for context, continuation in pairs]
+    ours = Scorer(tiny_model, byte_tokenizer)._loglikelihood_tokens(requests)
+    stock = HFLM(pretrained=tiny_model, tokenizer=byte_tokenizer, backend="causal", batch_size=4)
+    theirs = stock._loglikelihood_tokens(requests, disable_tqdm=True)
+    assert [greedy for _, greedy in ours] == [greedy for _, greedy in theirs]
+    assert [score for score, _ in ours] == pytest.approx([score for score, _ in theirs], abs=1e-3, rel=1e-5)
+
+
+def test_progress_counts_distinct_inputs(tiny_model, byte_tokenizer):
+    seen = []
+    scorer = Scorer(
+        tiny_model, byte_tokenizer, progress=lambda stage, done, total, **_: seen.append((stage, done, total))
+    )
+    scorer.stage = "answer symbols"
+    scorer._loglikelihood_tokens([(("", ""), [5, 6], [letter]) for letter in (7, 8, 9)])
+    assert seen == [("answer symbols", 1, 1)]
+
+
+@given(st.lists(st.integers(1, 50), min_size=1), st.integers(1, 120))
+def test_batches_keep_every_row_within_the_budget(lengths, tokens):
+    rows = [[1] * length for length in sorted(lengths, reverse=True)]
+    cut = list(batches(rows, tokens=tokens))
+    assert [row for batch in cut for row in batch] == rows
+    assert all(len(batch) == 1 or len(batch) * len(batch[0]) <= tokens for batch in cut)
+
+
+def test_padding_is_on_the_right():
+    assert padded([[5, 6, 7], [8]]).tolist() == [[5, 6, 7], [8, 0, 0]]
+
+
+def test_perplexity_is_the_plain_sum_over_documents(tiny_model):
+    generator = torch.Generator().manual_seed(0)
+    lengths = (7, 30, 2, 64, 30)
+    documents = tuple(tuple(torch.randint(2, 258, (length,), generator=generator).tolist()) for length in lengths)
+    found = perplexity(tiny_model, TokenCorpus(documents), name="self:")
+    assert found.tokens == tuple(length - 1 for length in lengths)
+    for document, nll in zip(documents, found.nll, strict=True):
+        tokens = torch.tensor([document])
+        with torch.no_grad():
+            plain = tiny_model(tokens, labels=tokens).loss
+        assert nll == pytest.approx(float(plain) * (len(document) - 1), rel=1e-5)
+    assert len(set(found.ids)) == len(documents)
+
+
+def test_a_uniform_model_has_the_perplexity_of_its_vocabulary(tiny_model):
+    import copy
+
+    uniform = copy.deepcopy(tiny_model)
+    with torch.no_grad():
+        uniform.lm_head.weight.zero_()
+    found = perplexity(uniform, TokenCorpus(((5, 6, 7, 8),)), name="self:")
+    assert math.exp(found.nll[0] / found.tokens[0]) == pytest.approx(258, rel=1e-5)
+
+
+@pytest.mark.parametrize("documents", [(), ((5,),)])
+def test_documents_without_a_token_to_count_are_refused(tiny_model, documents):
+    with pytest.raises(UsageError, match="fewer than two tokens"):
+        perplexity(tiny_model, TokenCorpus(documents), name="self:")
