@@ -298,6 +298,13 @@ def _summary(documents: Documents, plan: Plan) -> tuple[Fact, ...]:
             kind="number",
             beside=fact("/plan/review_roles", "Roles"),
         ),
+        fact(
+            "/verdict/attempt",
+            "Certification attempt",
+            count,
+            kind="number",
+            beside=fact("/verdict/confidence", "Confidence", lambda share: f"at {percent(share)} confidence"),
+        ),
     )
 
 

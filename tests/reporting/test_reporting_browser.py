@@ -9,8 +9,10 @@ import subprocess
 from pathlib import Path
 
 import pytest
+from reporting_records import PASSING, make_arguments, make_plan, make_removal, make_verdict
 
-from govern.reporting import ReportView, render_html
+from govern.records import Overlap, Person
+from govern.reporting import FailedRun, ReportView, build_view, render_html
 
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 
@@ -44,6 +46,39 @@ def chromium(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
 
 def console(stderr: str) -> list[str]:
     return [line for line in stderr.splitlines() if ":CONSOLE" in line or "Refused to" in line]
+
+
+LONG = "a_name_without_a_single_space_that_goes_on_and_on_for_longer_than_any_screen_of_a_phone_is_wide"
+
+
+@pytest.fixture
+def long_page(tmp_path: Path) -> Path:
+    """A report in which every name that a policy chooses is long and cannot be broken at a space."""
+    plan = make_plan(
+        title=LONG,
+        owner=Person(name=LONG, role=LONG),
+        hazard_domain=LONG,
+        review_roles=(LONG,),
+        model=make_plan().model.model_copy(update={"source": LONG, "licence": LONG}),
+        corpora=tuple(c.model_copy(update={"topic": LONG, "source": LONG}) for c in make_plan().corpora),
+        overlap=(Overlap(topic=LONG, unigram=0.1, bigram=0.1, warn=False),),
+        tasks=tuple(task.model_copy(update={"name": LONG, "source": LONG}) for task in make_plan().tasks),
+        parameters={LONG: LONG},
+        warnings=(LONG,),
+    )
+    removal = make_removal(
+        tensors=tuple(t.model_copy(update={"name": LONG}) for t in make_removal().tensors),
+        curve=tuple(point.model_copy(update={"topic": LONG}) for point in make_removal().curve),
+        figures={LONG: 1.0},
+    )
+    verdict = make_verdict(tuple(gate.model_copy(update={"task": LONG, "method": LONG}) for gate in PASSING))
+    failed = (FailedRun(run=LONG, type="apply.failed", time="2026-11-24T09:53:01Z", message=LONG),)
+    arguments = make_arguments(
+        plan=plan, removal=removal, verdict=verdict, policy_text=LONG, audit_origin=LONG, failed_runs=failed
+    )
+    path = tmp_path / "report.html"
+    path.write_bytes(render_html(build_view(**arguments)).data)
+    return path
 
 
 @pytest.fixture
@@ -85,7 +120,8 @@ addEventListener("load", () => {{
 
 
 @pytest.mark.parametrize("width", [320, 360, 768, 1024, 1280])
-def test_nothing_scrolls_sideways(page: Path, tmp_path: Path, width: int) -> None:
+def test_nothing_scrolls_sideways(long_page: Path, tmp_path: Path, width: int) -> None:
+    assert long_page.is_file()
     probe = tmp_path / "probe.html"
     probe.write_text(PROBE.format(width=width))
     finished = chromium(tmp_path, "--allow-file-access-from-files", "--dump-dom", probe.as_uri())
