@@ -1,0 +1,40 @@
+"""Models for every room's tests: tiny random ones, and the real SmolLM2 where it can be had."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from tiny_models import save_tiny_model
+
+from govern.errors import SourceError
+from govern.sources import resolve_model
+
+
+@pytest.fixture(scope="session")
+def tiny_checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
+    """A function from a kind ("llama", "mistral", "qwen2", "gemma2", "gemma3") to a model folder, made once."""
+    made: dict[tuple[str, bool], Path] = {}
+
+    def folder(kind: str, *, shards: bool = False) -> Path:
+        if (kind, shards) not in made:
+            made[kind, shards] = save_tiny_model(kind, tmp_path_factory.mktemp(f"tiny-{kind}") / "model", shards=shards)
+        return made[kind, shards]
+
+    return folder
+
+
+@pytest.fixture(scope="session")
+def tiny_llama(tiny_checkpoint: Callable[..., Path]) -> Path:
+    """The folder of a random Llama: four blocks, hidden size 32, bfloat16, one safetensors file."""
+    return tiny_checkpoint("llama")
+
+
+@pytest.fixture(scope="session")
+def smollm2() -> Path:
+    """The folder of SmolLM2-135M-Instruct, from the user's cache or fetched into it."""
+    try:
+        return resolve_model("builtin:smollm2-135m-instruct", revision=None, base=Path()).path
+    except SourceError as error:
+        pytest.skip(f"SmolLM2 cannot be fetched: {error.message}")
