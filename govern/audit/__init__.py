@@ -1,6 +1,7 @@
-"""The append-only audit log. No torch, no network."""
+"""The append-only audit log, and what shows it to outsiders. No torch, no network."""
 
 from govern.audit.body import Stored, parse_event
-from govern.audit.log import Head, Log
+from govern.audit.inspection import Finding, Head
+from govern.audit.log import Log, TreeHead
 
-__all__ = ["Head", "Log", "Stored", "parse_event"]
+__all__ = ["Finding", "Head", "Log", "Stored", "TreeHead", "parse_event"]

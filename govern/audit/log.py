@@ -1,4 +1,4 @@
-"""The append-only log: events on SQLite, each bound to all that came before it.
+"""The append-only log: events, each bound to all that came before it, and the Merkle tree over them.
 
 The bytes of an event's body are stored as they were hashed and are never written again. Several processes may append
 at once; a write transaction reads the head, checks it and adds the next event, so the log stays linear.
@@ -13,7 +13,7 @@ import os
 import secrets
 import sqlite3
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -21,28 +21,31 @@ from pathlib import Path
 from typing import Any, NoReturn, Self
 
 from rfc8785 import CanonicalizationError
-from sqlalchemy import Connection, Engine, create_engine, event, insert, text
-from sqlalchemy.exc import DBAPIError
-from sqlalchemy.pool import ConnectionPoolEntry, QueuePool
+from sqlalchemy import Connection, Engine, TextClause, insert, text
 
+from govern.audit import merkle, storage
 from govern.audit.body import NO_PREV, Stored, leaf_hash, parse_event, read_row
-from govern.audit.schema import APPLICATION_ID, SCHEMA_VERSION, TRIGGERS, EventRow
+from govern.audit.inspection import Finding, Head, inspect
+from govern.audit.schema import APPLICATION_ID, SCHEMA_VERSION, EventRow, NodeRow, create_schema
 from govern.errors import GovernError, IntegrityError, UsageError
 from govern.records import Event, EventType
 from govern.workspace.atomic import sync_folder
 
-_BUSY_SECONDS = 60
 _READ_HEAD = text("SELECT seq, prev, leaf, body FROM event ORDER BY seq DESC LIMIT 1")
-_READ_ALL = text("SELECT seq, prev, leaf, body FROM event ORDER BY seq")
+_READ_EVENTS = text("SELECT seq, prev, leaf, body FROM event ORDER BY seq")
+_READ_EVENT = text("SELECT seq, prev, leaf, body FROM event WHERE seq = :seq")
+_READ_NODES = text("SELECT size, level, hash FROM node ORDER BY size, level")
+_READ_LEAF = text("SELECT leaf FROM event WHERE seq = :seq")
+_READ_NODE = text("SELECT hash FROM node WHERE size = :size AND level = :level")
 
 
 @dataclass(frozen=True)
-class Head:
-    """A log that checked out: its random origin, its number of events and its last leaf (hex)."""
+class TreeHead:
+    """The Merkle tree over a log's first `size` events. `root` has 32 bytes."""
 
     origin: str
     size: int
-    leaf: str
+    root: bytes
 
 
 @dataclass(frozen=True)
@@ -67,7 +70,7 @@ class Log:
                     hint="Every command that changes something starts one: govern apply POLICY",
                 )
             _create(database)
-        log = cls(database, _engine(database))
+        log = cls(database, storage.connect(database))
         try:
             log._check_format()
         except BaseException:
@@ -105,10 +108,10 @@ class Log:
         event does not check out: nothing is built on a damaged log. Raises UsageError for a value that JSON cannot
         carry exactly, such as a number above 2^53.
         """
-        with self._guarded(), self._engine.begin() as connection:
+        with storage.guarded(self.database), self._engine.begin() as connection:
             row = connection.execute(_READ_HEAD).first()
             if row is None:
-                self._refuse(0, "it is missing: the log is empty")
+                self._refuse(Finding(0, "it is missing: the log is empty"))
             head = self._read(row)
             return _store(
                 connection,
@@ -128,68 +131,125 @@ class Log:
                     seed=seed,
                     environment=dict(environment or {}),
                 ),
+                self._node_reader(connection),
             )
+
+    def event(self, seq: int) -> Stored:
+        """One event. Raises UsageError where the log has none of that number, IntegrityError where it is damaged."""
+        with storage.guarded(self.database), storage.reading(self._engine) as connection:
+            row = connection.execute(_READ_EVENT, {"seq": seq}).first()
+        if row is None:
+            raise UsageError(f"the log has no event {seq}", where=str(self.database), hint="See: govern audit log")
+        return self._read(row)
 
     def events(self, *, run: str | None = None, type: EventType | None = None) -> Iterator[Stored]:  # noqa: A002
         """Events in order, those of one run or one type where given.
 
         Each is checked against its own leaf, not against its neighbours: that is `verify`. Raises IntegrityError.
         """
-        for row in self._rows():
-            stored = self._read(row)
-            if run in (None, stored.event.run) and type in (None, stored.event.type):
-                yield stored
+        with storage.guarded(self.database), storage.reading(self._engine) as connection:
+            for row in _stream(connection, _READ_EVENTS):
+                stored = self._read(row)
+                if run in (None, stored.event.run) and type in (None, stored.event.type):
+                    yield stored
 
     def head(self) -> Stored | None:
         """The last event, or None where all are gone. Raises IntegrityError."""
-        with self._guarded(), self._reading() as connection:
+        with storage.guarded(self.database), storage.reading(self._engine) as connection:
             row = connection.execute(_READ_HEAD).first()
         return None if row is None else self._read(row)
 
     def verify(self) -> Head:
-        """Recompute the whole log from its bytes, in one pass and constant memory.
+        """Recompute the whole log from its bytes. Raises IntegrityError naming the first event that differs."""
+        with self._inspecting() as findings:
+            try:
+                self._refuse(next(findings))
+            except StopIteration as end:
+                head: Head = end.value
+                return head
 
-        Every body must be the RFC 8785 form of a known event; its leaf, `prev` and `seq` must equal the columns beside
-        it; numbers must be dense from 0, each `prev` the leaf before, the first event `log.created`, and the origin
-        one. Time is not judged: clocks step back. Raises IntegrityError naming the first event that differs.
+    def findings(self) -> Iterator[Finding]:
+        """Everything that `verify` would stop at, for the one who has to repair it."""
+        with self._inspecting() as findings:
+            yield from findings
+
+    def tree_head(self, size: int | None = None) -> TreeHead:
+        """The tree over the first `size` events, over all of them by default. Raises UsageError beyond the end."""
+        with storage.guarded(self.database), storage.reading(self._engine) as connection:
+            head = self._head_of(connection)
+            size = self._within(head, head.event.seq + 1 if size is None else size)
+            return TreeHead(head.event.origin, size, merkle.tree_root(size, self._node_reader(connection)))
+
+    def prove_inclusion(self, seq: int, size: int) -> list[bytes]:
+        """The hashes that lead from event `seq` to the root over the first `size` events (RFC 9162 section 2.1.3).
+
+        Raises UsageError where there are not as many.
         """
-        size, leaf, origin = 0, NO_PREV, None
-        for row in self._rows():
-            stored = self._read(row, expected=size)
-            found = stored.event
-            if found.seq != size:
-                self._refuse(size, f"it is missing: the next event is {found.seq}")
-            if stored.prev != leaf:
-                self._refuse(size, "its prev is not the leaf of the event before")
-            if (size == 0) != (found.type == "log.created"):
-                self._refuse(size, "log.created must be the first event and no other")
-            if origin not in (None, found.origin):
-                self._refuse(size, "it comes from another log: its origin differs")
-            size, leaf, origin = size + 1, stored.leaf, found.origin
-        if origin is None:
-            self._refuse(0, "it is missing: the log is empty")
-        return Head(origin=origin, size=size, leaf=leaf)
+        with storage.guarded(self.database), storage.reading(self._engine) as connection:
+            size = self._within(self._head_of(connection), size)
+            if not 0 <= seq < size:
+                raise UsageError(f"event {seq} is not among the first {size}", where=str(self.database))
+            return merkle.inclusion_proof(seq, size, self._node_reader(connection))
 
-    def _rows(self) -> Iterator[Sequence[Any]]:
-        with self._guarded(), self._reading() as connection:
-            yield from connection.execution_options(stream_results=True, yield_per=1000).execute(_READ_ALL)
+    def prove_consistency(self, first: int, second: int) -> list[bytes]:
+        """The hashes that show the log of `first` events to be a prefix of that of `second` (section 2.1.4).
 
-    def _read(self, row: Sequence[Any], *, expected: int | None = None) -> Stored:
+        Raises UsageError where there are not as many.
+        """
+        with storage.guarded(self.database), storage.reading(self._engine) as connection:
+            second = self._within(self._head_of(connection), second)
+            if not 0 < first <= second:
+                raise UsageError(f"a log of {first} is no prefix of one of {second}", where=str(self.database))
+            return merkle.consistency_proof(first, second, self._node_reader(connection))
+
+    @contextmanager
+    def _inspecting(self) -> Iterator[Iterator[Finding]]:
+        with storage.guarded(self.database), storage.reading(self._engine) as connection:
+            yield inspect(_stream(connection, _READ_EVENTS), _stream(connection, _READ_NODES))
+
+    def _head_of(self, connection: Connection) -> Stored:
+        row = connection.execute(_READ_HEAD).first()
+        return self._refuse(Finding(0, "it is missing: the log is empty")) if row is None else self._read(row)
+
+    def _within(self, head: Stored, size: int) -> int:
+        if not 0 <= size <= head.event.seq + 1:
+            raise UsageError(
+                f"the log has {head.event.seq + 1} events, not {size}",
+                where=str(self.database),
+                hint="Where a checkpoint speaks of more, events were cut off the log's end.",
+            )
+        return size
+
+    def _node_reader(self, connection: Connection) -> merkle.Node:
+        def node(level: int, index: int) -> bytes:
+            size = (index + 1) << level
+            found = (
+                connection.execute(_READ_NODE, {"size": size, "level": level})
+                if level
+                else connection.execute(_READ_LEAF, {"seq": index})
+            ).scalar_one_or_none()
+            if not isinstance(found, bytes) or len(found) != merkle.HASH_SIZE:
+                self._refuse(Finding(size - 1, f"the stored tree over events {size - (1 << level)} to it is damaged"))
+            return found
+
+        return node
+
+    def _read(self, row: Sequence[Any]) -> Stored:
         seq, prev, leaf, body = row
         try:
             return read_row(seq, prev, leaf, body)
         except ValueError as error:
-            return self._refuse(seq if expected is None else expected, str(error))
+            return self._refuse(Finding(seq, str(error)))
 
-    def _refuse(self, seq: int, difference: str) -> NoReturn:
+    def _refuse(self, finding: Finding) -> NoReturn:
         raise IntegrityError(
-            difference,
-            where=f"{self.database} event {seq}",
+            finding.difference,
+            where=f"{self.database} event {finding.seq}",
             hint="The log was changed or damaged. Keep the file as evidence and restore the log from a backup.",
         )
 
     def _check_format(self) -> None:
-        with self._guarded(), self._reading() as connection:
+        with storage.guarded(self.database), storage.reading(self._engine) as connection:
             application = connection.exec_driver_sql("PRAGMA application_id").scalar_one()
             version = connection.exec_driver_sql("PRAGMA user_version").scalar_one()
         if application != APPLICATION_ID:
@@ -203,36 +263,25 @@ class Log:
                 hint="Use the version of govern that wrote it, or a newer one.",
             )
 
-    @contextmanager
-    def _reading(self) -> Iterator[Connection]:
-        with self._engine.connect().execution_options(reading=True) as connection:
-            yield connection
-
-    @contextmanager
-    def _guarded(self) -> Iterator[None]:
-        with _guarded(self.database):
-            yield
-
 
 def _create(database: Path) -> None:
     """Make a log with its first event under a temporary name, then link it in place: there is no half-made log.
 
     Where another process was faster, its log stands.
     """
-    with _guarded(database), tempfile.TemporaryDirectory(dir=database.parent, prefix=f".{database.name}.") as folder:
+    with (
+        storage.guarded(database),
+        tempfile.TemporaryDirectory(dir=database.parent, prefix=f".{database.name}.") as folder,
+    ):
         fresh = Path(folder) / database.name
-        engine = _engine(fresh)
         with closing(sqlite3.connect(fresh)) as connection:
             # Kept in the file's header, so that opening somebody else's database changes nothing in it.
             connection.execute("PRAGMA journal_mode = WAL")
-        with engine.begin() as connection:
-            connection.exec_driver_sql(f"PRAGMA application_id = {APPLICATION_ID}")
-            connection.exec_driver_sql(f"PRAGMA user_version = {SCHEMA_VERSION}")
-            EventRow.metadata.tables["event"].create(connection)
-            for trigger in TRIGGERS:
-                connection.exec_driver_sql(trigger)
+        engine = storage.connect(fresh)
+        with engine.begin() as transaction:
+            create_schema(transaction)
             _store(
-                connection,
+                transaction,
                 Event(
                     origin=f"govern-log/{secrets.token_hex(16)}",
                     seq=0,
@@ -249,6 +298,7 @@ def _create(database: Path) -> None:
                     seed=None,
                     environment={},
                 ),
+                _no_node,
             )
         engine.dispose()
         try:
@@ -258,92 +308,36 @@ def _create(database: Path) -> None:
         sync_folder(database.parent)
 
 
-def _store(connection: Connection, body: Event) -> Stored:
+def _store(connection: Connection, event: Event, node: Callable[[int, int], bytes]) -> Stored:
     try:
-        data = body.canonical()
+        body = event.canonical()
         # A float such as 2.0^53 is written as an integer that no reader may take for exact: what cannot be read back
         # must never be written.
-        parse_event(data)
+        parse_event(body)
     except (CanonicalizationError, ValueError) as error:
-        raise UsageError(f"an event cannot hold this value: {error}", where=body.type) from None
-    stored = Stored(event=body, body=data, prev=body.prev, leaf=leaf_hash(data))
+        raise UsageError(f"an event cannot hold this value: {error}", where=event.type) from None
+    leaf = leaf_hash(body)
+    top, level, rest = bytes.fromhex(leaf), 0, event.seq
+    completed: list[dict[str, Any]] = []
+    while rest & 1:
+        top = merkle.node_hash(node(level, rest - 1), top)
+        level, rest = level + 1, rest >> 1
+        completed.append({"size": event.seq + 1, "level": level, "hash": top})
     connection.execute(
-        insert(EventRow).values(
-            seq=body.seq, prev=bytes.fromhex(stored.prev), leaf=bytes.fromhex(stored.leaf), body=data
-        )
+        insert(EventRow).values(seq=event.seq, prev=bytes.fromhex(event.prev), leaf=bytes.fromhex(leaf), body=body)
     )
-    return stored
+    if completed:
+        connection.execute(insert(NodeRow), completed)
+    return Stored(event=event, body=body, prev=event.prev, leaf=leaf)
+
+
+def _no_node(level: int, index: int) -> bytes:
+    raise AssertionError(f"the first event completes no subtree, yet ({level}, {index}) was asked for")
+
+
+def _stream(connection: Connection, statement: TextClause) -> Iterator[Sequence[Any]]:
+    yield from connection.execution_options(stream_results=True, yield_per=1000).execute(statement)
 
 
 def _now() -> str:
     return datetime.now(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
-
-
-def _engine(database: Path) -> Engine:
-    # Opened by URI and never made here: a missing file is an error, not an empty log.
-    mode = "rw" if database.exists() else "rwc"
-    uri = f"{database.resolve().as_uri()}?mode={mode}"
-
-    def connect() -> sqlite3.Connection:
-        # The driver's own transactions begin deferred; ours begin below.
-        return sqlite3.connect(uri, uri=True, isolation_level=None, timeout=_BUSY_SECONDS, check_same_thread=False)
-
-    engine = create_engine("sqlite://", creator=connect, poolclass=QueuePool)
-
-    @event.listens_for(engine, "connect")
-    def configure(connection: sqlite3.Connection, _entry: ConnectionPoolEntry) -> None:
-        # Bytes that somebody made text are found by their type, with the event named, not by a failed decoding.
-        connection.text_factory = lambda data: data.decode(errors="replace")
-        for pragma in ("synchronous = FULL", "fullfsync = ON", "trusted_schema = OFF"):
-            connection.execute(f"PRAGMA {pragma}")
-
-    @event.listens_for(engine, "begin")
-    def begin(connection: Connection) -> None:
-        # A writer takes the lock before it reads the head; a reader sees one snapshot and stops nobody.
-        reading = connection.get_execution_options().get("reading", False)
-        connection.exec_driver_sql("BEGIN DEFERRED" if reading else "BEGIN IMMEDIATE")
-
-    return engine
-
-
-@contextmanager
-def _guarded(database: Path) -> Iterator[None]:
-    """Turn what SQLite and the file system say into errors with a remedy."""
-    try:
-        yield
-    except DBAPIError as error:
-        raise _translated(database, error.orig) from None
-    except sqlite3.Error as error:
-        raise _translated(database, error) from None
-    except OSError as error:
-        raise GovernError(f"the audit log cannot be written: {error.strerror}", where=str(database)) from None
-
-
-def _translated(database: Path, error: BaseException | None) -> GovernError:
-    code = getattr(error, "sqlite_errorcode", None)
-    primary = None if code is None else code & 0xFF
-    if primary in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
-        return GovernError(
-            f"the audit log stayed locked by another process for {_BUSY_SECONDS} s",
-            where=str(database),
-            hint="Wait for the other process to end, or end it; then try again.",
-        )
-    if primary in (sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_READONLY, sqlite3.SQLITE_PERM, sqlite3.SQLITE_AUTH):
-        return GovernError(
-            "the audit log cannot be opened for writing",
-            where=str(database),
-            hint="Give yourself write access to the file and its folder.",
-        )
-    if primary in (sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR):
-        return GovernError(
-            f"the audit log cannot be written: {error}",
-            where=str(database),
-            hint="Make room on the disk, or repair it; events that were acknowledged are safe.",
-        )
-    # The driver's message may quote a row, so only SQLite's own words for damage are repeated.
-    known = primary in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_CONSTRAINT)
-    return IntegrityError(
-        f"the audit log is damaged: {error}" if known else "the audit log is damaged",
-        where=str(database),
-        hint="Keep the file as evidence and restore the log from a backup.",
-    )

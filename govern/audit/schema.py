@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
+from sqlalchemy import Connection
 from sqlmodel import Field, SQLModel
 
 # "govr", in SQLite's application id, tells a log from any other database.
@@ -25,6 +26,20 @@ class EventRow(SQLModel, table=True):
     body: bytes
 
 
+class NodeRow(SQLModel, table=True):
+    """The hash of one complete subtree of 2^level events, level ≥ 1; level 0 is the events' own leaves.
+
+    `size` is the size of the log that completed it, so rows are in the order in which they come to be.
+    """
+
+    __tablename__ = "node"
+    __table_args__ = {"sqlite_with_rowid": False}
+
+    size: int = Field(primary_key=True)
+    level: int = Field(primary_key=True)
+    hash: bytes
+
+
 # Against slips, not against malice: a trigger is as easily dropped as a row. INSERT OR REPLACE deletes without the
 # DELETE trigger, so the third one wants the next number and the last leaf.
 TRIGGERS: Final = (
@@ -36,4 +51,21 @@ TRIGGERS: Final = (
     WHEN NEW.seq IS NOT (SELECT coalesce(max(seq), -1) + 1 FROM event)
     OR NEW.prev IS NOT (SELECT leaf FROM event ORDER BY seq DESC LIMIT 1) AND EXISTS (SELECT 1 FROM event)
     BEGIN SELECT RAISE(ABORT, 'the audit log is append-only'); END""",
+    """CREATE TRIGGER node_is_never_updated BEFORE UPDATE ON node
+    BEGIN SELECT RAISE(ABORT, 'the audit log is append-only'); END""",
+    """CREATE TRIGGER node_is_never_deleted BEFORE DELETE ON node
+    BEGIN SELECT RAISE(ABORT, 'the audit log is append-only'); END""",
+    """CREATE TRIGGER node_is_new BEFORE INSERT ON node
+    WHEN EXISTS (SELECT 1 FROM node WHERE size = NEW.size AND level = NEW.level)
+    BEGIN SELECT RAISE(ABORT, 'the audit log is append-only'); END""",
 )
+
+
+def create_schema(connection: Connection) -> None:
+    """Make the tables and triggers in an empty database and mark it as a log."""
+    connection.exec_driver_sql(f"PRAGMA application_id = {APPLICATION_ID}")
+    connection.exec_driver_sql(f"PRAGMA user_version = {SCHEMA_VERSION}")
+    for table in (EventRow, NodeRow):
+        SQLModel.metadata.tables[str(table.__tablename__)].create(connection)
+    for trigger in TRIGGERS:
+        connection.exec_driver_sql(trigger)

@@ -12,6 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from govern.audit import Log, parse_event
+from govern.audit.merkle import Frontier, verify_consistency, verify_inclusion
 from govern.digests import canonical_json
 from govern.errors import GovernError, IntegrityError, UsageError
 from govern.records import Event
@@ -45,6 +46,15 @@ def unprotected(database):
     for (name,) in connection.execute("SELECT name FROM sqlite_schema WHERE type = 'trigger'").fetchall():
         connection.execute(f"DROP TRIGGER {name}")
     return closing(connection)
+
+
+def rebuild_tree(connection):
+    """Make the stored tree fit whatever the events now are."""
+    connection.execute("DELETE FROM node")
+    frontier = Frontier()
+    for (leaf,) in connection.execute("SELECT leaf FROM event ORDER BY seq").fetchall():
+        for level, found in enumerate(frontier.append(leaf), 1):
+            connection.execute("INSERT INTO node (size, level, hash) VALUES (?, ?, ?)", (frontier.size, level, found))
 
 
 def leaf_of(body):
@@ -168,6 +178,9 @@ def test_a_value_that_json_cannot_carry_is_refused_and_nothing_is_written(databa
         "INSERT INTO event (seq, prev, leaf, body) VALUES (7, x'01', x'02', x'03')",
         "INSERT INTO event (seq, prev, leaf, body) VALUES (-1, x'01', x'02', x'03')",
         "INSERT INTO event (seq, prev, leaf, body) SELECT 6, prev, x'02', x'03' FROM event WHERE seq = 5",
+        "UPDATE node SET hash = zeroblob(32) WHERE size = 2",
+        "DELETE FROM node WHERE size = 2",
+        "INSERT OR REPLACE INTO node (size, level, hash) VALUES (2, 1, zeroblob(32))",
     ],
 )
 def test_slips_of_the_hand_are_stopped(copied, statement):
@@ -198,6 +211,7 @@ def test_a_rewritten_body_is_found_even_with_its_leaf_made_to_fit(copied, seq, r
         connection.execute("UPDATE event SET body = ? WHERE seq = ?", (body, seq))
         if rehash:
             connection.execute("UPDATE event SET leaf = ? WHERE seq = ?", (leaf_of(body), seq))
+            rebuild_tree(connection)
     if rehash and seq == 5:
         # The newest event commits to the rest, nothing to it: only a checkpoint kept elsewhere can tell.
         assert verify(copied).size == 6
@@ -236,6 +250,31 @@ def test_a_well_hashed_body_of_garbage_is_named(copied, body):
         connection.execute("UPDATE event SET body = ?, leaf = ? WHERE seq = 5", (body, leaf_of(body)))
     with pytest.raises(IntegrityError, match=r"audit\.db event 5"):
         verify(copied)
+
+
+@pytest.mark.parametrize(
+    "parameters",
+    [
+        b'{"x":1.0}', b'{"x":1e2}', b'{"x":-0}', b'{"x":0.10}', b'{"x":9007199254740993}', b'{"x":1,"x":1}',
+        b'{"b":1,"a":2}', b'{"x":"\\u0041"}', b'{"x":"\\/"}', b'{"x":1 }', '{"\ufb33":1,"\U0001f600":2}'.encode(),
+    ],
+)  # fmt: skip
+def test_a_body_that_is_not_canonical_is_no_event(golden, parameters):
+    with Log.open(golden) as log:
+        body = log.head().body
+    assert parse_event(body)
+    with pytest.raises(ValueError, match="RFC 8785"):
+        parse_event(body.replace(b'"parameters":{"c":1.25}', b'"parameters":' + parameters))
+
+
+def test_a_body_with_every_kind_of_value_is_an_event(golden):
+    with Log.open(golden) as log:
+        body = log.head().body
+    fitting = (
+        '{"1e5":" 1.5,2.5e3","a":1e-7,"b":[1,1.5,-3],'
+        '"c":"\\u0001\\n\x7f\u2028","\U0001f600":1,"\ufb33":9007199254740991}'
+    )
+    parse_event(body.replace(b'"parameters":{"c":1.25}', b'"parameters":' + fitting.encode()))
 
 
 def test_another_spelling_of_the_same_body_is_found(copied):
@@ -323,6 +362,68 @@ def test_errors_never_quote_a_body(copied):
     assert "hazardous" not in str(caught.value)
 
 
+@pytest.mark.parametrize(
+    ("statement", "seq"),
+    [
+        ("UPDATE node SET hash = zeroblob(32) WHERE size = 2", 1),
+        ("UPDATE node SET hash = zeroblob(32) WHERE size = 4 AND level = 2", 3),
+        ("UPDATE node SET hash = 'text' WHERE size = 6", 5),
+        ("UPDATE node SET size = 5 WHERE size = 6", 5),
+        ("DELETE FROM node WHERE size = 4 AND level = 1", 3),
+        ("DELETE FROM node", 1),
+        ("INSERT INTO node (size, level, hash) VALUES (7, 1, zeroblob(32))", 6),
+        ("INSERT INTO node (size, level, hash) VALUES (3, 1, zeroblob(32))", 3),
+    ],
+)
+def test_a_changed_tree_is_found_and_named(copied, statement, seq):
+    with unprotected(copied) as connection:
+        connection.execute(statement)
+    with pytest.raises(IntegrityError, match=rf"audit\.db event {seq}: .*stored tree"):
+        verify(copied)
+
+
+def test_every_finding_is_listed_and_the_list_goes_on(copied):
+    with unprotected(copied) as connection:
+        connection.execute("UPDATE event SET leaf = zeroblob(32) WHERE seq = 1")
+        connection.execute("DELETE FROM event WHERE seq = 3")
+        connection.execute("UPDATE event SET body = 'text' WHERE seq = 5")
+    with Log.open(copied) as log:
+        found = [finding.seq for finding in log.findings()]
+    assert found == [1, 2, 3, 4, 5]
+
+
+def test_proofs_hold_for_every_event_and_every_prefix(database):
+    with Log.open(database) as log:
+        for _ in range(20):
+            log.append("apply.started")
+        heads = [log.tree_head(size) for size in range(22)]
+        assert log.verify().root == heads[21].root.hex() == log.tree_head().root.hex()
+        for size in range(1, 22):
+            for stored in log.events():
+                if stored.event.seq < size:
+                    proof = log.prove_inclusion(stored.event.seq, size)
+                    verify_inclusion(bytes.fromhex(stored.leaf), stored.event.seq, size, proof, heads[size].root)
+            proof = log.prove_consistency(size, 21)
+            verify_consistency(size, 21, heads[size].root, heads[21].root, proof)
+
+
+def test_proofs_beyond_the_end_are_refused(copied):
+    with Log.open(copied) as log:
+        for ask in (
+            lambda: log.tree_head(7),
+            lambda: log.prove_inclusion(6, 6),
+            lambda: log.prove_inclusion(0, 7),
+            lambda: log.prove_inclusion(-1, 6),
+            lambda: log.prove_consistency(3, 7),
+            lambda: log.prove_consistency(0, 3),
+            lambda: log.prove_consistency(4, 3),
+            lambda: log.event(6),
+        ):
+            with pytest.raises(UsageError):
+                ask()
+        assert log.event(3).event.seq == 3
+
+
 def test_a_missing_log_is_made_only_where_wanted(database):
     with pytest.raises(UsageError, match="no audit log"):
         Log.open(database, create=False)
@@ -381,7 +482,7 @@ def test_a_truncated_file_is_an_integrity_error(golden, database):
 
 
 def test_a_lock_that_stays_is_said_plainly(copied, monkeypatch):
-    monkeypatch.setattr("govern.audit.log._BUSY_SECONDS", 0.1)
+    monkeypatch.setattr("govern.audit.storage.BUSY_SECONDS", 0.1)
     with closing(sqlite3.connect(copied, isolation_level=None)) as other, Log.open(copied) as log:
         other.execute("BEGIN IMMEDIATE")
         with pytest.raises(GovernError, match="locked by another process"):
