@@ -172,18 +172,16 @@ def test_a_mirror_without_the_set_says_how_to_get_it(tiny_model, byte_tokenizer,
 
 
 @pytest.mark.model
-def test_real_official_questions_run_offline_on_smollm2(tmp_path, monkeypatch):
+def test_real_official_questions_run_offline_on_smollm2(smollm2, tmp_path, monkeypatch):
     if not (DATA / "mmlu").is_dir():
         pytest.skip("needs ../shared/data with the official questions")
     from govern.models import load_model, load_tokenizer
-    from govern.sources import resolve_model
 
-    path = resolve_model("builtin:smollm2-135m-instruct", revision=None, base=ROOT).path
     monkeypatch.setenv("GOVERN_CACHE", str(tmp_path / "cache"))
     lay_mirror(tmp_path / "mirror", mmlu=DATA / "mmlu", wmdp_cyber=DATA / "wmdp_cyber")
     cyber, virology = evaluate(
-        load_model(path, dtype=torch.float32),
-        load_tokenizer(path),
+        load_model(smollm2, dtype=torch.float32),
+        load_tokenizer(smollm2),
         ["wmdp_cyber", "mmlu_virology"],
         share=0.3,
         mirror=tmp_path / "mirror",
