@@ -1,4 +1,4 @@
-"""Random models of a few thousand weights with a real tokenizer, for tests that need a model folder and not knowledge."""
+"""Random models of a few thousand weights with a real tokenizer, for tests that need no knowledge."""
 
 from __future__ import annotations
 

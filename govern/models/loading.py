@@ -20,14 +20,16 @@ def load_config(path: Path, *, trust_remote_code: bool = False) -> PreTrainedCon
     """A model's config. Raises SourceError where transformers does not know its kind."""
     from transformers import AutoConfig
 
-    return _load(AutoConfig, path, trust_remote_code=trust_remote_code)
+    config: PreTrainedConfig = _load(AutoConfig, path, trust_remote_code=trust_remote_code)
+    return config
 
 
 def load_tokenizer(path: Path, *, trust_remote_code: bool = False) -> PreTrainedTokenizerBase:
     """A model's tokenizer. Raises SourceError where the folder holds none."""
     from transformers import AutoTokenizer
 
-    return _load(AutoTokenizer, path, trust_remote_code=trust_remote_code)
+    tokenizer: PreTrainedTokenizerBase = _load(AutoTokenizer, path, trust_remote_code=trust_remote_code)
+    return tokenizer
 
 
 def load_model(

@@ -45,7 +45,7 @@ def hub_texts(name: str, *, subset: str | None, split: str | None, column: str, 
         if not datasets.config.HF_HUB_OFFLINE:
             info = HfApi().dataset_info(name, revision=revision, timeout=20)
             revision = info.sha or revision
-            licence = (info.card_data or {}).get("license")
+            licence = info.card_data.get("license") if info.card_data else None
         rows = datasets.load_dataset(name, subset, split=split, revision=revision)
     except Exception as error:
         explained = explain("dataset", name, revision, error)

@@ -100,7 +100,7 @@ def test_single_tensors_are_read_by_checkpoint_name(tiny_checkpoint) -> None:
     whole = dict(load_model(path, dtype=torch.bfloat16).named_parameters())
     assert set(tensors) == set(names)
     assert all(torch.equal(tensors[name], whole[name]) for name in names)
-    with pytest.raises(IntegrityError, match="no tensor 'model.layers.9"):
+    with pytest.raises(IntegrityError, match=r"no tensor 'model\.layers\.9"):
         read_tensors(path, ["model.layers.9.mlp.down_proj.weight"])
 
 
