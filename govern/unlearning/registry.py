@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from importlib import import_module
+from pathlib import Path
 from typing import Any
 
+from govern.unlearning.checkpoint_tensors import stored_tensors
 from govern.unlearning.protocol import Method, Scope
+from govern.unlearning.settings_check import Refusal, check_settings
 from govern.unlearning.srmu_settings import Settings, SrmuSettings
 
 
@@ -23,6 +26,10 @@ class Registered:
         module, _, name = self.location.partition(":")
         method: Method[Any] = getattr(import_module(module), name)
         return method
+
+    def check(self, settings: Any, model_path: Path, layers: int) -> tuple[Refusal, ...]:
+        """What the model in `model_path`, of `layers` decoder blocks, cannot do of `settings`; no weight is loaded."""
+        return check_settings(settings, layers=layers, tensors=stored_tensors(model_path))
 
 
 METHODS: dict[str, Registered] = {

@@ -1,0 +1,153 @@
+"""The gradient solver: lines 3 to 7 of the paper's Algorithm 1, with AdamW on float32 masters."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from govern.errors import RemovalError
+from govern.progress import Progress
+from govern.records import CurvePoint
+from govern.unlearning.misdirection import Misdirection, TopicText
+from govern.unlearning.solvers.state import State, load_state, save_state
+from govern.unlearning.srmu_settings import SrmuSettings
+
+# T of a topic on its visit number (from 0), [d], float32.
+Targets = Callable[[TopicText, int], Tensor]
+
+CHECKPOINT = "gradient.safetensors"
+STEPS_BETWEEN_CHECKPOINTS = 20
+
+# A topic's forget loss this many times its first one, or a retain loss this many times the mean square of h⁰ itself,
+# is no longer steering: nothing that a sane run does comes near it.
+_EXPLODED = 100.0
+
+
+def descend(
+    setup: Misdirection,
+    targets: Targets,
+    settings: SrmuSettings,
+    *,
+    checkpoint: Path | None,
+    progress: Progress,
+) -> tuple[CurvePoint, ...]:
+    """Minimise eq. 5 by AdamW, topics in turn, and leave the result in the model and its masters.
+
+    Saves its state in the folder `checkpoint` every few steps and continues from there, to the same bits.
+    Raises RemovalError where the loss diverges.
+    """
+    trained, window, frozen = setup.trained, setup.window, setup.frozen
+    optimizer = torch.optim.AdamW(
+        list(trained.masters.values()), lr=settings.learning_rate, weight_decay=settings.weight_decay, foreach=False
+    )
+    curve = _resume(checkpoint, setup, optimizer)
+    for step in range(len(curve), settings.steps):
+        visit, turn = divmod(step, len(setup.topics))
+        topic = setup.topics[turn]
+        target = targets(topic, visit)
+
+        number = topic.forget.visit(visit)
+        hidden = window.replay(frozen.entry(topic.forget, number))
+        forget_loss = mean_square(hidden.float() - target, topic.forget.batch(number).counted)
+        forget_loss.backward()  # before the retain graph is built: one graph in memory at a time
+
+        number = topic.retain.visit(visit)
+        original = frozen.hidden(topic.retain, number, keep=True)
+        hidden = window.replay(frozen.entry(topic.retain, number))
+        retain_loss = mean_square(hidden.float() - original.float(), topic.retain.batch(number).counted)
+        (settings.retain_weight * retain_loss).backward()
+
+        norm = _hand_over_gradients(trained.live, trained.masters)
+        point = CurvePoint(
+            step=step,
+            topic=topic.name,
+            forget_loss=_finite(float(forget_loss.detach()), step, settings),
+            retain_loss=_finite(float(retain_loss.detach()), step, settings),
+            loss=_finite(float(forget_loss.detach() + settings.retain_weight * retain_loss.detach()), step, settings),
+            gradient_norm=_finite(norm, step, settings),
+        )
+        _refuse_explosion(point, curve, scale=float(original.float().square().mean()), settings=settings)
+        optimizer.step()
+        trained.write()
+
+        curve.append(point)
+        progress(
+            "unlearn", step + 1, settings.steps, loss=point.loss, forget=point.forget_loss, retain=point.retain_loss
+        )
+        if checkpoint is not None and (step + 1) % STEPS_BETWEEN_CHECKPOINTS == 0 and step + 1 < settings.steps:
+            _save(checkpoint, setup, optimizer, curve)
+    return tuple(curve)
+
+
+def mean_square(difference: Tensor, counted: Tensor) -> Tensor:
+    """(1 / N d) Σ over counted tokens Σ over features of `difference`²; [batch, tokens, d] and [batch, tokens]."""
+    return difference[counted].square().mean()
+
+
+def _hand_over_gradients(live: Mapping[str, Tensor], masters: Mapping[str, Tensor]) -> float:
+    """Move the model's gradients to the masters, in float32, and say how long they are together."""
+    squares = 0.0
+    for name, parameter in live.items():
+        if parameter.grad is None:
+            raise RemovalError(
+                f"{name!r} has no influence on the steered block's output",
+                where="removal.train",
+                hint="Train modules that feed the residual stream, such as mlp.down_proj.",
+            )
+        gradient = parameter.grad.float()
+        masters[name].grad = gradient
+        squares += float(gradient.double().square().sum())
+        parameter.grad = None
+    return math.sqrt(squares)
+
+
+def _finite(value: float, step: int, settings: SrmuSettings) -> float:
+    if not math.isfinite(value):
+        raise _diverged(f"the loss is no longer a number at step {step + 1}", settings)
+    return value
+
+
+def _refuse_explosion(point: CurvePoint, curve: list[CurvePoint], *, scale: float, settings: SrmuSettings) -> None:
+    first = next((earlier.forget_loss for earlier in curve if earlier.topic == point.topic), point.forget_loss)
+    if point.forget_loss > _EXPLODED * first or point.retain_loss > _EXPLODED * scale:
+        raise _diverged(
+            f"the loss exploded at step {point.step + 1}: forget {point.forget_loss:.3g} (at first {first:.3g}), "
+            f"retain {point.retain_loss:.3g}",
+            settings,
+        )
+
+
+def _diverged(message: str, settings: SrmuSettings) -> RemovalError:
+    return RemovalError(
+        message,
+        where="removal.learning_rate",
+        hint=f"Lower learning_rate (it is {settings.learning_rate:g}), or the coefficient.",
+    )
+
+
+def _save(folder: Path, setup: Misdirection, optimizer: torch.optim.Optimizer, curve: list[CurvePoint]) -> None:
+    tensors: dict[str, Tensor] = {}
+    for name, master in setup.trained.masters.items():
+        tensors[f"{name}/master"] = master
+        tensors |= {f"{name}/{key}": value for key, value in optimizer.state[master].items()}
+    values = {"curve": [point.to_json() for point in curve]}
+    save_state(folder / CHECKPOINT, State(len(curve), tensors, values), fingerprint=setup.fingerprint)
+
+
+def _resume(folder: Path | None, setup: Misdirection, optimizer: torch.optim.Optimizer) -> list[CurvePoint]:
+    state = load_state(folder / CHECKPOINT, fingerprint=setup.fingerprint) if folder is not None else None
+    if state is None:
+        return []
+    for name, master in setup.trained.masters.items():
+        master.copy_(state.tensors[f"{name}/master"])
+        keys = [key for key in state.tensors if key.startswith(f"{name}/") and not key.endswith("/master")]
+        optimizer.state[master] = {
+            key.rpartition("/")[2]: state.tensors[key].to(master.device if state.tensors[key].dim() else "cpu")
+            for key in keys
+        }
+    setup.trained.write()
+    return [CurvePoint.model_validate(point) for point in state.values["curve"]]

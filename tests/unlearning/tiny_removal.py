@@ -1,0 +1,53 @@
+"""A small removal; run as a script, one that reports each step on stdout, to be killed."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import torch
+from tiny_decoders import documents
+
+from govern.unlearning.protocol import Request, Topic
+from govern.unlearning.registry import METHODS
+from govern.unlearning.srmu_settings import SrmuSettings
+
+BASE = {
+    "method": "srmu",
+    "layer": 2,
+    "train": {"modules": ["mlp.down_proj"], "layers": [1, 2]},
+    "dtype": "float32",
+    "coefficient": 6.0,
+    "retain_weight": 4.0,
+    "steps": 7,
+    "batch_size": 3,
+    "learning_rate": 1e-2,
+    "seed": 3,
+}
+DOWN = tuple(f"model.layers.{layer}.mlp.down_proj.weight" for layer in (1, 2))
+TOPICS = tuple(
+    Topic(name, documents(f"{name} forget", count=10), documents(f"{name} retain", count=8))
+    for name in ("bio", "cyber")
+)
+
+
+def request(path, *, topics=TOPICS[:1], checkpoint=None, progress=None, **changes):
+    settings = SrmuSettings.model_validate({**BASE, **changes})
+    more = {"progress": progress} if progress else {}
+    return Request(model_path=path, topics=topics, settings=settings, checkpoint=checkpoint, **more)
+
+
+def report(stage, done, total, **values):
+    if stage == "unlearn":
+        print(done, flush=True)
+        if done == total:
+            sys.stdin.read()  # never ends: whoever waits to kill this must not find it gone
+
+
+if __name__ == "__main__":
+    from govern.unlearning.solvers import gradient
+
+    torch.set_num_threads(1)
+    gradient.STEPS_BETWEEN_CHECKPOINTS = 2
+    model, checkpoint = map(Path, sys.argv[1:])
+    METHODS["srmu"].load()(request(model, topics=TOPICS, steps=40, checkpoint=checkpoint, progress=report))
