@@ -27,6 +27,7 @@ from govern.audit import merkle, storage
 from govern.audit.body import NO_PREV, Stored, leaf_hash, parse_event, read_row
 from govern.audit.inspection import Finding, Head, inspect
 from govern.audit.schema import APPLICATION_ID, SCHEMA_VERSION, EventRow, NodeRow, create_schema
+from govern.digests import sha256_file
 from govern.errors import GovernError, IntegrityError, UsageError
 from govern.records import Event, EventType
 from govern.workspace.atomic import sync_folder
@@ -54,11 +55,13 @@ class Log:
 
     database: Path
     _engine: Engine
+    _trust: Path | None = None
 
     @classmethod
-    def open(cls, database: Path, *, create: bool = True) -> Self:
+    def open(cls, database: Path, *, create: bool = True, trust: Path | None = None) -> Self:
         """Open the log in `database`; where the file is missing, make one, unless `create` is off.
 
+        Every event appended names the trust document that lies at `trust` at that moment, by its SHA-256.
         Raises UsageError where there is none, IntegrityError where the file is no log or is damaged, and GovernError
         where it cannot be opened or was written by a newer version.
         """
@@ -70,7 +73,7 @@ class Log:
                     hint="Every command that changes something starts one: govern apply POLICY",
                 )
             _create(database)
-        log = cls(database, storage.connect(database))
+        log = cls(database, storage.connect(database), trust)
         try:
             log._check_format()
         except BaseException:
@@ -123,6 +126,7 @@ class Log:
                     time=_now(),
                     actor=actor,
                     run=run,
+                    trust=sha256_file(self._trust) if self._trust and self._trust.is_file() else None,
                     policy_digest=policy_digest,
                     model_before=model_before,
                     model_after=model_after,

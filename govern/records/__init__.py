@@ -1,7 +1,7 @@
 """Frozen, versioned records: what crosses rooms and what lands on disk."""
 
-from govern.records.base import Record
-from govern.records.event import Event, EventType
+from govern.records.base import Record, Sha256
+from govern.records.event import AuditPosition, Event, EventType
 from govern.records.plan import (
     CorpusIdentity,
     Environment,
@@ -12,9 +12,11 @@ from govern.records.plan import (
     TaskIdentity,
 )
 from govern.records.removal import CurvePoint, Removal, TensorChange
+from govern.records.trust import Name, Trust, TrustEntry, UtcTime
 from govern.records.verdict import GateResult, Interval, TaskResult, Verdict, VerdictValue, worst
 
 __all__ = [
+    "AuditPosition",
     "CorpusIdentity",
     "CurvePoint",
     "Environment",
@@ -23,14 +25,19 @@ __all__ = [
     "GateResult",
     "Interval",
     "ModelIdentity",
+    "Name",
     "Overlap",
     "Person",
     "Plan",
     "Record",
     "Removal",
+    "Sha256",
     "TaskIdentity",
     "TaskResult",
     "TensorChange",
+    "Trust",
+    "TrustEntry",
+    "UtcTime",
     "Verdict",
     "VerdictValue",
     "worst",

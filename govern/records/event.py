@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import ConfigDict
+from pydantic import ConfigDict, Field
 
-from govern.records.base import Record
+from govern.records.base import Record, Sha256
 
 EventType = Literal[
     "log.created",
@@ -20,6 +20,7 @@ EventType = Literal[
     "report.issued",
     "export.finished",
     "key.generated",
+    "trust.changed",
 ]
 
 
@@ -28,7 +29,8 @@ class Event(Record):
 
     `seq` is dense from 0 and assigned by the log. `prev` is the `leaf` of the event before, 64 zeros for the first,
     so that an event commits to all that came before it. `time` is UTC, RFC 3339 with microseconds and `Z`.
-    `digests` maps the path of each artefact that the event binds, relative to the run's folder, to its SHA-256.
+    `digests` maps the path of each artefact that the event binds, relative to the run's folder (the workspace where
+    `run` is None), to its SHA-256. `trust` is the SHA-256 of the trust document in force, None before there is one.
     """
 
     # In a field of any type, pydantic would otherwise write a NaN as null without a word.
@@ -42,6 +44,7 @@ class Event(Record):
     time: str
     actor: str | None
     run: str | None
+    trust: str | None = None
     policy_digest: str | None
     model_before: str | None
     model_after: str | None
@@ -49,3 +52,11 @@ class Event(Record):
     parameters: dict[str, Any]
     seed: int | None
     environment: dict[str, Any]
+
+
+class AuditPosition(Record):
+    """The event that something signed stands on: its log, its number and its leaf hash, which commits to its past."""
+
+    origin: str
+    seq: Annotated[int, Field(ge=0)]
+    leaf: Sha256

@@ -1,5 +1,6 @@
 """Keys, in-toto statements, Sigstore bundles and pinned signers. No network, no torch."""
 
+from govern.records import AuditPosition
 from govern.signing.bundle import claimed_signer, sign, verify
 from govern.signing.dsse import pae
 from govern.signing.keys import (
@@ -12,7 +13,6 @@ from govern.signing.keys import (
     throwaway_key,
 )
 from govern.signing.statement import (
-    AuditPosition,
     GateClaim,
     ReportPredicate,
     SignerIdentity,

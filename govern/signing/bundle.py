@@ -14,9 +14,10 @@ from typing import Annotated, Final, Literal
 from pydantic import Field
 
 from govern.errors import IntegrityError
+from govern.records import Sha256
 from govern.signing.dsse import pae
 from govern.signing.keys import PublicKey, SigningKey
-from govern.signing.statement import Sha256, WireRecord, parse_canonical
+from govern.signing.statement import WireRecord, parse_canonical
 
 MEDIA_TYPE: Final = "application/vnd.dev.sigstore.bundle.v0.3+json"
 PAYLOAD_TYPE: Final = "application/vnd.in-toto+json"

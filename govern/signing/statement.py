@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Annotated, Any, Final, Literal, Self, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 from rfc8785 import CanonicalizationError
 
 from govern.digests import canonical_json
 from govern.errors import IntegrityError
-from govern.records import Record, VerdictValue, worst
+from govern.records import AuditPosition, Record, Sha256, VerdictValue, worst
 
 STATEMENT_TYPE: Final = "https://in-toto.io/Statement/v1"
 REPORT_PREDICATE: Final = "urn:govern:predicate:report:v1"
 
 R = TypeVar("R", bound=Record)
-Sha256 = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}\z")]
 
 
 class WireRecord(Record):
@@ -60,14 +60,6 @@ class GateClaim(Record):
     verdict: VerdictValue
 
 
-class AuditPosition(Record):
-    """The event that a report stands on: its log, its number and its leaf hash."""
-
-    origin: str
-    seq: Annotated[int, Field(ge=0)]
-    leaf: Sha256
-
-
 class SignerIdentity(Record):
     """Who signed. `kind` says whether the key was kept or thrown away at once, as the demo does."""
 
@@ -106,11 +98,16 @@ class ReportPredicate(Record):
 
 def report_statement(subjects: dict[str, str], predicate: ReportPredicate) -> bytes:
     """The statement over a report's files (name → SHA-256), as RFC 8785 bytes ready to sign."""
+    return make_statement(subjects, REPORT_PREDICATE, predicate)
+
+
+def make_statement(subjects: Mapping[str, str], predicate_type: str, predicate: Record) -> bytes:
+    """A statement over files (name → SHA-256), as RFC 8785 bytes ready to sign."""
     return Statement(
         subject=tuple(
             Subject(name=name, digests=DigestSet(sha256=sha256)) for name, sha256 in sorted(subjects.items())
         ),
-        predicate_type=REPORT_PREDICATE,
+        predicate_type=predicate_type,
         predicate=predicate.to_json(),
     ).canonical()
 
@@ -126,12 +123,17 @@ def parse_statement(data: bytes) -> Statement:
 
 def report_predicate(statement: Statement) -> ReportPredicate:
     """What a statement claims about a report. Raises IntegrityError where it is a statement of another kind."""
-    if statement.predicate_type != REPORT_PREDICATE:
+    return parse_predicate(statement, REPORT_PREDICATE, ReportPredicate, "report")
+
+
+def parse_predicate(statement: Statement, predicate_type: str, kind: type[R], name: str) -> R:
+    """What a statement claims. Raises IntegrityError where it is a statement of another kind, or claims it badly."""
+    if statement.predicate_type != predicate_type:
         raise IntegrityError(
-            f"the statement is not about a report: its predicate type is {statement.predicate_type!r}",
-            hint=f"Expected {REPORT_PREDICATE}.",
+            f"the statement is not about a {name}: its predicate type is {statement.predicate_type!r}",
+            hint=f"Expected {predicate_type}.",
         )
-    return parse_canonical(ReportPredicate, canonical_json(statement.predicate), "report's predicate")
+    return parse_canonical(kind, canonical_json(statement.predicate), f"{name}'s predicate")
 
 
 def parse_canonical(kind: type[R], data: bytes, name: str) -> R:

@@ -91,6 +91,11 @@ class Workspace:
         """The audit log's SQLite file."""
         return self.root / "audit.db"
 
+    @property
+    def trust(self) -> Path:
+        """The trust document in force. Its signature and those before it are in the folder `trust`."""
+        return self.root / "trust.yaml"
+
     def run(self, run_id: str) -> RunFolder:
         """The folder of an existing run. Raises UsageError where there is none of that id."""
         folder = self.root / "runs" / run_id
