@@ -1,7 +1,27 @@
 """The append-only audit log, and what shows it to outsiders. No torch, no network."""
 
 from govern.audit.body import Stored, parse_event
+from govern.audit.checkpoint import Checkpoint, LogVerifier, open_checkpoint, parse_vkey, sign_checkpoint
+from govern.audit.fsck import Damage, fsck
 from govern.audit.inspection import Finding, Head
-from govern.audit.log import Log, TreeHead
+from govern.audit.log import Log
+from govern.audit.proof import Proof, format_proof, parse_proof, verify_proof
 
-__all__ = ["Finding", "Head", "Log", "Stored", "TreeHead", "parse_event"]
+__all__ = [
+    "Checkpoint",
+    "Damage",
+    "Finding",
+    "Head",
+    "Log",
+    "LogVerifier",
+    "Proof",
+    "Stored",
+    "format_proof",
+    "fsck",
+    "open_checkpoint",
+    "parse_event",
+    "parse_proof",
+    "parse_vkey",
+    "sign_checkpoint",
+    "verify_proof",
+]

@@ -25,6 +25,7 @@ from sqlalchemy import Connection, Engine, TextClause, insert, text
 
 from govern.audit import merkle, storage
 from govern.audit.body import NO_PREV, Stored, leaf_hash, parse_event, read_row
+from govern.audit.checkpoint import Checkpoint
 from govern.audit.inspection import Finding, Head, inspect
 from govern.audit.schema import APPLICATION_ID, SCHEMA_VERSION, EventRow, NodeRow, create_schema
 from govern.digests import sha256_file
@@ -38,15 +39,6 @@ _READ_EVENT = text("SELECT seq, prev, leaf, body FROM event WHERE seq = :seq")
 _READ_NODES = text("SELECT size, level, hash FROM node ORDER BY size, level")
 _READ_LEAF = text("SELECT leaf FROM event WHERE seq = :seq")
 _READ_NODE = text("SELECT hash FROM node WHERE size = :size AND level = :level")
-
-
-@dataclass(frozen=True)
-class TreeHead:
-    """The Merkle tree over a log's first `size` events. `root` has 32 bytes."""
-
-    origin: str
-    size: int
-    root: bytes
 
 
 @dataclass(frozen=True)
@@ -163,26 +155,31 @@ class Log:
             row = connection.execute(_READ_HEAD).first()
         return None if row is None else self._read(row)
 
-    def verify(self) -> Head:
-        """Recompute the whole log from its bytes. Raises IntegrityError naming the first event that differs."""
+    def verify(self, *, against: Checkpoint | None = None) -> Head:
+        """Recompute the whole log from its bytes, and hold it against a checkpoint that was kept elsewhere.
+
+        Raises IntegrityError naming the first event that differs, or where the log does not go on from the checkpoint.
+        """
         with self._inspecting() as findings:
             try:
                 self._refuse(next(findings))
             except StopIteration as end:
                 head: Head = end.value
-                return head
+        if against:
+            self._check_prefix(head, against)
+        return head
 
     def findings(self) -> Iterator[Finding]:
         """Everything that `verify` would stop at, for the one who has to repair it."""
         with self._inspecting() as findings:
             yield from findings
 
-    def tree_head(self, size: int | None = None) -> TreeHead:
+    def tree_head(self, size: int | None = None) -> Checkpoint:
         """The tree over the first `size` events, over all of them by default. Raises UsageError beyond the end."""
         with storage.guarded(self.database), storage.reading(self._engine) as connection:
             head = self._head_of(connection)
             size = self._within(head, head.event.seq + 1 if size is None else size)
-            return TreeHead(head.event.origin, size, merkle.tree_root(size, self._node_reader(connection)))
+            return Checkpoint(head.event.origin, size, merkle.tree_root(size, self._node_reader(connection)))
 
     def prove_inclusion(self, seq: int, size: int) -> list[bytes]:
         """The hashes that lead from event `seq` to the root over the first `size` events (RFC 9162 section 2.1.3).
@@ -210,6 +207,24 @@ class Log:
     def _inspecting(self) -> Iterator[Iterator[Finding]]:
         with storage.guarded(self.database), storage.reading(self._engine) as connection:
             yield inspect(_stream(connection, _READ_EVENTS), _stream(connection, _READ_NODES))
+
+    def _check_prefix(self, head: Head, earlier: Checkpoint) -> None:
+        where = str(self.database)
+        if earlier.origin != head.origin:
+            raise IntegrityError(f"the checkpoint is of another log, {earlier.origin}", where=where)
+        if earlier.size > head.size:
+            raise IntegrityError(
+                f"events were cut off the log's end: the checkpoint knows {earlier.size}, the log has {head.size}",
+                where=where,
+                hint="Keep the file as evidence and restore the log from a backup.",
+            )
+        proof = self.prove_consistency(earlier.size, head.size) if earlier.size else []
+        try:
+            merkle.verify_consistency(earlier.size, head.size, earlier.root, bytes.fromhex(head.root), proof)
+        except IntegrityError as error:
+            raise IntegrityError(
+                error.message, where=where, hint="The log is not the one that the checkpoint was made of."
+            ) from None
 
     def _head_of(self, connection: Connection) -> Stored:
         row = connection.execute(_READ_HEAD).first()

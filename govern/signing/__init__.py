@@ -3,15 +3,16 @@
 from govern.records import AuditPosition
 from govern.signing.bundle import claimed_signer, sign, verify
 from govern.signing.dsse import pae
+from govern.signing.key_files import public_path
 from govern.signing.keys import (
     PublicKey,
     SigningKey,
     generate_key,
     load_key,
     load_public,
-    public_path,
     throwaway_key,
 )
+from govern.signing.log_key import LogKey, generate_log_key, load_log_key
 from govern.signing.statement import (
     GateClaim,
     ReportPredicate,
@@ -26,6 +27,7 @@ from govern.signing.trust import Trusted, load_trusted
 __all__ = [
     "AuditPosition",
     "GateClaim",
+    "LogKey",
     "PublicKey",
     "ReportPredicate",
     "SignerIdentity",
@@ -34,7 +36,9 @@ __all__ = [
     "Trusted",
     "claimed_signer",
     "generate_key",
+    "generate_log_key",
     "load_key",
+    "load_log_key",
     "load_public",
     "load_trusted",
     "pae",
