@@ -3,27 +3,35 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Literal
 
 from govern.errors import SourceError
-from govern.sources.model_files import CONFIG, INDEX, SINGLE, TOKENIZER, indexed_shards
+from govern.sources.model_files import CONFIG, INDEX, SINGLE, TOKENIZER, indexed_shards, model_files
+
+_DESCRIPTION = (CONFIG, INDEX, *TOKENIZER, "generation_config.json", "*.py", "README.md", "LICENSE*", "NOTICE*")
+_COMMIT = re.compile("[0-9a-f]{40}")
 
 
 def hub_model(name: str, *, revision: str | None) -> Path:
     """The local snapshot of a hub model: config, tokenizer, index, the safetensors that loading reads, and the card.
 
     Its own code (`*.py`) comes along, inert unless a policy says `trust_remote_code`. Pickle weights are never fetched.
-    The folder's name is the commit. Raises SourceError where the model is not to be had.
+    The folder's name is the commit. A commit that the cache holds whole needs no network.
+    Raises SourceError where the model is not to be had.
     """
-    from huggingface_hub import snapshot_download
+    from huggingface_hub import HfApi
 
+    pinned = revision is not None and _COMMIT.fullmatch(revision)
     try:
-        describing = (CONFIG, INDEX, *TOKENIZER, "generation_config.json", "*.py", "README.md", "LICENSE*", "NOTICE*")
-        folder = Path(snapshot_download(name, revision=revision, allow_patterns=list(describing)))
-        weights = indexed_shards(folder / INDEX) if (folder / INDEX).is_file() else (SINGLE,)
-        return Path(snapshot_download(name, revision=folder.name, allow_patterns=list(weights)))
+        if pinned and (kept := _kept_snapshot(name, revision)):
+            return kept
+        if pinned and not _offline():
+            # Asked first because this fails at once without a network, where a download tries for half a minute.
+            HfApi().model_info(name, revision=revision, timeout=20)
+        return _snapshot(name, revision)
     except SourceError:
         raise
     except Exception as error:
@@ -33,13 +41,38 @@ def hub_model(name: str, *, revision: str | None) -> Path:
         raise explained from None
 
 
+def _snapshot(name: str, revision: str | None, *, local_files_only: bool = False) -> Path:
+    from huggingface_hub import snapshot_download
+
+    def fetch(at: str | None, patterns: tuple[str, ...]) -> Path:
+        return Path(
+            snapshot_download(name, revision=at, allow_patterns=list(patterns), local_files_only=local_files_only)
+        )
+
+    folder = fetch(revision, _DESCRIPTION)
+    weights = indexed_shards(folder / INDEX) if (folder / INDEX).is_file() else (SINGLE,)
+    return fetch(folder.name, weights)
+
+
+def _kept_snapshot(name: str, commit: str | None) -> Path | None:
+    from huggingface_hub.errors import LocalEntryNotFoundError
+
+    try:
+        folder = _snapshot(name, commit, local_files_only=True)
+        model_files(folder)
+    except (LocalEntryNotFoundError, SourceError):
+        return None
+    return folder
+
+
 def licence_on_card(folder: Path) -> str | None:
     """The licence that a model card (README.md) names in its metadata, where there is one."""
+    import yaml
     from huggingface_hub import metadata_load
 
     try:
         licence = (metadata_load(folder / "README.md") or {}).get("license")
-    except (OSError, ValueError):
+    except (OSError, ValueError, yaml.YAMLError):
         return None
     return licence if isinstance(licence, str) else None
 
