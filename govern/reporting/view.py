@@ -283,11 +283,9 @@ def _sentence(verdict: Verdict) -> str:
 
 def _summary(documents: Documents, plan: Plan) -> tuple[Fact, ...]:
     fact = documents.fact
-    topics = [index for index, corpus in enumerate(plan.corpora) if corpus.role == "forget"]
-    named = [index for index in topics if plan.corpora[index].topic != "default"]
     return (
         fact("/plan/hazard_domain", "What must go", beside=fact("/plan/hazard_category", "Category")),
-        *(fact(f"/plan/corpora/{index}/topic", "Topic") for index in named),
+        *_forget_topics(documents, plan),
         fact("/plan/model/source", "From the model", beside=fact("/plan/model/architecture", "Architecture")),
         fact("/removal/method", "By", beside=fact("/removal/solver", "Solver", _solver)),
         fact("/plan/owner/name", "Answerable", beside=fact("/plan/owner/role", "Role")),
@@ -314,11 +312,20 @@ def _solver(value: str | None) -> str:
 
 def _scope(documents: Documents, plan: Plan) -> tuple[Fact, ...]:
     fact = documents.fact
-    topics = [index for index, corpus in enumerate(plan.corpora) if corpus.role == "forget"]
     return (
         fact("/plan/hazard_domain", "Domain"),
         fact("/plan/hazard_category", "Category"),
-        *(fact(f"/plan/corpora/{index}/topic", "Topic to forget") for index in topics),
+        *_forget_topics(documents, plan),
+    )
+
+
+def _forget_topics(documents: Documents, plan: Plan) -> tuple[Fact, ...]:
+    """The topics that the policy names, each once; one that it leaves unnamed tells a reader nothing."""
+    first = {corpus.topic: index for index, corpus in reversed([*enumerate(plan.corpora)]) if corpus.role == "forget"}
+    return tuple(
+        documents.fact(f"/plan/corpora/{index}/topic", "Topic")
+        for topic, index in sorted(first.items(), key=lambda item: item[1])
+        if topic not in ("", "default")
     )
 
 
@@ -412,13 +419,18 @@ def _corpus(documents: Documents, index: int) -> tuple[Fact, ...]:
     fact = documents.fact
     optional = [
         fact(f"{here}/{field}", label, kind="code")
-        for field, label in (("subset", "Subset"), ("split", "Split"), ("column", "Column"), ("revision", "Revision"))
-        if documents.read(f"{here}/{field}") is not None
+        for field, label in (
+            ("topic", "Topic"),
+            ("subset", "Subset"),
+            ("split", "Split"),
+            ("column", "Column"),
+            ("revision", "Revision"),
+        )
+        if documents.read(f"{here}/{field}")
     ]
     return (
         fact(f"{here}/source", "Source", kind="code"),
         fact(f"{here}/role", "Role", _ROLES.__getitem__),
-        fact(f"{here}/topic", "Topic"),
         *optional,
         fact(f"{here}/documents", "Documents", count, kind="number"),
         fact(f"{here}/tokens", "Tokens", count, kind="number"),

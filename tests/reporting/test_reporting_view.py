@@ -147,6 +147,16 @@ def test_limits_follow_from_the_records() -> None:
     assert base - claims(signer=kept, plan=licensed) == {"Licences"}
 
 
+def test_named_topics_are_on_the_first_screen_once_each() -> None:
+    forget = make_plan().corpora[0]
+    topics = ("biology", "chemistry", "biology", "default", "")
+    plan = make_plan(corpora=tuple(forget.model_copy(update={"topic": topic}) for topic in topics))
+    view = build_view(**make_arguments(plan=plan))
+    named = [(fact.pointer, fact.text) for fact in view.summary if fact.label == "Topic"]
+    assert named == [("/plan/corpora/0/topic", "biology"), ("/plan/corpora/1/topic", "chemistry")]
+    assert [any(fact.label == "Topic" for fact in corpus) for corpus in view.corpora] == [True] * 4 + [False]
+
+
 def test_drift_is_a_side_effect_and_other_figures_are_not() -> None:
     view = build_view(**make_arguments())
     assert [fact.label for fact in view.side_effects] == ["default.first_token_drift"]
