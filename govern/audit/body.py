@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,8 +14,7 @@ from govern.records import Event
 
 NO_PREV = "0" * 64
 
-# Where Python's own JSON writer and RFC 8785 may part: floats, integers near 2^53, names beyond the first plane.
-_NOT_PLAIN = re.compile(rb"[:\[,]-?[0-9]+[.eE]|[0-9]{16}|[\xf0-\xf7]")
+_WRITER = json.JSONEncoder(sort_keys=True, ensure_ascii=False, separators=(",", ":"))
 
 
 @dataclass(frozen=True)
@@ -53,7 +51,7 @@ def parse_event(body: bytes) -> Event:
     """Read an event from untrusted bytes. Raises ValueError where they are not the RFC 8785 form of a known event."""
     try:
         event = Event.parse(body)
-        if not _NOT_PLAIN.search(body) and _plain(event) == body:
+        if _plainly_canonical(event, body):
             return event
         canonical = event.canonical()
     except ValidationError as error:
@@ -66,6 +64,22 @@ def parse_event(body: bytes) -> Event:
     return event
 
 
-def _plain(event: Event) -> bytes:
-    """The RFC 8785 form of an event whose body is not `_NOT_PLAIN`, ten times as fast as for any event."""
-    return json.dumps(event.to_json(), sort_keys=True, ensure_ascii=False, separators=(",", ":")).encode()
+def _plainly_canonical(event: Event, body: bytes) -> bool:
+    """Whether an ASCII body without floats is its event's RFC 8785 form: Python's own writer agrees with it there.
+
+    Ten times as fast as writing any event, and nearly all events are of this kind. False means: look again.
+    """
+    value = event.to_json()
+    if not body.isascii() or not _is_plain(value):
+        return False
+    return _WRITER.encode(value).encode() == body
+
+
+def _is_plain(value: object) -> bool:
+    if isinstance(value, dict):
+        return all(map(_is_plain, value.values()))
+    if isinstance(value, list):
+        return all(map(_is_plain, value))
+    if isinstance(value, int):
+        return -(2**53) < value < 2**53
+    return value is None or isinstance(value, str)
