@@ -1,15 +1,38 @@
-"""The tiny policy, laid out afresh for each test."""
+"""The tiny policy, laid out afresh for each test, and a workspace where it was verified."""
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import pytest
 from tiny_policy import FORGET, RETAIN, TinyPolicy, questions, write_jsonl
 
+import govern
+
 
 @pytest.fixture
 def tiny_policy(tmp_path: Path, tiny_llama: Path) -> TinyPolicy:
+    """A policy of the test's own, to change and apply."""
+    return lay(tmp_path, tiny_llama)
+
+
+@pytest.fixture(scope="session")
+def verified_once(tmp_path_factory: pytest.TempPathFactory, tiny_llama: Path) -> TinyPolicy:
+    policy = lay(tmp_path_factory.mktemp("verified"), tiny_llama)
+    govern.apply(policy.path, workspace=policy.workspace)
+    govern.verify(workspace=policy.workspace)
+    return policy
+
+
+@pytest.fixture
+def verified(verified_once: TinyPolicy, tmp_path: Path) -> TinyPolicy:
+    """A workspace with one applied and verified run: a copy, so that a test may damage it. The policy is shared."""
+    shutil.copytree(verified_once.workspace, tmp_path / "audits")
+    return TinyPolicy(verified_once.path, tmp_path / "audits")
+
+
+def lay(tmp_path: Path, tiny_llama: Path) -> TinyPolicy:
     folder = tmp_path / "policies"
     folder.mkdir()
     write_jsonl(folder / "forget.jsonl", [{"text": text} for text in FORGET])
