@@ -215,10 +215,12 @@ def measure(
     progress: Progress,
 ) -> Measured:
     """Ask one model every question and read it every held-back text."""
+    # Questions that only choose settings can certify nothing, so they are not asked here.
+    certifying = [task for task in question_sets(loaded) if isinstance(task, str) or task.use != "selection"]
     answers = evaluate(
         model,
         tokenizer,
-        question_sets(loaded),
+        certifying,
         share=loaded.policy.verification.selection.share,
         mirror=mirror,
         progress=progress,
