@@ -186,3 +186,13 @@ def test_no_changed_proof_is_accepted(data):
         if changed != proof:
             with pytest.raises(IntegrityError):
                 check(changed)
+
+
+def test_a_boundary_between_two_hashes_cannot_be_moved():
+    left, right = leaves_of(2)
+    root = node_hash(left, right)
+    verify_inclusion(left, 0, 2, [right], root)
+    with pytest.raises(IntegrityError, match="32 bytes"):
+        verify_inclusion(left + right[:1], 0, 2, [right[1:]], root)
+    with pytest.raises(IntegrityError, match="32 bytes"):
+        verify_inclusion(left[:-1], 0, 2, [left[-1:] + right], root)
