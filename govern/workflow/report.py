@@ -41,6 +41,7 @@ from govern.workflow.runs import (
     stored_policy,
     stored_removal,
 )
+from govern.workflow.trust import in_force
 from govern.workspace import RunFolder, Workspace
 
 
@@ -142,7 +143,7 @@ def issue_report(
 def reissue(run_id: str | None, *, workspace: Path, key: SigningKey | None, templates: Path | None) -> Issued:
     """Issue the report of a run's newest verification once more. Raises UsageError where it was never verified."""
     place = Workspace.open(workspace)
-    with Log.open(place.database, create=False) as log:
+    with Log.open(place.database, create=False, trust=place.trust) as log:
         log.verify()
         run = applied_run(place, log, run_id)
         events = events_of(log, run)
@@ -245,12 +246,26 @@ def check_report(report: Path, *, workspace: Path) -> CheckedReport:
             hint="Ask the issuer for the original. Do not rely on this copy.",
         )
     claim = report_predicate(statement)
+    if claim.signer.fingerprint != key.fingerprint:
+        raise IntegrityError(
+            f"the statement names key sha256:{claim.signer.fingerprint} as its signer, and another one signed it",
+            where=str(folder / BUNDLE),
+        )
     return CheckedReport(
         path=report,
         claim=claim,
-        signer=load_trusted(workspace / "trusted").name_of(key.fingerprint),
+        signer=signer_name(workspace, key.fingerprint, claim.issued),
         fingerprint=key.fingerprint,
     )
+
+
+def signer_name(workspace: Path, fingerprint: str, time: str) -> str | None:
+    """Who held a key at `time`, by the workspace's trust document or else its pinned keys; None where nobody says."""
+    trusting = in_force(workspace)
+    entry = trusting.trust.entry(fingerprint) if trusting else None
+    if entry is not None:
+        return entry.person if entry.holds_at(time) else None
+    return load_trusted(workspace / "trusted").name_of(fingerprint)
 
 
 def _beside(folder: Path, name: str) -> bytes:
