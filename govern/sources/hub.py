@@ -93,7 +93,7 @@ def explain(
     def is_any(*types: type[BaseException]) -> bool:
         return any(isinstance(cause, types) for cause in causes)
 
-    if is_any(errors.GatedRepoError) or any("gated" in str(cause) for cause in causes):
+    if is_any(errors.GatedRepoError):
         return SourceError(
             f"the {kind} {name} is gated: its owner decides who may have it",
             where=where,
