@@ -1,20 +1,23 @@
 """The language model behind lm-eval: its Hugging Face model, scoring only what a question asks for.
 
-The official tasks and their prompts stay lm-eval's. What changes is how token sequences meet the model: equal inputs
-(the letters of one question) run once, batches are filled by tokens instead of rows so that long prompts fit into
+The official tasks and their prompts stay lm-eval's. What changes is how token sequences meet the model: the choices of
+one question share the work on the question, batches are filled by tokens instead of rows so that long prompts fit into
 memory, and the head, a fifth of a small model's work, runs only at scored positions and in float32 from there on.
 """
 
 from __future__ import annotations
 
 import inspect
-from collections.abc import Iterator, Sequence
-from typing import Any
+import math
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import groupby, islice
+from typing import Any, Protocol
 
 import torch
 from lm_eval.models.huggingface import HFLM
 from torch import Tensor
-from transformers import PreTrainedModel, PreTrainedTokenizerBase
+from transformers import DynamicCache, PreTrainedModel, PreTrainedTokenizerBase
 
 from govern.progress import Progress, silent
 
@@ -44,31 +47,105 @@ class Scorer(HFLM):  # type: ignore[misc]
 
         `requests` hold (texts, context ids, continuation ids). Too long a request loses tokens from its left.
         """
-        inputs: dict[tuple[int, ...], list[int]] = {}
+        texts: dict[tuple[int, ...], list[_Continuation]] = {}
         for index, (_, context, continuation) in enumerate(requests):
-            tokens = (context + continuation)[-(self.max_length + 1) :]
-            inputs.setdefault(tuple(tokens[:-1]), []).append(index)
+            cut = tuple((context + continuation)[-(self.max_length + 1) : -len(continuation)])
+            texts.setdefault(cut, []).append(_Continuation(index, tuple(continuation)))
         answers: list[tuple[float, bool]] = [(0.0, False)] * len(requests)
         done = 0
-        for rows in batches(sorted(inputs, key=len, reverse=True), tokens=_TOKENS_PER_BATCH):
-            spans = [
-                (row, index, len(requests[index][2])) for row, tokens in enumerate(rows) for index in inputs[tokens]
-            ]
-            places = [
-                (row, position)
-                for row, _, length in spans
-                for position in range(len(rows[row]) - length, len(rows[row]))
-            ]
-            targets = torch.tensor([token for _, index, _ in spans for token in requests[index][2]])
-            likelihoods, greedy = _score(self.model, padded(rows), places, targets)
-            start = 0
-            for _, index, length in spans:
-                end = start + length
-                answers[index] = (float(likelihoods[start:end].sum()), bool(greedy[start:end].all()))
-                start = end
-            done += len(rows)
-            self._progress(self.stage, done, len(inputs))
+        for contexts, score in self._batches(texts):
+            for index, answer in score(self.model, contexts, [texts[context] for context in contexts]):
+                answers[index] = answer
+            done += len(contexts)
+            self._progress(self.stage, done, len(texts))
         return answers
+
+    def _batches(self, texts: Mapping[tuple[int, ...], list[_Continuation]]) -> Iterator[tuple[list[Any], _Score]]:
+        """Batches of contexts, longest first, each with the way to score it."""
+        ordered = sorted(texts, key=len, reverse=True)
+        # what a recurrent model remembers cannot be handed to several continuations
+        shares = not getattr(self.model, "_is_stateful", False)
+        branching = [
+            shares and len(texts[context]) > 1 and any(len(each.tokens) > 1 for each in texts[context])
+            for context in ordered
+        ]
+        straight = [context for context, branches in zip(ordered, branching, strict=True) if not branches]
+        for contexts in batches(straight, tokens=_TOKENS_PER_BATCH):
+            yield contexts, _score_straight
+        # equal lengths only: the remembered context then needs neither padding nor a mask
+        for _, equal in groupby((c for c, branches in zip(ordered, branching, strict=True) if branches), key=len):
+            for contexts in batches(list(equal), tokens=_TOKENS_PER_BATCH):
+                yield contexts, _score_branching
+
+
+@dataclass(frozen=True)
+class _Continuation:
+    """A continuation to score: the index of its request, and its token ids."""
+
+    index: int
+    tokens: tuple[int, ...]
+
+
+class _Score(Protocol):
+    """A way to score the continuations of each of several contexts: pairs of a request's index and its answer."""
+
+    def __call__(
+        self, model: PreTrainedModel, contexts: list[tuple[int, ...]], continuations: list[list[_Continuation]]
+    ) -> list[tuple[int, tuple[float, bool]]]: ...
+
+
+def _score_straight(
+    model: PreTrainedModel, contexts: list[tuple[int, ...]], continuations: list[list[_Continuation]]
+) -> list[tuple[int, tuple[float, bool]]]:
+    """Score each distinct (context, continuation without its last token) as one row."""
+    rows: dict[tuple[int, ...], list[_Continuation]] = {}
+    for context, each in zip(contexts, continuations, strict=True):
+        for continuation in each:
+            rows.setdefault(context + continuation.tokens[:-1], []).append(continuation)
+    spans = [(row, tokens, continuation) for row, tokens in enumerate(rows) for continuation in rows[tokens]]
+    places = [
+        (row, position)
+        for row, tokens, continuation in spans
+        for position in range(len(tokens) - len(continuation.tokens), len(tokens))
+    ]
+    targets = [token for _, _, continuation in spans for token in continuation.tokens]
+    scores = iter(_score(model, padded(list(rows)), places, targets))
+    return [(continuation.index, _joined(islice(scores, len(continuation.tokens)))) for _, _, continuation in spans]
+
+
+@torch.inference_mode()
+def _score_branching(
+    model: PreTrainedModel, contexts: list[tuple[int, ...]], continuations: list[list[_Continuation]]
+) -> list[tuple[int, tuple[float, bool]]]:
+    """Run contexts of one length once, then all their continuations on what the model remembers of them."""
+    ids = torch.tensor(contexts)
+    branches = [(row, each) for row, several in enumerate(continuations) for each in several]
+    memory = DynamicCache(config=model.config)
+    last = [(row, ids.shape[1] - 1) for row, _ in branches]
+    first = _score(model, ids, last, [each.tokens[0] for _, each in branches], memory=memory)
+    scores = [[score] for score in first]
+    longer = [number for number, (_, each) in enumerate(branches) if len(each.tokens) > 1]
+    memory.batch_select_indices(torch.tensor([branches[number][0] for number in longer], device=model.device))
+    rows = [branches[number][1].tokens for number in longer]
+    places = [(row, position) for row, tokens in enumerate(rows) for position in range(len(tokens) - 1)]
+    rest = iter(
+        _score(
+            model,
+            padded([tokens[:-1] for tokens in rows]),
+            places,
+            [token for tokens in rows for token in tokens[1:]],
+            memory=memory,
+        )
+    )
+    for number, tokens in zip(longer, rows, strict=True):
+        scores[number].extend(islice(rest, len(tokens) - 1))
+    return [(each.index, _joined(found)) for (_, each), found in zip(branches, scores, strict=True)]
+
+
+def _joined(scores: Iterable[tuple[float, bool]]) -> tuple[float, bool]:
+    """The log-likelihood of a continuation and whether it is the greedy one, from those of its tokens."""
+    likelihoods, greedy = zip(*scores, strict=True)
+    return math.fsum(likelihoods), all(greedy)
 
 
 def batches(rows: Sequence[Sequence[int]], *, tokens: int) -> Iterator[list[Any]]:
@@ -93,17 +170,25 @@ def padded(rows: Sequence[Sequence[int]]) -> Tensor:
 
 @torch.inference_mode()
 def _score(
-    model: PreTrainedModel, ids: Tensor, places: list[tuple[int, int]], targets: Tensor
-) -> tuple[Tensor, Tensor]:
-    """The log-likelihood of each target after its place (row, position), and whether it is the likeliest token."""
+    model: PreTrainedModel,
+    ids: Tensor,
+    places: list[tuple[int, int]],
+    targets: list[int],
+    *,
+    memory: DynamicCache | None = None,
+) -> list[tuple[float, bool]]:
+    """The log-likelihood of each target after its place (row, position), and whether it is the likeliest token.
+
+    `memory` holds what came before `ids` [rows, positions], and afterwards `ids` as well.
+    """
     rows, positions = torch.tensor(places).T
     kept, columns = positions.unique(return_inverse=True)
-    options: dict[str, Any] = {"use_cache": False}
+    options: dict[str, Any] = {"use_cache": memory is not None, "past_key_values": memory}
     if "logits_to_keep" in inspect.signature(model.forward).parameters:
         options["logits_to_keep"] = kept.to(model.device)
     else:
         columns = positions
     logits = model(ids.to(model.device), **options).logits[rows.to(model.device), columns.to(model.device)].float()
-    wanted = targets.to(model.device)
+    wanted = torch.tensor(targets, device=model.device)
     likelihoods = logits.gather(1, wanted[:, None]).squeeze(1) - logits.logsumexp(dim=1)
-    return likelihoods.cpu(), (logits.argmax(dim=1) == wanted).cpu()
+    return list(zip(likelihoods.tolist(), (logits.argmax(dim=1) == wanted).tolist(), strict=True))

@@ -12,6 +12,7 @@ from govern.corpora.tokens import TokenCorpus
 from govern.errors import UsageError
 from govern.evaluation.perplexity import perplexity
 from govern.evaluation.scoring import Scorer, batches, padded
+from govern.models import load_model
 
 ids = st.lists(st.integers(2, 257), min_size=1, max_size=40)
 
@@ -19,11 +20,37 @@ ids = st.lists(st.integers(2, 257), min_size=1, max_size=40)
 @settings(max_examples=20, deadline=None)
 @given(st.lists(st.tuples(ids, ids), min_size=1, max_size=12))
 def test_scores_are_those_of_the_stock_model(tiny_model, byte_tokenizer, pairs):
-    # twice the same context with another last token: the case in which inputs are shared
-    pairs = [*pairs, (pairs[0][0], [*pairs[0][1][:-1], 2]), ([2 + place % 250 for place in range(300)], [3, 4])]
+    # one context with several continuations, a second one of its length, and one that is too long for the model
+    context = pairs[0][0]
+    several = [(context, [9]), (context, [9, 10]), (context, [11, 12, 13])]
+    another = [([*context[:-1], 30], [9, 10, 11]), ([*context[:-1], 30], [9])]
+    pairs = [
+        *pairs,
+        *several,
+        *another,
+        (pairs[0][0], [*pairs[0][1][:-1], 2]),
+        ([2 + place % 250 for place in range(300)], [3, 4]),
+    ]
+    assert_parity(tiny_model, byte_tokenizer, pairs)
+
+
+@pytest.mark.parametrize("kind", ["llama", "mistral", "qwen2", "gemma2", "gemma3"])
+def test_every_kind_of_decoder_shares_contexts_alike(kind, tiny_checkpoint, byte_tokenizer):
+    model = load_model(tiny_checkpoint(kind), dtype=torch.float32)
+    vocabulary = model.config.get_text_config().vocab_size
+    generator = torch.Generator().manual_seed(0)
+
+    def draw(length):
+        return torch.randint(3, vocabulary, (length,), generator=generator).tolist()
+
+    contexts = [draw(length) for length in (30, 12, 12, 5, 30)]
+    assert_parity(model, byte_tokenizer, [(context, draw(1 + each)) for context in contexts for each in range(4)])
+
+
+def assert_parity(model, tokenizer, pairs):
     requests = [(("", ""), list(context), list(continuation)) for context, continuation in pairs]
-    ours = Scorer(tiny_model, byte_tokenizer)._loglikelihood_tokens(requests)
-    stock = HFLM(pretrained=tiny_model, tokenizer=byte_tokenizer, backend="causal", batch_size=4)
+    ours = Scorer(model, tokenizer)._loglikelihood_tokens(requests)
+    stock = HFLM(pretrained=model, tokenizer=tokenizer, backend="causal", batch_size=4)
     theirs = stock._loglikelihood_tokens(requests, disable_tqdm=True)
     assert [greedy for _, greedy in ours] == [greedy for _, greedy in theirs]
     assert [score for score, _ in ours] == pytest.approx([score for score, _ in theirs], abs=1e-3, rel=1e-5)
