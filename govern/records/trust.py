@@ -41,7 +41,7 @@ class TrustEntry(Record):
 
     @model_validator(mode="after")
     def _ends_after_it_begins(self) -> Self:
-        if self.valid_to is not None and self.valid_to <= self.valid_from:
+        if self.valid_to is not None and self.valid_to < self.valid_from:
             raise ValueError("the key would end before it begins")
         return self
 

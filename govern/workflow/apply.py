@@ -58,7 +58,7 @@ def apply(
     if loaded is None and not resume:
         raise UsageError("there is no policy to apply", hint="Name one: govern apply POLICY")
     place = Workspace.open(workspace)
-    with Log.open(place.database) as log:
+    with Log.open(place.database, trust=place.trust) as log:
         if resume:
             run = unfinished_run(place, log, loaded.sha256 if loaded else None)
             loaded = stored_policy(run, events_of(log, run))

@@ -10,6 +10,7 @@ from govern.errors import IntegrityError
 from govern.signing import AuditPosition
 from govern.workflow.report import check_report
 from govern.workflow.runs import REPORT, check_artefacts, events_of
+from govern.workflow.trust import check_trust
 from govern.workspace import Workspace
 
 
@@ -33,7 +34,7 @@ def read_log(workspace: Path, *, run: str | None = None) -> list[Stored]:
 
 
 def audit(workspace: Path) -> Audited:
-    """Check the log's chain, every artefact that it binds, and every report's signature.
+    """Check the log's chain, the trust documents, every artefact that the log binds, and every report's signature.
 
     Raises IntegrityError naming the first event or artefact that is not what it was.
     """
@@ -41,7 +42,7 @@ def audit(workspace: Path) -> Audited:
     with Log.open(place.database, create=False) as log:
         head = log.verify()
         known = {stored.event.run for stored in log.events(type="apply.started")}
-        artefacts = reports = 0
+        artefacts, reports = check_trust(place, log), 0
         for run in place.runs():
             if run.id not in known:
                 raise IntegrityError(f"run {run.id} is not in the log", where=str(run.root))

@@ -26,7 +26,7 @@ class Exported:
 def export(run_id: str | None, out: Path, *, workspace: Path, progress: Progress = silent) -> Exported:
     """Write the edited model of a run to `out`. Raises IntegrityError where it is not the model of the removal."""
     place = Workspace.open(workspace)
-    with Log.open(place.database, create=False) as log:
+    with Log.open(place.database, create=False, trust=place.trust) as log:
         run = applied_run(place, log, run_id)
         events = events_of(log, run)
         check_artefacts(run, events)

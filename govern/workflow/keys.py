@@ -31,7 +31,8 @@ def generate(workspace: Path, password: bytes, *, out: Path | None = None) -> Ge
     Raises UsageError for an empty password or where the files exist, IntegrityError where the log does not hold.
     """
     path = out or signing_key_path(workspace)
-    with Log.open(Workspace.open(workspace).database) as log:
+    place = Workspace.open(workspace)
+    with Log.open(place.database, trust=place.trust) as log:
         log.head()
         key = generate_key(path, password)
         public = public_path(path)

@@ -91,7 +91,7 @@ def verify(
     the run, its model, its questions or the log is not what it was when the removal was made.
     """
     place = Workspace.open(workspace)
-    with Log.open(place.database, create=False) as log:
+    with Log.open(place.database, create=False, trust=place.trust) as log:
         log.verify()
         run = applied_run(place, log, run_id)
         with run.locked():

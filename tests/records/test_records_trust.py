@@ -62,7 +62,7 @@ def test_a_revocation_reaches_back_to_the_theft_and_no_further() -> None:
         {"valid_from": "2026-01-01"},
         {"valid_from": "2026-13-01T00:00:00Z"},
         {"valid_from": "2026-01-01T00:00:00+00:00"},
-        {"valid_to": "2026-01-01T00:00:00Z"},
+        {"valid_to": "2025-12-31T23:59:59Z"},
     ],
 )
 def test_a_bad_entry_is_refused(fields: dict[str, Any]) -> None:
