@@ -26,7 +26,8 @@ def test_the_first_layers_compute_what_they_compute_in_the_whole_model(tiny_chec
     ids = torch.tensor([load_tokenizer(path)("The capital of France is Paris.")["input_ids"]])
     whole = load_model(path, dtype=torch.float32)
     part = load_model(path, dtype=torch.float32, layers=2)
-    assert len(part.model.layers) == 2
+    assert len(part.model.layers) == part.config.num_hidden_layers == 2
+    assert len(getattr(part.config, "layer_types", None) or [0, 0]) == 2  # key-value caches are built from it
     assert {name for name, _ in part.named_parameters()} < {name for name, _ in whole.named_parameters()}
     # The last entry has the final norm applied, so the block before it is the one to compare.
     torch.testing.assert_close(hidden_states(part, ids)[1], hidden_states(whole, ids)[1], rtol=0, atol=0)
