@@ -7,7 +7,7 @@ from typing import Any
 
 import typer
 
-from govern.cli import apply, audit, export, keys, plan, policy, report, trust, verify
+from govern.cli import apply, audit, export, keys, plan, policy, report, review, status, trust, verify
 from govern.cli.console import print_error
 from govern.errors import ExitCode, GovernError
 
@@ -24,6 +24,8 @@ app.command("plan")(plan.plan)
 app.command("apply")(apply.apply)
 app.command("verify")(verify.verify)
 app.command("export")(export.export)
+app.command("review")(review.review)
+app.command("status")(status.status)
 app.add_typer(report.app, name="report")
 app.add_typer(audit.app, name="audit")
 app.add_typer(policy.app, name="policy")

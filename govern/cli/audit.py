@@ -58,13 +58,14 @@ def verify_log(*, workspace: WorkspaceOption = DEFAULT_WORKSPACE, as_json: JsonO
                 "runs": audited.runs,
                 "artefacts": audited.artefacts,
                 "reports": audited.reports,
+                "reviews": audited.reviews,
             }
         )
         return
     output().print(
         Text(
             f"the log holds: {audited.head.size} events, {audited.runs} runs, {audited.artefacts} artefacts, "
-            f"{audited.reports} reports\nhead sha256:{audited.head.leaf}"
+            f"{audited.reports} reports, {audited.reviews} sign-offs\nhead sha256:{audited.head.leaf}"
         ),
         soft_wrap=True,
     )

@@ -12,6 +12,7 @@ from govern.records.plan import (
     TaskIdentity,
 )
 from govern.records.removal import CurvePoint, Removal, TensorChange
+from govern.records.signoff import Decision, Reviewer, SignOff
 from govern.records.trust import Name, Trust, TrustEntry, UtcTime
 from govern.records.verdict import GateResult, Interval, TaskResult, Verdict, VerdictValue, worst
 
@@ -19,6 +20,7 @@ __all__ = [
     "AuditPosition",
     "CorpusIdentity",
     "CurvePoint",
+    "Decision",
     "Environment",
     "Event",
     "EventType",
@@ -31,7 +33,9 @@ __all__ = [
     "Plan",
     "Record",
     "Removal",
+    "Reviewer",
     "Sha256",
+    "SignOff",
     "TaskIdentity",
     "TaskResult",
     "TensorChange",

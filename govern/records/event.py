@@ -21,6 +21,7 @@ EventType = Literal[
     "export.finished",
     "key.generated",
     "trust.changed",
+    "review.signed",
 ]
 
 

@@ -9,6 +9,7 @@ from govern.audit import Head, Log, Stored
 from govern.errors import IntegrityError
 from govern.signing import AuditPosition
 from govern.workflow.report import check_report
+from govern.workflow.review import read_reviews
 from govern.workflow.runs import REPORT, check_artefacts, events_of
 from govern.workflow.trust import check_trust
 from govern.workspace import Workspace
@@ -22,6 +23,7 @@ class Audited:
     runs: int
     artefacts: int
     reports: int
+    reviews: int
 
 
 def read_log(workspace: Path, *, run: str | None = None) -> list[Stored]:
@@ -34,7 +36,7 @@ def read_log(workspace: Path, *, run: str | None = None) -> list[Stored]:
 
 
 def audit(workspace: Path) -> Audited:
-    """Check the log's chain, the trust documents, every artefact that the log binds, and every report's signature.
+    """Check the log's chain, the trust documents, every artefact that the log binds, every report and every sign-off.
 
     Raises IntegrityError naming the first event or artefact that is not what it was.
     """
@@ -42,7 +44,7 @@ def audit(workspace: Path) -> Audited:
     with Log.open(place.database, create=False) as log:
         head = log.verify()
         known = {stored.event.run for stored in log.events(type="apply.started")}
-        artefacts, reports = check_trust(place, log), 0
+        artefacts, reports, reviews = check_trust(place, log), 0, 0
         for run in place.runs():
             if run.id not in known:
                 raise IntegrityError(f"run {run.id} is not in the log", where=str(run.root))
@@ -53,7 +55,8 @@ def audit(workspace: Path) -> Audited:
                 checked = check_report(run.path(REPORT), workspace=workspace)
                 refuse_lost_event(log, checked.claim.audit, run.path(REPORT))
                 reports += 1
-    return Audited(head, len(known), artefacts, reports)
+            reviews += len(read_reviews(log, run))
+    return Audited(head, len(known), artefacts, reports, reviews)
 
 
 def refuse_lost_event(log: Log, position: AuditPosition, report: Path) -> None:

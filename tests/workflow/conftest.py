@@ -6,6 +6,7 @@ import shutil
 from pathlib import Path
 
 import pytest
+from review_team import Team, gather
 from tiny_policy import FORGET, RETAIN, TinyPolicy, questions, write_jsonl
 
 import govern
@@ -30,6 +31,18 @@ def verified(verified_once: TinyPolicy, tmp_path: Path) -> TinyPolicy:
     """A workspace with one applied and verified run: a copy, so that a test may damage it. The policy is shared."""
     shutil.copytree(verified_once.workspace, tmp_path / "audits")
     return TinyPolicy(verified_once.path, tmp_path / "audits")
+
+
+@pytest.fixture(scope="session")
+def team_once(tmp_path_factory: pytest.TempPathFactory, tiny_llama: Path) -> Team:
+    return gather(lay(tmp_path_factory.mktemp("team"), tiny_llama))
+
+
+@pytest.fixture
+def team(team_once: Team, tmp_path: Path) -> Team:
+    """A run that two reviewers have to sign: a copy of the workspace. The policy and the keys are shared."""
+    shutil.copytree(team_once.workspace, tmp_path / "audits")
+    return Team(TinyPolicy(team_once.policy.path, tmp_path / "audits"), team_once.keys)
 
 
 def lay(tmp_path: Path, tiny_llama: Path) -> TinyPolicy:

@@ -1,0 +1,58 @@
+"""A verified run and the people around it: an issuer, two reviewers of the right role and one of another."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from tiny_policy import TinyPolicy
+
+import govern
+from govern.signing import SigningKey, generate_key, load_key
+from govern.workflow.review import review
+from govern.workflow.trust import add_key, init_trust
+
+PEOPLE = {
+    "ada": ("Ada Example", "safety-reviewer"),
+    "bob": ("Bob Example", "safety-reviewer"),
+    "ian": ("Ian Issuer", "safety-reviewer"),
+    "lea": ("Lea Example", "legal"),
+}
+
+
+@dataclass(frozen=True)
+class Team:
+    """A workspace and everybody's keys. The policy asks for two safety reviewers."""
+
+    policy: TinyPolicy
+    keys: dict[str, SigningKey]
+
+    @property
+    def workspace(self) -> Path:
+        return self.policy.workspace
+
+    @property
+    def run(self) -> Path:
+        return next(path for path in (self.workspace / "runs").iterdir())
+
+    def decide(
+        self, who: str, decision: Literal["approve", "reject"] = "approve", comment: str = "Read all of it."
+    ) -> str:
+        reviewed = review(None, decision=decision, comment=comment, workspace=self.workspace, key=self.keys[who])
+        return reviewed.standing.state
+
+
+def gather(policy: TinyPolicy) -> Team:
+    policy.path.write_text(policy.path.read_text() + "review: {required: 2, roles: [safety-reviewer]}\n")
+    keys = {}
+    for name in (*PEOPLE, "root"):
+        path = policy.workspace / "keys" / f"{name}.pem"
+        generate_key(path, b"password")
+        keys[name] = load_key(path, b"password")
+    init_trust(policy.workspace, root=keys["root"])
+    for name, (person, role) in PEOPLE.items():
+        add_key(policy.workspace, keys[name].public, person=person, role=role, root=keys["root"])
+    govern.apply(policy.path, workspace=policy.workspace)
+    govern.verify(workspace=policy.workspace, key=keys["ian"])
+    return Team(policy, keys)
