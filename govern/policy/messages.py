@@ -20,6 +20,7 @@ _WANTED = {
     "finite_number": "a finite number",
     "bool_type": "true or false",
     "tuple_type": "a list",
+    "dict_type": "a mapping (key: value)",
     "model_type": "a mapping (key: value)",
     "model_attributes_type": "a mapping (key: value)",
 }
@@ -54,7 +55,7 @@ def explain(errors: Sequence[ErrorDetails], document: Document) -> list[Finding]
             findings.append(
                 Finding(
                     document.place(*union),
-                    f"{_key(union)}: expected {' or '.join(map(_describe, _branches(union)))}, "
+                    f"{_key(union)}: expected {' or '.join(dict.fromkeys(map(_describe, _branches(union))))}, "
                     f"found {_found(_value(document.value, union))}",
                 )
             )
@@ -74,7 +75,14 @@ def _locate(error: ErrorDetails, value: dict[str, Any]) -> _Located:
         else:
             location.append(step)
             at = inner
+    if error["type"] == "union_tag_invalid" and _step(at, _discriminator(error)) is not _NOTHING:
+        location.append(_discriminator(error))
     return _Located(error, tuple(location), tuple(branches))
+
+
+def _discriminator(error: ErrorDetails) -> str:
+    """The key that chooses the branch of a union."""
+    return str(error["ctx"]["discriminator"]).strip("'")
 
 
 _NOTHING = object()
@@ -118,13 +126,16 @@ def _explain(entry: _Located, document: Document) -> Finding:
     error, location = entry.error, entry.location
     kind, context = error["type"], error.get("ctx", {})
     name = _key(location)
-    if kind == "missing":
-        key = str(error["loc"][-1])
+    if kind == "missing" or (kind == "union_tag_not_found" and _discriminator(error).isidentifier()):
+        key = str(error["loc"][-1]) if kind == "missing" else _discriminator(error)
         owner = name or "the policy"
         return Finding(document.key_place(*location), f"missing key {key!r} in {owner}", _description((*location, key)))
     if kind == "extra_forbidden":
         known = sorted({key for schema in _schemas(location[:-1]) for key in schema.get("properties", {})})
-        hint = did_you_mean(str(location[-1]), known) or f"Known keys here: {', '.join(known)}."
+        if str(location[-1]) in known:
+            hint = "Another choice here has this key; this one does not."
+        else:
+            hint = did_you_mean(str(location[-1]), known) or f"Known keys here: {', '.join(known)}."
         owner = _key(location[:-1]) or "the policy"
         return Finding(document.key_place(*location), f"unknown key {shorten(str(location[-1]))} in {owner}", hint)
     if kind == "policy":
@@ -149,7 +160,8 @@ def _expected(entry: _Located, document: Document) -> tuple[str, str | None]:
         hint = did_you_mean(error["input"], choices) if isinstance(error["input"], str) else None
         return " or ".join(choices), hint or described
     if kind == "union_tag_invalid":
-        return str(context["expected_tags"]).replace("'", "").replace(", ", " or "), described
+        tags = str(context["expected_tags"]).replace("'", "").split(", ")
+        return " or ".join(tags), did_you_mean(str(context["tag"]), tags) or described
     if kind == "union_tag_not_found":
         return f"a mapping with the key {str(context['discriminator']).replace(chr(39), '')}", described
     if kind == "string_pattern_mismatch":

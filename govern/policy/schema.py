@@ -16,7 +16,8 @@ from govern.errors import UsageError
 from govern.evaluation.official import OFFICIAL, is_official
 from govern.sources import parse_source
 from govern.unlearning.registry import METHODS
-from govern.unlearning.srmu_settings import SrmuSettings
+from govern.unlearning.rmu_settings import AdaptiveRmuSettings, RmuSettings
+from govern.unlearning.srmu_settings import SrmuClosedFormSettings, SrmuSettings
 
 NAME = r"^[a-z0-9][a-z0-9-]{0,63}$"
 WORD = r"^[a-z0-9][a-z0-9_-]{0,63}$"
@@ -300,7 +301,8 @@ class Review(Part):
 
 
 if TYPE_CHECKING:
-    Removal: TypeAlias = SrmuSettings  # the type checker cannot see the registry; a test compares the two
+    # The type checker cannot see the registry; a test compares the two.
+    Removal: TypeAlias = SrmuSettings | SrmuClosedFormSettings | RmuSettings | AdaptiveRmuSettings
 else:
     _settings = tuple(method.settings for method in METHODS.values())
     Removal = (

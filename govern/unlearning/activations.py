@@ -48,6 +48,7 @@ class Window:
     def __init__(self, model: PreTrainedModel, *, first: int, last: int) -> None:
         self.model = model
         self.blocks = find_blocks(model)[first : last + 1]
+        self.width: int = model.config.get_text_config(decoder=True).hidden_size
 
     @torch.no_grad()
     def enter(self, batch: Batch) -> Entry:
@@ -68,11 +69,13 @@ class Window:
             self.model(input_ids=batch.input_ids, attention_mask=batch.attention_mask, use_cache=False)
         return Entry(hidden[0], tuple(calls))
 
-    def replay(self, entry: Entry, weights: Mapping[str, Tensor] | None = None) -> Tensor:
-        """h, [batch, tokens, d]: the window's output, with `weights` ("3.mlp.down_proj.weight", counted from block s)
-        in place of the model's own."""
+    def replay(self, entry: Entry, weights: Mapping[str, Tensor] | None = None, *, blocks: int | None = None) -> Tensor:
+        """The window's output h, [batch, tokens, d], or that of its first `blocks` blocks.
+
+        `weights` ("3.mlp.down_proj.weight", blocks counted from s) stand in for the model's own.
+        """
         hidden = entry.hidden
-        for number, (block, (args, kwargs)) in enumerate(zip(self.blocks, entry.calls, strict=True)):
+        for number, (block, (args, kwargs)) in enumerate(zip(self.blocks[:blocks], entry.calls[:blocks], strict=True)):
             if weights:
                 prefix = f"{number}."
                 own = {name.removeprefix(prefix): w for name, w in weights.items() if name.startswith(prefix)}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Literal
 
@@ -65,6 +66,10 @@ class Deck:
         """The number of the batch that visit `step` (from 0) is to."""
         epoch, place = divmod(step, len(self))
         return int(torch.randperm(len(self), generator=generator(f"{self.seed}/epoch {epoch}"))[place])
+
+    def counted(self, numbers: Iterable[int]) -> int:
+        """How many tokens count in these batches together."""
+        return sum(int(self.batch(number).counted.sum()) for number in numbers)
 
     def batch(self, number: int) -> Batch:
         """The batch of that number."""

@@ -24,9 +24,9 @@ class Average:
         self._sum: Tensor | None = None
         self._norms = 0.0
 
-    def add(self, hidden: Tensor, counted: Tensor) -> None:
-        """Take in a batch: `hidden` [batch, tokens, d], `counted` [batch, tokens]."""
-        rows = hidden[counted].double()
+    def add(self, hidden: Tensor) -> None:
+        """Take in h of the tokens that count, [tokens, d]."""
+        rows = hidden.double()
         total = (rows.abs() if self.statistic == "mean_abs" else rows.square()).sum(0)
         self._sum = total if self._sum is None else self._sum + total
         self._norms += float(rows.norm(dim=1).sum())

@@ -2,57 +2,77 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from typing import TypeVar
 
 import torch
 from torch import Tensor
 
+from govern.corpora.tokens import TokenCorpus
 from govern.digests import canonical_digest
 from govern.errors import RemovalError
 from govern.models import load_model
+from govern.progress import Progress, silent
 from govern.unlearning.activations import Entry, Window, find_blocks
 from govern.unlearning.batches import Deck
 from govern.unlearning.checkpoint_tensors import stored_tensors
 from govern.unlearning.importance import Average, Statistic
 from govern.unlearning.parameters import TrainedParameters
 from govern.unlearning.protocol import Request
+from govern.unlearning.settings import Steering
 from govern.unlearning.settings_check import Refusal, check_settings
-from govern.unlearning.srmu_settings import SrmuSettings
 
 # What the frozen model said of a batch is kept up to here, and computed again beyond: another time, the same result.
 _KEPT_BYTES = 128 * 2**20
 
-# The map is averaged over mini-batches (the paper's section 3.2), at most this many of each kind: 64 × 4 × 512 tokens
-# fix a mean far better than the map needs, and a whole corpus would cost more than the removal.
-_SURVEYED_BATCHES = 64
+_DTYPES = {"bfloat16": torch.bfloat16, "float32": torch.float32}
+
+SteeringT = TypeVar("SteeringT", bound=Steering)
 
 
 @dataclass(frozen=True)
 class TopicText:
-    """One topic's batches. `visits` is how many steps are the topic's."""
+    """One topic's batches. `seed` is what its random numbers follow from."""
 
     name: str
+    seed: str
     forget: Deck
     retain: Deck
-    visits: int
 
 
 @dataclass(frozen=True)
 class Survey:
-    """What the frozen model makes of one topic's text: v_f and v_r ([d], float64), and the mean norms of h."""
+    """What the frozen model makes of one topic's text: v_f and v_r ([d], float64), and the mean ‖h‖ on forget text."""
 
     forget: Tensor
     retain: Tensor
     forget_norm: float
-    retain_norm: float
+
+
+@dataclass(frozen=True)
+class Aim:
+    """Where a topic's h is steered: T ([d], float32), the absolute c in it, and the mean ‖h‖ that it starts from."""
+
+    target: Tensor
+    coefficient: float
+    mean_norm: float
+
+    def figures(self, prefix: str) -> dict[str, float]:
+        """The figures of a removal that describe the aim."""
+        return {
+            f"{prefix}.coefficient": self.coefficient,
+            f"{prefix}.target_norm": float(self.target.norm()),
+            f"{prefix}.mean_norm": self.mean_norm,
+        }
 
 
 class Frozen:
     """The model as it was: the window's input and h⁰ of each batch, kept as far as memory is granted."""
 
-    def __init__(self, window: Window, weights: dict[str, Tensor]) -> None:
+    def __init__(self, window: Window, weights: Mapping[str, Tensor]) -> None:
+        self.weights = weights
         self._window = window
-        self._weights = weights
         self._entries: dict[tuple[str, int], Entry] = {}
         self._hidden: dict[tuple[str, int], Tensor] = {}
         self._room = _KEPT_BYTES
@@ -73,7 +93,7 @@ class Frozen:
         key = (deck.seed, number)
         if key in self._hidden:
             return self._hidden[key]
-        hidden = self._window.replay(self.entry(deck, number), self._weights)
+        hidden = self._window.replay(self.entry(deck, number), self.weights)
         if keep and self._keep(hidden.nbytes):
             self._hidden[key] = hidden
         return hidden
@@ -87,66 +107,79 @@ class Frozen:
 
 @dataclass(frozen=True)
 class Misdirection:
-    """A model opened for steering the output h of one block."""
+    """A model opened for steering the output h of block ℓ; its window begins at the first trained block."""
 
     window: Window
+    first: int
     trained: TrainedParameters
     frozen: Frozen
     topics: tuple[TopicText, ...]
     fingerprint: str
 
     @classmethod
-    def open(cls, request: Request[SrmuSettings]) -> Misdirection:
+    def open(cls, request: Request[SteeringT]) -> Misdirection:
         """Load blocks 0 … ℓ and deal the topics' text into batches. Raises RemovalError where the model refuses."""
         settings = request.settings
         model = load_model(
             request.model_path,
-            dtype={"bfloat16": torch.bfloat16, "float32": torch.float32}[settings.dtype],
+            dtype=_DTYPES[settings.dtype],
             layers=settings.layer + 1,
             device=request.device,
             trust_remote_code=request.trust_remote_code,
-        ).eval()
+        )
         _refuse(check_settings(settings, layers=len(find_blocks(model)), tensors=stored_tensors(request.model_path)))
         trained = TrainedParameters.select(model, settings.train, request.model_path)
         first = min(settings.train.layers)
         window = Window(model, first=first, last=settings.layer)
-        count = len(request.topics)
-        topics = tuple(
-            TopicText(
-                name=topic.name,
-                forget=_deal(request, topic.name, "forget"),
-                retain=_deal(request, topic.name, "retain"),
-                visits=len(range(index, settings.steps, count)),
-            )
-            for index, topic in enumerate(request.topics)
-        )
-        fingerprint = canonical_digest(
-            {
-                "settings": settings.model_dump(mode="json"),
-                "topics": [[topic.name, topic.forget.digest, topic.retain.digest] for topic in request.topics],
-                "weights": trained.digest(),
-            }
-        )
-        return cls(window, trained, Frozen(window, trained.within(first)), topics, fingerprint)
 
-    def survey(self, topic: TopicText, statistic: Statistic, request: Request[SrmuSettings]) -> Survey:
-        """Average the frozen model's h over the batches that a solver visits, the first few dozen of each kind."""
+        def deal(corpus: TokenCorpus, seed: str) -> Deck:
+            return Deck.deal(
+                corpus, batch_size=settings.batch_size, mask=settings.mask, seed=seed, device=request.device
+            )
+
+        topics = []
+        for topic in request.topics:
+            seed = f"{settings.seed}/{topic.name}"
+            forget, retain = deal(topic.forget, f"{seed}/forget"), deal(topic.retain, f"{seed}/retain")
+            topics.append(TopicText(topic.name, seed, forget, retain))
+        return cls(
+            window=window,
+            first=first,
+            trained=trained,
+            frozen=Frozen(window, trained.within(first)),
+            topics=tuple(topics),
+            fingerprint=canonical_digest(
+                {
+                    "settings": settings.model_dump(mode="json"),
+                    "topics": [[topic.name, topic.forget.digest, topic.retain.digest] for topic in request.topics],
+                    "weights": trained.digest(),
+                }
+            ),
+        )
+
+    def survey(
+        self, topic: TopicText, visits: Iterable[int], statistic: Statistic = "mean_abs", *, progress: Progress = silent
+    ) -> Survey:
+        """Average the frozen model's h over the batches of these visits."""
         averages = []
         for role, deck in (("forget", topic.forget), ("retain", topic.retain)):
             average = Average(statistic)
-            numbers = dict.fromkeys(deck.visit(step) for step in range(min(max(topic.visits, 1), _SURVEYED_BATCHES)))
-            for done, number in enumerate(numbers):
-                request.progress(f"measure {topic.name} {role}", done, len(numbers))
-                batch = deck.batch(number)
-                average.add(self.frozen.hidden(deck, number, keep=role == "retain"), batch.counted)
-            request.progress(f"measure {topic.name} {role}", len(numbers), len(numbers))
+            numbers = dict.fromkeys(map(deck.visit, visits))
+            for done, number in enumerate(numbers, start=1):
+                hidden = self.frozen.hidden(deck, number, keep=role == "retain")
+                average.add(hidden[deck.batch(number).counted])
+                progress(f"measure {topic.name} {role}", done, len(numbers))
             averages.append(average)
         forget, retain = averages
-        return Survey(forget.features, retain.features, forget.norm, retain.norm)
+        return Survey(forget.features, retain.features, forget.norm)
 
-    def seen(self, deck: Deck, visits: int) -> int:
-        """How many counted tokens that many visits go through."""
-        return sum(int(deck.batch(deck.visit(visit)).counted.sum()) for visit in range(visits))
+    def figures(self, topic: TopicText, aim: Aim, visits: int) -> dict[str, float]:
+        """What a reader needs to judge the edit of one topic, after `visits` batches of each kind."""
+        return aim.figures(topic.name) | {
+            f"{topic.name}.first_token_drift": self.first_token_drift(topic),
+            f"{topic.name}.forget_tokens": topic.forget.counted(map(topic.forget.visit, range(visits))),
+            f"{topic.name}.retain_tokens": topic.retain.counted(map(topic.retain.visit, range(visits))),
+        }
 
     def first_token_drift(self, topic: TopicText) -> float:
         """How far the first token, which does not count by default, has moved: mean ‖h − h⁰‖/‖h⁰‖, one batch."""
@@ -157,19 +190,16 @@ class Misdirection:
         return float(((after - before).norm(dim=1) / before.norm(dim=1)).mean())
 
 
+def undecided(field: str) -> RemovalError:
+    """The error for a value that a sweep still has to choose."""
+    return RemovalError(
+        f"the policy leaves the {field} to a sweep",
+        where=f"removal.{field}",
+        hint="A sweep has to choose first; then write the number that it chose in the sweep's place.",
+    )
+
+
 def _refuse(refusals: tuple[Refusal, ...]) -> None:
     if refusals:
         location, message = refusals[0]
         raise RemovalError(message, where=".".join(("removal", *map(str, location))))
-
-
-def _deal(request: Request[SrmuSettings], topic: str, role: str) -> Deck:
-    settings = request.settings
-    corpus = next(getattr(each, role) for each in request.topics if each.name == topic)
-    return Deck.deal(
-        corpus,
-        batch_size=settings.batch_size,
-        mask=settings.mask,
-        seed=f"{settings.seed}/{topic}/{role}",
-        device=request.device,
-    )

@@ -7,7 +7,7 @@ is `down_proj` on Mistral is the attention output.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,7 +19,7 @@ from govern.errors import RemovalError
 from govern.models.headers import Entry
 from govern.unlearning.activations import find_blocks
 from govern.unlearning.checkpoint_tensors import stored_tensors
-from govern.unlearning.srmu_settings import Trained
+from govern.unlearning.settings import Trained
 
 _DTYPES = {"F64": torch.float64, "F32": torch.float32, "F16": torch.float16, "BF16": torch.bfloat16}
 
@@ -84,11 +84,11 @@ class TrainedParameters:
         """The original weights by the names that a window beginning at block `first` gives them."""
         return {_renumbered(name, first): weight for name, weight in self.original.items()}
 
-    def tensors(self) -> dict[str, Tensor]:
-        """The edited tensors, whole, by checkpoint name and in the checkpoint's dtype."""
+    def tensors(self, names: Iterable[str] | None = None) -> dict[str, Tensor]:
+        """The edited tensors (all, or only `names`), whole, by checkpoint name and in the checkpoint's dtype."""
         return {
-            self.stored[name].name: master.to("cpu", self.stored[name].dtype).contiguous()
-            for name, master in self.masters.items()
+            self.stored[name].name: self.masters[name].to("cpu", self.stored[name].dtype).contiguous()
+            for name in (self.masters if names is None else names)
         }
 
     def digest(self) -> str:

@@ -9,15 +9,19 @@ from typing import Any
 
 from govern.unlearning.checkpoint_tensors import stored_tensors
 from govern.unlearning.protocol import Method, Scope
+from govern.unlearning.rmu_settings import AdaptiveRmuSettings, RmuSettings
 from govern.unlearning.settings_check import Refusal, check_settings
-from govern.unlearning.srmu_settings import Settings, SrmuSettings
+from govern.unlearning.srmu_settings import AnySrmuSettings
 
 
 @dataclass(frozen=True)
 class Registered:
-    """A method by name: its settings, its scope, and where its function lives ("module:function")."""
+    """A method by name: its settings, its scope, and where its function lives ("module:function").
 
-    settings: type[Settings]
+    `settings` is what a policy's `removal` may hold: a settings class, or the union of a method's solvers.
+    """
+
+    settings: Any
     scope: Scope
     location: str
 
@@ -33,5 +37,7 @@ class Registered:
 
 
 METHODS: dict[str, Registered] = {
-    "srmu": Registered(SrmuSettings, "representation", "govern.unlearning.srmu:srmu"),
+    "srmu": Registered(AnySrmuSettings, "representation", "govern.unlearning.srmu:srmu"),
+    "rmu": Registered(RmuSettings, "representation", "govern.unlearning.rmu:rmu"),
+    "adaptive_rmu": Registered(AdaptiveRmuSettings, "representation", "govern.unlearning.rmu:adaptive_rmu"),
 }

@@ -6,7 +6,8 @@ import re
 from collections.abc import Collection
 from typing import NamedTuple
 
-from govern.unlearning.srmu_settings import SrmuSettings
+from govern.unlearning.settings import Steering
+from govern.unlearning.srmu_settings import SrmuClosedFormSettings
 
 
 class Refusal(NamedTuple):
@@ -17,7 +18,7 @@ class Refusal(NamedTuple):
     message: str
 
 
-def check_settings(settings: SrmuSettings, *, layers: int, tensors: Collection[str]) -> tuple[Refusal, ...]:
+def check_settings(settings: Steering, *, layers: int, tensors: Collection[str]) -> tuple[Refusal, ...]:
     """What a model of `layers` blocks, with `tensors` as the names in its checkpoint, refuses; empty where all is well.
 
     The names come from `checkpoint_tensors.stored_tensors`.
@@ -47,7 +48,20 @@ def check_settings(settings: SrmuSettings, *, layers: int, tensors: Collection[s
                     f"block {lacking[0]} has no module {module!r} of its own in the checkpoint; it has: {known}",
                 )
             )
+    if isinstance(settings, SrmuClosedFormSettings):
+        refusals += _refuse_closed_form(settings)
     return tuple(refusals)
+
+
+def _refuse_closed_form(settings: SrmuClosedFormSettings) -> list[Refusal]:
+    refusals = []
+    if len(settings.train.modules) > 1:
+        refusals.append(Refusal(("train", "modules", 1), "the closed form solves for one module a block"))
+    if settings.layer not in settings.train.layers:
+        refusals.append(
+            Refusal(("train", "layers"), f"the closed form steers each trained block, so layer {settings.layer} is one")
+        )
+    return refusals
 
 
 def _holds(tensors: Collection[str], layer: int, module: str) -> bool:

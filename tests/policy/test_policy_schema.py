@@ -184,9 +184,47 @@ def test_a_policy_without_options_has_these():
 
 
 def test_removal_is_what_the_registry_says():
-    assert json_schema()["$defs"].keys() >= {method.settings.__name__ for method in METHODS.values()}
-    # The type checker is told SrmuSettings; a second method must widen that.
-    assert list(METHODS) == ["srmu"]
+    # The type checker is told these classes; another method or solver must widen that.
+    classes = {"SrmuSettings", "SrmuClosedFormSettings", "RmuSettings", "AdaptiveRmuSettings"}
+    assert {name for name in json_schema()["$defs"] if name.endswith("Settings")} == classes
+    assert list(METHODS) == ["srmu", "rmu", "adaptive_rmu"]
+
+
+SOLVE = "method: srmu\n  solver: closed_form"
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "expected"),
+    [
+        ("method: srmu", "method: smru", ("22:11", "removal.method: expected srmu or rmu or adaptive_rmu, found", "Did you mean 'srmu'?")),
+        ("method: srmu", "method: [srmu]", ("22:11", "removal.method: expected srmu or rmu or adaptive_rmu, found a list of 1", "")),
+        ("  method: srmu\n", "", ("21:1", "missing key 'method' in removal", "")),
+        ("removal:\n", "removal: 5\nunknown:\n", ("21:10", "removal: expected a mapping (key: value), found the number 5", "The method")),
+        ("method: srmu", "method: srmu\n  solver: closed", ("23:11", "removal.solver: expected gradient or closed_form, found the text 'closed'", "")),
+        ("method: srmu", SOLVE, ("28:3", "unknown key 'learning_rate' in removal", "Another choice here has this key")),
+        ("  layer: 7\n", "  layer: 7\n  ridge: 0.1\n", ("24:3", "unknown key 'ridge' in removal", "Another choice here has this key")),
+    ],
+)  # fmt: skip
+def test_methods_and_solvers_have_keys_of_their_own(old, new, expected):
+    where, message, hint = expected
+    found_where, found_message, found_hint = findings(changed(old, new))[0]
+    assert found_where == where
+    assert found_message.startswith(message)
+    assert hint in (found_hint or "")
+
+
+def test_every_method_and_solver_reads():
+    solved = changed("method: srmu", f"{SOLVE}\n  ridge: 0.01").replace("  learning_rate: 5e-5\n", "")
+    adaptive = changed("method: srmu", "method: adaptive_rmu").replace(
+        f"  coefficient: {COEFFICIENT}\n", "  scale: 4\n"
+    )
+    for text, name in (
+        (EXAMPLE, "SrmuSettings"),
+        (solved, "SrmuClosedFormSettings"),
+        (changed("method: srmu", "method: rmu"), "RmuSettings"),
+        (adaptive, "AdaptiveRmuSettings"),
+    ):
+        assert type(parse(text).policy.removal).__name__ == name
 
 
 def _objects(schema):

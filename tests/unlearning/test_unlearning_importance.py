@@ -70,16 +70,16 @@ def test_averages_run_over_counted_tokens_of_all_batches():
     counted = torch.tensor([[True, True], [False, True]])
     average = Average("mean_abs")
     for row in (0, 1):
-        average.add(hidden[row : row + 1], counted[row : row + 1])
+        average.add(hidden[row][counted[row]])
     assert average.tokens == 3
     assert average.features.tolist() == pytest.approx([5 / 3, 8 / 3])
     assert average.norm == pytest.approx((5 + math.sqrt(2) + math.sqrt(10)) / 3)
     squares = Average("rms")
-    squares.add(hidden, counted)
+    squares.add(hidden[counted])
     assert squares.features.tolist() == pytest.approx([math.sqrt(11 / 3), math.sqrt(26 / 3)])
 
 
 def test_a_signed_mean_would_vanish_where_the_absolute_one_does_not():
     average = Average("mean_abs")
-    average.add(torch.tensor([[[1.0], [-1.0]]]), torch.ones(1, 2, dtype=torch.bool))
+    average.add(torch.tensor([[1.0], [-1.0]]))
     assert average.features.tolist() == [1.0]

@@ -6,7 +6,7 @@ import torch
 from govern.errors import RemovalError
 from govern.models import load_model, read_tensors
 from govern.unlearning.parameters import TrainedParameters
-from govern.unlearning.srmu_settings import Trained
+from govern.unlearning.settings import Trained
 
 
 def select(path, *, dtype=torch.float32, modules=("mlp.down_proj",), layers=(1, 2)):

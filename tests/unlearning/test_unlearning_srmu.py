@@ -8,13 +8,13 @@ from pathlib import Path
 
 import pytest
 import torch
-from tiny_removal import DOWN, TOPICS, request
+from plain_algorithm import transcription
+from tiny_removal import DOWN, TOPICS, request, run, same
 from transformers import AutoModelForCausalLM
 
 from govern.errors import IntegrityError, RemovalError
 from govern.unlearning import misdirection
-from govern.unlearning.batches import Deck, generator
-from govern.unlearning.registry import METHODS
+from govern.unlearning.batches import Deck
 from govern.unlearning.solvers.gradient import CHECKPOINT
 
 PINNED = [
@@ -28,81 +28,18 @@ PINNED = [
 ]
 
 
-def srmu(asked):
-    return METHODS["srmu"].load()(asked)
-
-
-def same(left, right):
-    assert left.curve == right.curve
-    assert left.figures == right.figures
-    assert left.tensors.keys() == right.tensors.keys()
-    for name, tensor in left.tensors.items():
-        assert torch.equal(tensor, right.tensors[name]), name
-
-
-def transcription(path, topics, settings):
-    """Algorithm 1 as plainly as it can be written: two whole models, whole forwards, a hook on block ℓ.
-
-    It shares with the engine only what depends on the seed: the order of the batches and the generator of V.
-    """
-    edited, frozen = (AutoModelForCausalLM.from_pretrained(path, dtype=torch.float32).eval() for _ in range(2))
-
-    def h(model, batch):
-        kept = []
-        handle = model.model.layers[settings.layer].register_forward_hook(lambda _m, _i, output: kept.append(output))
-        model(input_ids=batch.input_ids, attention_mask=batch.attention_mask)
-        handle.remove()
-        return kept[0]
-
-    def tokens(deck, visit):
-        batch = deck.batch(deck.visit(visit))
-        return batch, batch.counted
-
-    prepared = {}
-    for index, topic in enumerate(topics):
-        decks = [
-            Deck.deal(
-                corpus, batch_size=settings.batch_size, mask=settings.mask, seed=f"{settings.seed}/{topic.name}/{role}"
-            )
-            for role, corpus in (("forget", topic.forget), ("retain", topic.retain))
-        ]
-        visits = len(range(index, settings.steps, len(topics)))
-        v = []
-        for deck in decks:
-            numbers = {deck.visit(visit) for visit in range(visits)}
-            with torch.no_grad():
-                rows = torch.cat([h(frozen, deck.batch(number))[deck.batch(number).counted] for number in numbers])
-            v.append(rows.abs().mean(0))
-        ratio = torch.log(1 + v[0] / (v[1] + 1e-6))
-        sign = (
-            torch.randint(0, 2, (len(ratio),), generator=generator(f"{settings.seed}/{topic.name}/direction")) * 2 - 1
-        )
-        prepared[topic.name] = decks, settings.coefficient * sign / len(sign) ** 0.5 * ratio / ratio.max()
-
-    trained = [p for name, p in edited.named_parameters() if name in DOWN]
-    optimizer = torch.optim.AdamW(trained, lr=settings.learning_rate, weight_decay=settings.weight_decay)
-    losses = []
-    for step in range(settings.steps):
-        (forget, retain), target = prepared[topics[step % len(topics)].name]
-        batch, counted = tokens(forget, step // len(topics))
-        forget_loss = ((h(edited, batch)[counted] - target) ** 2).mean()
-        batch, counted = tokens(retain, step // len(topics))
-        with torch.no_grad():
-            original = h(frozen, batch)
-        retain_loss = ((h(edited, batch)[counted] - original[counted]) ** 2).mean()
-        optimizer.zero_grad()
-        (forget_loss + settings.retain_weight * retain_loss).backward()
-        optimizer.step()
-        losses.append((float(forget_loss), float(retain_loss)))
-    return losses, {name: p.detach() for name, p in edited.named_parameters() if name in DOWN}
+def plain_target(settings, v_f, v_r, _first, random):
+    ratio = torch.log(1 + v_f / (v_r + 1e-6))
+    sign = torch.randint(0, 2, (len(ratio),), generator=random) * 2 - 1
+    return settings.coefficient * sign / len(sign) ** 0.5 * ratio / ratio.max()
 
 
 @pytest.mark.parametrize("mask", ["default", "reference"])
 @pytest.mark.parametrize("topics", [TOPICS[:1], TOPICS])
 def test_the_losses_are_those_of_a_plain_transcription_of_algorithm_1(tiny, topics, mask):
     asked = request(tiny("llama"), topics=topics, mask=mask)
-    edit = srmu(asked)
-    losses, weights = transcription(tiny("llama"), topics, asked.settings)
+    edit = run(asked)
+    losses, weights = transcription(tiny("llama"), topics, asked.settings, plain_target)
     assert [(point.forget_loss, point.retain_loss) for point in edit.curve] == [
         pytest.approx(pair, rel=1e-4, abs=1e-7) for pair in losses
     ]
@@ -111,14 +48,14 @@ def test_the_losses_are_those_of_a_plain_transcription_of_algorithm_1(tiny, topi
 
 
 def test_the_losses_are_pinned(tiny):
-    edit = srmu(request(tiny("llama")))
+    edit = run(request(tiny("llama")))
     assert [(point.forget_loss, point.retain_loss) for point in edit.curve] == [
         pytest.approx(pair, rel=1e-5, abs=1e-9) for pair in PINNED
     ]
 
 
 def test_the_retain_loss_begins_at_zero_and_the_forget_loss_falls(tiny):
-    curve = srmu(request(tiny("llama"), steps=30)).curve
+    curve = run(request(tiny("llama"), steps=30)).curve
     assert curve[0].retain_loss == pytest.approx(0.0, abs=1e-12)
     assert curve[-1].forget_loss < 0.9 * curve[0].forget_loss
     assert [point.step for point in curve] == list(range(30))
@@ -128,7 +65,7 @@ def test_the_retain_loss_begins_at_zero_and_the_forget_loss_falls(tiny):
 
 def test_only_the_named_tensors_change_and_all_of_them_do(tiny):
     chosen = {"modules": ["mlp.up_proj", "self_attn.o_proj"], "layers": [0, 2]}
-    edit = srmu(request(tiny("qwen2"), train=chosen))
+    edit = run(request(tiny("qwen2"), train=chosen))
     before = AutoModelForCausalLM.from_pretrained(tiny("qwen2"), dtype=torch.float32).state_dict()
     assert set(edit.tensors) == {
         f"model.layers.{layer}.{module}.weight" for layer in (0, 2) for module in chosen["modules"]
@@ -139,70 +76,70 @@ def test_only_the_named_tensors_change_and_all_of_them_do(tiny):
 
 
 def test_biases_of_a_named_module_are_trained_with_it(tiny):
-    edit = srmu(request(tiny("gpt_neox"), train={"modules": ["mlp.dense_4h_to_h"], "layers": [2]}))
+    edit = run(request(tiny("gpt_neox"), train={"modules": ["mlp.dense_4h_to_h"], "layers": [2]}))
     assert set(edit.tensors) == {f"gpt_neox.layers.2.mlp.dense_4h_to_h.{kind}" for kind in ("weight", "bias")}
 
 
 @pytest.mark.parametrize("architecture", ["mistral", "gemma2", "gemma3", "phi3", "qwen3", "olmo2", "granite"])
 def test_other_architectures_learn_too(tiny, architecture):
-    curve = srmu(request(tiny(architecture), steps=20)).curve
+    curve = run(request(tiny(architecture), steps=20)).curve
     assert curve[-1].forget_loss < curve[0].forget_loss
 
 
 def test_a_seed_gives_one_edit_and_another_seed_another(tiny):
-    first, again = (srmu(request(tiny("llama"))) for _ in range(2))
+    first, again = (run(request(tiny("llama"))) for _ in range(2))
     same(first, again)
-    other = srmu(request(tiny("llama"), seed=4))
+    other = run(request(tiny("llama"), seed=4))
     assert not torch.equal(first.tensors[DOWN[0]], other.tensors[DOWN[0]])
 
 
 def test_what_is_kept_in_memory_changes_nothing(tiny, monkeypatch):
-    kept = srmu(request(tiny("llama"), steps=12))
+    kept = run(request(tiny("llama"), steps=12))
     monkeypatch.setattr(misdirection, "_KEPT_BYTES", 0)
-    same(kept, srmu(request(tiny("llama"), steps=12)))
+    same(kept, run(request(tiny("llama"), steps=12)))
 
 
 def test_topics_alternate_batch_by_batch_each_with_its_own_target(tiny):
-    edit = srmu(request(tiny("llama"), topics=TOPICS))
+    edit = run(request(tiny("llama"), topics=TOPICS))
     assert [point.topic for point in edit.curve] == ["bio", "cyber", "bio", "cyber", "bio", "cyber", "bio"]
-    alone = srmu(request(tiny("llama"), topics=TOPICS[1:]))
+    alone = run(request(tiny("llama"), topics=TOPICS[1:]))
     assert edit.figures["bio.target_norm"] != edit.figures["cyber.target_norm"]
     assert edit.figures["cyber.coefficient"] == alone.figures["cyber.coefficient"]
 
 
 def test_a_zero_direction_aims_at_the_origin(tiny):
-    edit = srmu(request(tiny("llama"), direction="zero"))
+    edit = run(request(tiny("llama"), direction="zero"))
     assert edit.figures["bio.target_norm"] == 0
 
 
 def test_raw_is_unit_with_a_coefficient_longer_by_the_root_of_the_width(tiny):
-    raw = srmu(request(tiny("llama"), direction_scale="raw", coefficient=1.0))
-    unit = srmu(request(tiny("llama"), coefficient=32**0.5))
+    raw = run(request(tiny("llama"), direction_scale="raw", coefficient=1.0))
+    unit = run(request(tiny("llama"), coefficient=32**0.5))
     assert raw.figures["bio.target_norm"] == pytest.approx(unit.figures["bio.target_norm"])
     torch.testing.assert_close(raw.tensors[DOWN[0]], unit.tensors[DOWN[0]], rtol=1e-3, atol=1e-5)
 
 
 def test_a_uniform_map_gives_the_target_the_length_of_the_coefficient(tiny):
-    assert srmu(request(tiny("llama"), importance="uniform")).figures["bio.target_norm"] == pytest.approx(6.0)
-    ones, minus = (srmu(request(tiny("llama"), direction=kind)).figures for kind in ("ones", "minus_ones"))
+    assert run(request(tiny("llama"), importance="uniform")).figures["bio.target_norm"] == pytest.approx(6.0)
+    ones, minus = (run(request(tiny("llama"), direction=kind)).figures for kind in ("ones", "minus_ones"))
     assert ones["bio.target_norm"] == minus["bio.target_norm"] < 6.0
 
 
 def test_a_relative_coefficient_is_a_multiple_of_the_mean_norm(tiny):
-    relative = srmu(request(tiny("llama"), coefficient={"relative": 2.5})).figures
+    relative = run(request(tiny("llama"), coefficient={"relative": 2.5})).figures
     assert relative["bio.coefficient"] == pytest.approx(2.5 * relative["bio.mean_norm"])
     assert relative["bio.mean_norm"] > 0
 
 
 def test_a_refreshed_map_is_another_map_and_a_refresh_beyond_the_end_is_the_first_batch(tiny):
-    once, each = (srmu(request(tiny("llama"), refresh_every=every)) for every in (0, 1))
+    once, each = (run(request(tiny("llama"), refresh_every=every)) for every in (0, 1))
     assert once.curve[1].forget_loss != each.curve[1].forget_loss
-    never_again, at_the_end = (srmu(request(tiny("llama"), refresh_every=every)) for every in (7, 100))
+    never_again, at_the_end = (run(request(tiny("llama"), refresh_every=every)) for every in (7, 100))
     same(never_again, at_the_end)
 
 
 def test_the_figures_say_how_much_was_read_and_how_far_the_first_token_went(tiny):
-    figures = srmu(request(tiny("llama"), steps=4)).figures
+    figures = run(request(tiny("llama"), steps=4)).figures
     deck = Deck.deal(TOPICS[0].forget, batch_size=3, mask="default", seed="3/bio/forget")
     seen = [document for visit in range(4) for document in deck.documents[deck.visit(visit)]]
     assert figures["bio.forget_tokens"] == sum(len(document) - 1 for document in seen)
@@ -210,15 +147,15 @@ def test_the_figures_say_how_much_was_read_and_how_far_the_first_token_went(tiny
 
 
 def test_the_edit_has_the_checkpoints_dtype_not_the_computations(tiny):
-    half = srmu(request(tiny("llama", torch.bfloat16), dtype="float32"))
+    half = run(request(tiny("llama", torch.bfloat16), dtype="float32"))
     assert {tensor.dtype for tensor in half.tensors.values()} == {torch.bfloat16}
-    full = srmu(request(tiny("llama"), dtype="bfloat16"))
+    full = run(request(tiny("llama"), dtype="bfloat16"))
     assert {tensor.dtype for tensor in full.tensors.values()} == {torch.float32}
 
 
 def test_float32_masters_move_where_a_bfloat16_weight_could_not(tiny):
     """One step of 1e-6 is far below half a unit in the last place of a bfloat16 weight; a hundred of them add up."""
-    edit = srmu(request(tiny("llama"), dtype="bfloat16", learning_rate=1e-6, steps=3, weight_decay=0.0))
+    edit = run(request(tiny("llama"), dtype="bfloat16", learning_rate=1e-6, steps=3, weight_decay=0.0))
     before = AutoModelForCausalLM.from_pretrained(tiny("llama"), dtype=torch.bfloat16).state_dict()
     moved = edit.tensors[DOWN[0]] - before[DOWN[0]].float()
     assert 0 < float(moved.abs().max()) <= 4e-6
@@ -226,7 +163,7 @@ def test_float32_masters_move_where_a_bfloat16_weight_could_not(tiny):
 
 def test_a_sweep_has_to_choose_first(tiny):
     with pytest.raises(RemovalError, match="sweep") as caught:
-        srmu(request(tiny("llama"), coefficient={"sweep": {"start": 1, "stop": 170, "step": 10}}))
+        run(request(tiny("llama"), coefficient={"sweep": {"start": 1, "stop": 170, "step": 10}}))
     assert caught.value.hint
     assert caught.value.where == "removal.coefficient"
 
@@ -234,17 +171,17 @@ def test_a_sweep_has_to_choose_first(tiny):
 @pytest.mark.parametrize("rate", [1e3, 1e30])
 def test_divergence_stops_with_what_to_lower(tiny, rate):
     with pytest.raises(RemovalError, match=r"at step \d") as caught:
-        srmu(request(tiny("llama"), learning_rate=rate, steps=40))
+        run(request(tiny("llama"), learning_rate=rate, steps=40))
     assert "learning_rate" in caught.value.hint
 
 
 def test_what_the_model_lacks_is_refused_without_a_traceback(tiny):
     with pytest.raises(RemovalError, match=r"no module 'mlp.fc2'"):
-        srmu(request(tiny("llama"), train={"modules": ["mlp.fc2"], "layers": [1]}))
+        run(request(tiny("llama"), train={"modules": ["mlp.fc2"], "layers": [1]}))
     with pytest.raises(RemovalError, match="lies above"):
-        srmu(request(tiny("llama"), train={"modules": ["mlp.down_proj"], "layers": [3]}))
+        run(request(tiny("llama"), train={"modules": ["mlp.down_proj"], "layers": [3]}))
     with pytest.raises(RemovalError, match="experts"):
-        srmu(request(tiny("mixtral")))
+        run(request(tiny("mixtral")))
 
 
 class Stopped(Exception):
@@ -268,14 +205,14 @@ def frequent(monkeypatch):
 @pytest.mark.usefixtures("frequent")
 def test_a_run_stopped_at_any_step_resumes_to_the_same_bits(tiny, tmp_path):
     changes = {"topics": TOPICS, "refresh_every": 2, "dtype": "bfloat16"}
-    whole = srmu(request(tiny("llama"), **changes))
+    whole = run(request(tiny("llama"), **changes))
     for step in range(1, 8):
         folder = tmp_path / str(step)
         folder.mkdir()
         with pytest.raises(Stopped):
-            srmu(request(tiny("llama"), checkpoint=folder, progress=stop_after(step), **changes))
+            run(request(tiny("llama"), checkpoint=folder, progress=stop_after(step), **changes))
         steps = []
-        edit = srmu(
+        edit = run(
             request(
                 tiny("llama"),
                 checkpoint=folder,
@@ -291,7 +228,7 @@ def test_a_run_stopped_at_any_step_resumes_to_the_same_bits(tiny, tmp_path):
 
 
 def test_a_killed_run_resumes_to_the_same_bits(tiny, tmp_path):
-    whole = srmu(request(tiny("llama"), topics=TOPICS, steps=40))
+    whole = run(request(tiny("llama"), topics=TOPICS, steps=40))
     kill_at = secrets.SystemRandom().randrange(1, 40)
     child = subprocess.Popen(
         [sys.executable, Path(__file__).with_name("tiny_removal.py"), tiny("llama"), tmp_path],
@@ -305,23 +242,23 @@ def test_a_killed_run_resumes_to_the_same_bits(tiny, tmp_path):
             break
     assert child.wait() == -signal.SIGKILL
     assert {path.name for path in tmp_path.iterdir() if not path.name.endswith(".part")} <= {CHECKPOINT}
-    same(srmu(request(tiny("llama"), topics=TOPICS, steps=40, checkpoint=tmp_path)), whole)
+    same(run(request(tiny("llama"), topics=TOPICS, steps=40, checkpoint=tmp_path)), whole)
 
 
 @pytest.mark.usefixtures("frequent")
 def test_a_checkpoint_of_another_removal_is_refused(tiny, tmp_path):
-    srmu(request(tiny("llama"), checkpoint=tmp_path))
+    run(request(tiny("llama"), checkpoint=tmp_path))
     for other in ({"seed": 4}, {"topics": TOPICS[1:]}):
         with pytest.raises(IntegrityError, match="other settings"):
-            srmu(request(tiny("llama"), checkpoint=tmp_path, **other))
+            run(request(tiny("llama"), checkpoint=tmp_path, **other))
     with pytest.raises(IntegrityError, match="another model"):
-        srmu(request(tiny("gemma2"), checkpoint=tmp_path))
+        run(request(tiny("gemma2"), checkpoint=tmp_path))
 
 
 @pytest.mark.usefixtures("frequent")
 def test_a_damaged_checkpoint_is_refused(tiny, tmp_path):
-    srmu(request(tiny("llama"), checkpoint=tmp_path))
+    run(request(tiny("llama"), checkpoint=tmp_path))
     stored = tmp_path / CHECKPOINT
     stored.write_bytes(stored.read_bytes()[:-40])
     with pytest.raises(IntegrityError, match="cannot be read"):
-        srmu(request(tiny("llama"), checkpoint=tmp_path))
+        run(request(tiny("llama"), checkpoint=tmp_path))

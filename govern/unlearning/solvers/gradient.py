@@ -12,7 +12,9 @@ from torch import Tensor
 from govern.errors import RemovalError
 from govern.progress import Progress
 from govern.records import CurvePoint
-from govern.unlearning.misdirection import Misdirection, TopicText
+from govern.unlearning.misdirection import Aim, Misdirection, TopicText
+from govern.unlearning.protocol import Edit
+from govern.unlearning.settings import Descending, Descent
 from govern.unlearning.solvers.state import State, load_state, save_state
 from govern.unlearning.srmu_settings import SrmuSettings
 
@@ -29,13 +31,14 @@ _EXPLODED = 100.0
 
 def descend(
     setup: Misdirection,
+    aims: Mapping[str, Aim],
     targets: Targets,
-    settings: SrmuSettings,
+    settings: Descending | SrmuSettings,
     *,
     checkpoint: Path | None,
     progress: Progress,
-) -> tuple[CurvePoint, ...]:
-    """Minimise eq. 5 by AdamW, topics in turn, and leave the result in the model and its masters.
+) -> Edit:
+    """Minimise eq. 5 by AdamW, topics in turn.
 
     Saves its state in the folder `checkpoint` every few steps and continues from there, to the same bits.
     Raises RemovalError where the loss diverges.
@@ -80,7 +83,15 @@ def descend(
         )
         if checkpoint is not None and (step + 1) % STEPS_BETWEEN_CHECKPOINTS == 0 and step + 1 < settings.steps:
             _save(checkpoint, setup, optimizer, curve)
-    return tuple(curve)
+    figures: dict[str, float] = {}
+    for topic in setup.topics:
+        figures |= setup.figures(topic, aims[topic.name], visits_of(setup, topic, settings.steps))
+    return Edit(trained.tensors(), tuple(curve), figures)
+
+
+def visits_of(setup: Misdirection, topic: TopicText, steps: int) -> int:
+    """How many of the steps are the topic's."""
+    return len(range(setup.topics.index(topic), steps, len(setup.topics)))
 
 
 def mean_square(difference: Tensor, counted: Tensor) -> Tensor:
@@ -105,13 +116,13 @@ def _hand_over_gradients(live: Mapping[str, Tensor], masters: Mapping[str, Tenso
     return math.sqrt(squares)
 
 
-def _finite(value: float, step: int, settings: SrmuSettings) -> float:
+def _finite(value: float, step: int, settings: Descent) -> float:
     if not math.isfinite(value):
         raise _diverged(f"the loss is no longer a number at step {step + 1}", settings)
     return value
 
 
-def _refuse_explosion(point: CurvePoint, curve: list[CurvePoint], *, scale: float, settings: SrmuSettings) -> None:
+def _refuse_explosion(point: CurvePoint, curve: list[CurvePoint], *, scale: float, settings: Descent) -> None:
     first = next((earlier.forget_loss for earlier in curve if earlier.topic == point.topic), point.forget_loss)
     if point.forget_loss > _EXPLODED * first or point.retain_loss > _EXPLODED * scale:
         raise _diverged(
@@ -121,7 +132,7 @@ def _refuse_explosion(point: CurvePoint, curve: list[CurvePoint], *, scale: floa
         )
 
 
-def _diverged(message: str, settings: SrmuSettings) -> RemovalError:
+def _diverged(message: str, settings: Descent) -> RemovalError:
     return RemovalError(
         message,
         where="removal.learning_rate",

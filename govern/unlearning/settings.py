@@ -1,0 +1,71 @@
+"""The parts that methods' settings are made of. No torch here, so that policies load in milliseconds."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+
+class Settings(BaseModel):
+    """Frozen, and strict about unknown keys."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+
+class Trained(Settings):
+    """Which parameters may change: modules by name within each decoder block, and the blocks (from 0)."""
+
+    modules: tuple[str, ...] = Field(
+        default=("mlp.down_proj",), min_length=1, description="Modules by name within a block, such as mlp.down_proj."
+    )
+    layers: tuple[Annotated[int, Field(ge=0)], ...] = Field(min_length=1, description="Decoder blocks, from 0.")
+
+
+class Relative(Settings):
+    """A coefficient as a multiple of the mean norm of h on forget text (Adaptive RMU's idea)."""
+
+    relative: float = Field(gt=0, description="How many mean norms of h on forget text.")
+
+
+class SweepRange(Settings):
+    """An arithmetic grid, `stop` included only where a step lands on it; the paper's is 1, 11, …, 161."""
+
+    start: float = Field(gt=0, description="The first value.")
+    stop: float = Field(gt=0, description="Where the grid ends.")
+    step: float = Field(gt=0, description="From one value to the next.")
+
+
+class Sweep(Settings):
+    """A coefficient that `govern sweep` has to choose first."""
+
+    sweep: SweepRange = Field(description="The values to try.")
+
+
+Positive = Annotated[float, Field(gt=0)]
+
+
+class Steering(Settings):
+    """What all methods share that steer h, the output of one decoder block, and keep it on retain text."""
+
+    layer: int = Field(ge=0, description="The decoder block ℓ whose output h is steered, from 0.")
+    train: Trained = Field(description="Which parameters may change.")
+    dtype: Literal["bfloat16", "float32"] = Field(default="bfloat16", description="What the model computes in.")
+    retain_weight: float = Field(ge=0, description="α: how much retain text weighs against forget text.")
+    mask: Literal["default", "reference"] = Field(
+        default="default", description="default leaves out padding and the first token, reference averages over all."
+    )
+    batch_size: int = Field(default=4, ge=1, description="Documents in a batch.")
+    seed: int = Field(default=0, ge=0, description="Decides the order of the text and every random direction.")
+
+
+class Descent(Settings):
+    """What the gradient solver needs to know: AdamW on float32 masters."""
+
+    steps: int = Field(default=150, ge=1, description="Batches in all; topics take turns.")
+    learning_rate: float = Field(gt=0, description="AdamW's; what fits a 7B model moves nothing in a small one.")
+    weight_decay: float = Field(default=0.01, ge=0, description="AdamW's.")
+
+
+class Descending(Steering, Descent):
+    """A method that steers by gradient."""
