@@ -10,6 +10,7 @@ import govern
 from govern.audit import Log, Stored
 from govern.digests import sha256_bytes
 from govern.errors import IntegrityError, UsageError
+from govern.evidence import edit_statements
 from govern.policy import LoadedPolicy
 from govern.records import Event, Plan, Removal, Verdict
 from govern.reporting import FailedRun, Signer, build_view, render_html, render_markdown
@@ -122,6 +123,7 @@ def issue_report(
         STATEMENT: statement,
         BUNDLE: sign(statement, signing_key),
         SIGNER: signing_key.public.pem,
+        **{name: sign(said, signing_key) for name, said in edit_statements(plan, removal, verdict).items()},
     }
     folder = run.next_numbered("reports")
     for name, data in artefacts.items():

@@ -12,7 +12,7 @@ from govern.audit import Log
 from govern.digests import canonical_json, sha256_bytes
 from govern.errors import GovernError, IntegrityError, Interrupted
 from govern.evaluation import decisions
-from govern.evaluation.answers import Answers, Perplexity
+from govern.evaluation.answers import Answers, Part, Perplexity
 from govern.evaluation.harness import evaluate, perplexity
 from govern.models import apply_delta, load_model, load_tokenizer, read_delta
 from govern.policy import LoadedPolicy, PerplexityGate
@@ -46,6 +46,7 @@ from govern.workspace import RunFolder, Workspace
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
+PARTS: tuple[Part, ...] = ("certification", "selection")
 Identity = ModelIdentity | CorpusIdentity | TaskIdentity
 MeasuredT = TypeVar("MeasuredT", Answers, Perplexity)
 
@@ -67,8 +68,9 @@ class Measured:
     perplexities: tuple[Perplexity, ...]
 
     def answered(self, task: str, metric: str) -> Answers:
-        """The answers to one question set."""
-        return next(found for found in self.answers if (found.task, found.metric) == (task, metric))
+        """The answers to one set's certification questions: those that chose settings never decide a gate."""
+        found = next(found for found in self.answers if (found.task, found.metric) == (task, metric))
+        return found.part("certification")
 
     def perplexity(self, name: str) -> Perplexity:
         """The perplexity on one held-back corpus."""
@@ -270,8 +272,8 @@ def results(loaded: LoadedPolicy, before: Measured, after: Measured) -> tuple[Ta
     found: list[TaskResult] = []
     for old, new in zip(before.answers, after.answers, strict=True):
         found.extend(
-            decisions.result(old, new, confidence=confidence, part=part)
-            for part in ("certification", "selection")
+            decisions.result(old.part(part), new.part(part), confidence=confidence, part=part)
+            for part in PARTS
             if part in old.parts
         )
     for base, edited in zip(before.perplexities, after.perplexities, strict=True):

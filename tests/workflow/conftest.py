@@ -10,6 +10,7 @@ from review_team import Team, gather
 from tiny_policy import FORGET, RETAIN, TinyPolicy, questions, write_jsonl
 
 import govern
+from govern.workflow.evidence import log_key_path, make_log_key, pack
 
 
 @pytest.fixture
@@ -43,6 +44,18 @@ def team(team_once: Team, tmp_path: Path) -> Team:
     """A run that two reviewers have to sign: a copy of the workspace. The policy and the keys are shared."""
     shutil.copytree(team_once.workspace, tmp_path / "audits")
     return Team(TinyPolicy(team_once.policy.path, tmp_path / "audits"), team_once.keys)
+
+
+@pytest.fixture(scope="session")
+def packed_once(team_once: Team, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The evidence of a run that both reviewers approved."""
+    folder = tmp_path_factory.mktemp("packed")
+    shutil.copytree(team_once.workspace, folder / "audits")
+    team = Team(TinyPolicy(team_once.policy.path, folder / "audits"), team_once.keys)
+    team.decide("ada")
+    team.decide("bob")
+    key = make_log_key(team.workspace, log_key_path(team.workspace), b"password")
+    return pack(None, folder / "pack", workspace=team.workspace, log_key=key).path
 
 
 def lay(tmp_path: Path, tiny_llama: Path) -> TinyPolicy:

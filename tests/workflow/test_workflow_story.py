@@ -205,3 +205,18 @@ def test_importing_govern_loads_no_torch() -> None:
 
     code = "import sys, govern; govern.load_policy; sys.exit('torch' in sys.modules or 'pydantic' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_only_certification_questions_decide(tiny_policy: TinyPolicy) -> None:
+    tiny_policy.replace(
+        "kind: cloze, cluster: fact}\n  - {name: colour", "kind: cloze, cluster: fact, use: split}\n  - {name: colour"
+    )
+    tiny_policy.replace("verification:\n", "verification:\n  selection: {share: 0.5}\n")
+    applied = govern.apply(tiny_policy.path, workspace=tiny_policy.workspace)
+    verdict = govern.verify(workspace=tiny_policy.workspace).verdict
+    planned = next(task for task in applied.plan.tasks if task.name == "secret")
+    assert 0 < planned.certification < 24
+    gate = next(gate for gate in verdict.gates if gate.task == "secret")
+    assert gate.n == planned.certification
+    parts = {(result.part, result.n) for result in verdict.results if result.task == "secret"}
+    assert parts == {("certification", planned.certification), ("selection", planned.selection)}
