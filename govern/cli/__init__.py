@@ -7,7 +7,7 @@ from typing import Any
 
 import typer
 
-from govern.cli import apply, audit, export, keys, plan, policy, report, review, status, trust, verify
+from govern.cli import apply, audit, evidence, export, keys, plan, policy, report, review, status, trust, verify
 from govern.cli.console import print_error
 from govern.errors import ExitCode, GovernError
 
@@ -31,6 +31,7 @@ app.add_typer(audit.app, name="audit")
 app.add_typer(policy.app, name="policy")
 app.add_typer(keys.app, name="keys")
 app.add_typer(trust.app, name="trust")
+app.add_typer(evidence.app, name="evidence")
 
 
 def main() -> Any:

@@ -101,14 +101,17 @@ def report_statement(subjects: dict[str, str], predicate: ReportPredicate) -> by
     return make_statement(subjects, REPORT_PREDICATE, predicate)
 
 
-def make_statement(subjects: Mapping[str, str], predicate_type: str, predicate: Record) -> bytes:
-    """A statement over files (name → SHA-256), as RFC 8785 bytes ready to sign."""
+def make_statement(subjects: Mapping[str, str], predicate_type: str, predicate: Record | dict[str, Any]) -> bytes:
+    """A statement over files (name → SHA-256), as RFC 8785 bytes ready to sign.
+
+    A predicate of another standard's comes as the JSON object that the standard describes.
+    """
     return Statement(
         subject=tuple(
             Subject(name=name, digests=DigestSet(sha256=sha256)) for name, sha256 in sorted(subjects.items())
         ),
         predicate_type=predicate_type,
-        predicate=predicate.to_json(),
+        predicate=predicate.to_json() if isinstance(predicate, Record) else predicate,
     ).canonical()
 
 

@@ -123,12 +123,14 @@ def test_every_command_of_the_page_works_and_finds_a_change(packed: Path, team_o
 
 def test_the_command_line_needs_no_workspace(team: Team, tmp_path: Path) -> None:
     environment = {**os.environ, "GOVERN_KEY_PASSWORD": "password"}
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
 
     def run(*arguments: str, code: int = 0) -> str:
         done = subprocess.run(
             [sys.executable, "-m", "govern", "evidence", *arguments],
             env=environment,
-            cwd=tmp_path,
+            cwd=elsewhere,
             capture_output=True,
             text=True,
             check=False,
@@ -142,15 +144,15 @@ def test_the_command_line_needs_no_workspace(team: Team, tmp_path: Path) -> None
     again = json.loads(run("pack", team.run.name, "again", "--workspace", str(team.workspace), "--no-input", "--json"))
     assert (again["state"], again["verdict"]) == ("waiting", "inconclusive")
     shutil.rmtree(team.workspace / "runs")
-    root = tmp_path / "root.pub"
+    root = elsewhere / "root.pub"
     root.write_bytes(team.keys["root"].public.pem)
     checked = json.loads(run("verify", "given", "--root", str(root), "--log-key", "given/log.vkey", "--json"))
     assert (checked["valid"], checked["signer"], checked["root_known"]) == (True, "Ian Issuer", True)
     assert "--root" in run("verify", "given")
-    assert not (tmp_path / "audits").exists()
+    assert not (elsewhere / "audits").exists()
     root.write_bytes(throwaway_key().public.pem)
     assert "another root key" in run("verify", "given", "--root", str(root), code=4)
-    (tmp_path / "given" / "report.html").write_text("changed")
+    (elsewhere / "given" / "report.html").write_text("changed")
     assert "report.html" in run("verify", "given", code=4)
     assert "no such folder" in run("verify", "nothing", code=2)
 

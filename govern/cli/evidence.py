@@ -1,0 +1,150 @@
+"""`govern evidence`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from govern.cli.console import output, print_json, printable
+from govern.cli.keys import read_password
+from govern.cli.options import DEFAULT_WORKSPACE, JsonOption, NoInputOption, WorkspaceOption
+from govern.errors import UsageError
+
+if TYPE_CHECKING:
+    from govern.audit import LogVerifier
+    from govern.evidence import CheckedPack
+    from govern.signing import LogKey
+
+app = typer.Typer(help="Pack what a reviewer needs, or check a pack that somebody gave you.", no_args_is_help=True)
+
+
+@app.command("pack")
+def pack_evidence(
+    run: Annotated[str, typer.Argument(help="A run's id, or `latest`.")],
+    folder: Annotated[Path, typer.Argument(help="Where the pack goes: a folder that does not exist yet.")],
+    *,
+    log_key: Annotated[
+        Path | None,
+        typer.Option(
+            "--log-key",
+            envvar="GOVERN_LOG_KEY",
+            help="The key that signs checkpoints of the log. By default keys/log.pem of the workspace, which is made "
+            "where there is none.",
+        ),
+    ] = None,
+    workspace: WorkspaceOption = DEFAULT_WORKSPACE,
+    as_json: JsonOption = False,
+    no_input: NoInputOption = False,
+) -> None:
+    """Write a run's report, signatures, sign-offs and proofs to a folder that can be checked on its own."""
+    from govern.workflow.evidence import pack
+
+    key = load_log(log_key, workspace, no_input=no_input)
+    packed = pack(None if run == "latest" else run, folder, workspace=workspace, log_key=key)
+    show(packed.checked, packed.path, as_json=as_json)
+
+
+@app.command("verify")
+def verify_evidence(
+    folder: Annotated[Path, typer.Argument(help="The folder that holds VERIFY.md.")],
+    *,
+    root: Annotated[
+        Path | None, typer.Option("--root", help="The organisation's root key (.pub), as you know it from elsewhere.")
+    ] = None,
+    log_key: Annotated[
+        Path | None, typer.Option("--log-key", help="The log's key (.vkey), as you know it from elsewhere.")
+    ] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Check every file of a pack against the others. Needs no log, no workspace and no network."""
+    from govern.cli.trust import read_public
+    from govern.evidence import verify_pack
+    from govern.workflow.trust import now
+
+    checked = verify_pack(
+        folder,
+        now=now(),
+        root=read_public(root) if root else None,
+        log_key=read_vkey(log_key) if log_key else None,
+    )
+    show(checked, folder, as_json=as_json)
+
+
+def show(checked: CheckedPack, folder: Path, *, as_json: bool) -> None:
+    """Print what a pack shows, and what it leaves to the reader."""
+    from rich.text import Text
+
+    from govern.cli.review import outlook
+    from govern.cli.verify import STYLE
+
+    if as_json:
+        print_json(_as_json(checked, folder))
+        return
+    claim, console = checked.claim, output()
+    console.print(Text.assemble("verdict ", (claim.verdict, STYLE[claim.verdict]), f"  of run {claim.run}"))
+    console.print(Text(f"signed  {claim.issued} by sha256:{checked.signer.fingerprint}"), soft_wrap=True)
+    if checked.person:
+        console.print(Text(printable(f"        the key of {checked.person}")))
+    elif claim.signer.kind == "throwaway":
+        console.print(Text("        a throw-away key: nobody's name stands behind it"))
+    else:
+        console.print(Text("        signer unknown"))
+    if checked.standing:
+        console.print(Text(printable(f"run     {outlook(checked.standing)}")), soft_wrap=True)
+    console.print(Text(f"log     {checked.checkpoint.origin}, {checked.checkpoint.size} events"), soft_wrap=True)
+    console.print(Text(f"pack    {checked.files} files, all of one piece: {folder}"), soft_wrap=True)
+    if checked.trust and not checked.root_known:
+        console.print(
+            Text(f"names are as good as root key sha256:{checked.trust.root}: compare it, or name it with --root"),
+            soft_wrap=True,
+        )
+    if not checked.log_known:
+        console.print(Text("the log's key is the pack's own word: compare log.vkey, or name it with --log-key"))
+
+
+def load_log(path: Path | None, workspace: Path, *, no_input: bool) -> LogKey:
+    """The log's key, asking for its password where needed; made where the workspace has none yet."""
+    from govern.signing import load_log_key
+    from govern.workflow.evidence import log_key_path, make_log_key
+
+    found = path or log_key_path(workspace)
+    if found.exists() or path is not None:
+        return load_log_key(found, read_password(confirm=False, no_input=no_input))
+    return make_log_key(workspace, found, read_password(confirm=True, no_input=no_input))
+
+
+def read_vkey(path: Path) -> LogVerifier:
+    """A log's key that somebody handed over."""
+    from govern.audit import parse_vkey
+    from govern.errors import IntegrityError
+
+    try:
+        return parse_vkey(path.read_text(encoding="utf-8").strip())
+    except (OSError, UnicodeDecodeError):
+        raise UsageError("the log's key cannot be read", where=str(path)) from None
+    except IntegrityError as error:
+        raise UsageError(error.message, where=str(path)) from None
+
+
+def _as_json(checked: CheckedPack, folder: Path) -> dict[str, Any]:
+    standing = checked.standing
+    return {
+        "folder": str(folder),
+        "valid": True,
+        "run": checked.claim.run,
+        "verdict": checked.claim.verdict,
+        "fingerprint": checked.signer.fingerprint,
+        "signer": checked.person,
+        "throwaway_key": checked.claim.signer.kind == "throwaway",
+        "root": checked.trust.root if checked.trust else None,
+        "root_known": checked.root_known,
+        "state": standing.state if standing else None,
+        "signoffs": [{"fingerprint": review.fingerprint, **review.signoff.to_json()} for review in checked.reviews],
+        "origin": checked.checkpoint.origin,
+        "events": checked.checkpoint.size,
+        "checkpoint_root": checked.checkpoint.root.hex(),
+        "log_known": checked.log_known,
+        "files": checked.files,
+    }

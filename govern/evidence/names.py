@@ -1,0 +1,49 @@
+"""What the files of an evidence pack are called."""
+
+from __future__ import annotations
+
+from typing import Final
+
+REPORT: Final = "report.html"
+REPORT_MARKDOWN: Final = "report.md"
+STATEMENT: Final = "statement.json"
+REPORT_BUNDLE: Final = "report.sigstore.json"
+SIGNER: Final = "signer.pub"
+
+POLICY: Final = "policy.yaml"
+PLAN: Final = "plan.json"
+REMOVAL: Final = "removal.json"
+DELTA: Final = "delta.safetensors"
+VERDICT: Final = "verdict.json"
+
+GATES_BUNDLE: Final = "gates.sigstore.json"
+REMOVAL_BUNDLE: Final = "removal.sigstore.json"
+PROVENANCE_BUNDLE: Final = "provenance.sigstore.json"
+
+APPLIED_EVENT: Final = "applied.event.json"
+VERIFIED_EVENT: Final = "verified.event.json"
+ISSUED_EVENT: Final = "event.json"
+TRUST_EVENT: Final = "trust.event.json"
+
+TRUST: Final = "trust.yaml"
+TRUST_BUNDLE: Final = "trust.sigstore.json"
+ROOT_KEY: Final = "root.pub"
+
+REVIEW_BUNDLE: Final = "review.sigstore.json"
+REVIEWER_KEY: Final = "reviewer.pub"
+
+CHECKPOINT: Final = "checkpoint"
+LOG_KEY: Final = "log.vkey"
+VERIFY: Final = "VERIFY.md"
+
+REPORT_FILES: Final = (REPORT, REPORT_MARKDOWN, STATEMENT)
+EDIT_BUNDLES: Final = (GATES_BUNDLE, REMOVAL_BUNDLE, PROVENANCE_BUNDLE)
+ISSUED_FILES: Final = (*REPORT_FILES, REPORT_BUNDLE, SIGNER, *EDIT_BUNDLES)
+RUN_FILES: Final = (*ISSUED_FILES, POLICY, PLAN, REMOVAL, VERDICT, APPLIED_EVENT, VERIFIED_EVENT, ISSUED_EVENT)
+TRUST_FILES: Final = (TRUST, TRUST_BUNDLE, ROOT_KEY, TRUST_EVENT)
+REVIEW_FILES: Final = (REVIEW_BUNDLE, REVIEWER_KEY, ISSUED_EVENT)
+
+
+def proof_of(event: str) -> str:
+    """The inclusion proof that lies beside an event's file."""
+    return event.removesuffix(".json") + ".tlog-proof"

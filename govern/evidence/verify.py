@@ -1,0 +1,356 @@
+"""Checking an evidence pack with what lies in it, and a key that the reader knows from elsewhere.
+
+Every file is held against something that is signed or hashed elsewhere in the pack, so that a change of any one of them
+is found and named.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final, TypeVar
+
+from govern.audit.body import leaf_hash, parse_event
+from govern.audit.checkpoint import Checkpoint, LogVerifier, open_checkpoint, parse_vkey
+from govern.audit.proof import parse_proof, verify_proof
+from govern.digests import sha256_bytes
+from govern.errors import IntegrityError, UsageError
+from govern.evidence import names
+from govern.evidence.pack import verify_page
+from govern.evidence.statements import edit_statements
+from govern.records import AuditPosition, Event, EventType, Plan, Record, Removal, Trust, Verdict
+from govern.signing import PublicKey, ReportPredicate, load_public, parse_statement, report_predicate, verify
+from govern.signing.reviews import Review, Standing, standing, verify_review
+from govern.signing.statement import parse_canonical
+from govern.signing.trust_document import verify_trust
+
+MOST_BYTES: Final = 64 << 20
+MOST_FILES: Final = 2000
+
+R = TypeVar("R", bound=Record)
+
+_REVIEW = re.compile(r"reviews/(\d{3})/([a-z.]+(?:json|pub|tlog-proof))")
+
+
+@dataclass(frozen=True)
+class CheckedPack:
+    """A pack whose files all belong together. `signer` is the report's, `person` whose key it is by the trust document.
+
+    `root_known` says whether the reader named the root key, and it is this one; without it, names are the pack's own
+    word. `log_known` says the same of the log's key, which signed the `checkpoint` that holds every event of the pack.
+    """
+
+    claim: ReportPredicate
+    plan: Plan
+    signer: PublicKey
+    person: str | None
+    trust: Trust | None
+    root_known: bool
+    reviews: tuple[Review, ...]
+    standing: Standing | None
+    checkpoint: Checkpoint
+    log_known: bool
+    files: int
+
+
+@dataclass(frozen=True)
+class _Pack:
+    files: dict[str, bytes]
+
+    def __getitem__(self, name: str) -> bytes:
+        try:
+            return self.files[name]
+        except KeyError:
+            raise IntegrityError(f"{name} is missing from the pack", where=name) from None
+
+    def sha256(self, name: str) -> str:
+        return sha256_bytes(self[name])
+
+
+def verify_pack(
+    folder: Path, *, now: str, root: PublicKey | None = None, log_key: LogVerifier | None = None
+) -> CheckedPack:
+    """Check every file of a pack. `root` and `log_key` are keys that the reader knows from elsewhere.
+
+    `now` (`UtcTime`) is when open sign-offs are judged. Raises UsageError where there is no pack, IntegrityError naming
+    the file that is missing, left over or not what it must be.
+    """
+    pack = _read(folder)
+    claim, signer = _check_report(pack)
+    plan, removal, verdict = _check_records(pack, claim)
+    _check_edit(pack, signer, plan, removal, verdict)
+    issued = _check_events(pack, claim)
+    trust = _check_trust(pack, issued, root)
+    reviews = _check_reviews(pack, claim, issued)
+    checkpoint = _check_proofs(pack, issued.origin, log_key)
+    if pack[names.VERIFY] != verify_page(pack.files):
+        raise IntegrityError(
+            "VERIFY.md does not list exactly the files of this pack",
+            where=names.VERIFY,
+            hint="A file was added or taken out, or the page was changed. Ask for the pack again.",
+        )
+    entry = trust.entry(signer.fingerprint) if trust else None
+    return CheckedPack(
+        claim=claim,
+        plan=plan,
+        signer=signer,
+        person=entry.person if entry and entry.holds_at(claim.issued) else None,
+        trust=trust,
+        root_known=root is not None,
+        reviews=reviews,
+        standing=standing(
+            reviews,
+            report=pack.sha256(names.REPORT),
+            verdict=claim.verdict,
+            required=plan.reviews_required,
+            roles=plan.review_roles,
+            issuer=signer.fingerprint,
+            trust=trust,
+            now=now,
+        )
+        if trust
+        else None,
+        checkpoint=checkpoint,
+        log_known=log_key is not None,
+        files=len(pack.files),
+    )
+
+
+def _read(folder: Path) -> _Pack:
+    """Every file of the folder by its name in it. Links, odd names and what no pack holds are refused unread."""
+    if not folder.is_dir():
+        raise UsageError("there is no such folder", where=str(folder), hint="Name the folder that holds VERIFY.md.")
+    files: dict[str, bytes] = {}
+    for path in sorted(folder.rglob("*")):
+        name = path.relative_to(folder).as_posix()
+        if path.is_dir() and not path.is_symlink():
+            continue
+        if path.is_symlink() or not path.is_file() or not _known(name) or len(files) == MOST_FILES:
+            raise IntegrityError("this does not belong into a pack", where=name[:200])
+        if path.stat().st_size > MOST_BYTES:
+            raise IntegrityError("this file is larger than any of a pack", where=name)
+        files[name] = path.read_bytes()
+    pack = _Pack(files)
+    optional = names.TRUST_FILES if names.TRUST in files else ()
+    for name in (*names.RUN_FILES, *optional, names.CHECKPOINT, names.LOG_KEY, names.VERIFY):
+        _ = pack[name]
+    return pack
+
+
+def _known(name: str) -> bool:
+    review = _REVIEW.fullmatch(name)
+    if review:
+        return review[2] in (*names.REVIEW_FILES, names.proof_of(names.ISSUED_EVENT))
+    events = (names.APPLIED_EVENT, names.VERIFIED_EVENT, names.ISSUED_EVENT, names.TRUST_EVENT)
+    known = (*names.RUN_FILES, *names.TRUST_FILES, names.CHECKPOINT, names.LOG_KEY, names.VERIFY)
+    return name in known or name in {names.proof_of(event) for event in events}
+
+
+def _check_report(pack: _Pack) -> tuple[ReportPredicate, PublicKey]:
+    with _at(names.SIGNER):
+        signer = _key(pack[names.SIGNER])
+    with _at(names.REPORT_BUNDLE):
+        payload = verify(pack[names.REPORT_BUNDLE], signer)
+    with _at(names.STATEMENT):
+        if payload != pack[names.STATEMENT]:
+            raise IntegrityError("the statement is not the one that was signed")
+        statement = parse_statement(payload)
+        claim = report_predicate(statement)
+        if claim.signer.fingerprint != signer.fingerprint:
+            raise IntegrityError("the statement names another signer")
+        subjects = {subject.name: subject.digests.sha256 for subject in statement.subject}
+        if set(subjects) != {names.REPORT, names.REPORT_MARKDOWN}:
+            raise IntegrityError("the statement is not about report.html and report.md")
+    for name, expected in subjects.items():
+        _same(name, pack.sha256(name), expected, "the signed statement")
+    return claim, signer
+
+
+def _check_records(pack: _Pack, claim: ReportPredicate) -> tuple[Plan, Removal, Verdict]:
+    _same(names.PLAN, pack.sha256(names.PLAN), claim.plan_digest, "the signed statement")
+    _same(names.VERDICT, pack.sha256(names.VERDICT), claim.verdict_digest, "the signed statement")
+    plan = _record(pack, names.PLAN, Plan)
+    _same(names.POLICY, pack.sha256(names.POLICY), plan.policy_sha256, "the plan")
+    removal, verdict = _record(pack, names.REMOVAL, Removal), _record(pack, names.VERDICT, Verdict)
+    for name, found, expected in (
+        (names.PLAN, plan.policy_digest, claim.policy_digest),
+        (names.PLAN, plan.model.digest, claim.model_before),
+        (names.REMOVAL, removal.run, claim.run),
+        (names.REMOVAL, removal.plan_digest, claim.plan_digest),
+        (names.REMOVAL, removal.delta_sha256, claim.delta_sha256),
+        (names.REMOVAL, removal.base_model_digest, claim.model_before),
+        (names.REMOVAL, removal.edited_model_digest, claim.model_after),
+        (names.VERDICT, verdict.run, claim.run),
+        (names.VERDICT, verdict.delta_sha256, claim.delta_sha256),
+        (names.VERDICT, verdict.verdict, claim.verdict),
+    ):
+        _same(name, found, expected, "the signed statement")
+    return plan, removal, verdict
+
+
+def _check_edit(pack: _Pack, signer: PublicKey, plan: Plan, removal: Removal, verdict: Verdict) -> None:
+    for name, expected in edit_statements(plan, removal, verdict).items():
+        with _at(name):
+            if verify(pack[name], signer) != expected:
+                raise IntegrityError("it does not say what follows from plan.json, removal.json and verdict.json")
+
+
+def _check_events(pack: _Pack, claim: ReportPredicate) -> Event:
+    """The three events of the run, in their order, and that they bind the run's files. Returns the report's."""
+    applied = _event(pack, names.APPLIED_EVENT, "apply.finished", claim.run)
+    verified = _event(pack, names.VERIFIED_EVENT, "verify.finished", claim.run)
+    issued = _event(pack, names.ISSUED_EVENT, "report.issued", claim.run)
+    for name in (names.POLICY, names.PLAN, names.REMOVAL):
+        _same(name, pack.sha256(name), applied.digests.get(name), names.APPLIED_EVENT)
+    _same(names.APPLIED_EVENT, applied.digests.get(names.DELTA), claim.delta_sha256, "the signed statement")
+    verdicts = [digest for path, digest in verified.digests.items() if path.endswith(f"/{names.VERDICT}")]
+    _same(names.VERDICT, pack.sha256(names.VERDICT), verdicts[0] if len(verdicts) == 1 else None, names.VERIFIED_EVENT)
+    for name in names.ISSUED_FILES:
+        _same(name, pack.sha256(name), issued.digests.get(name), names.ISSUED_EVENT)
+    _same(names.ISSUED_EVENT, issued.actor, claim.signer.fingerprint, "the signed statement")
+    place = AuditPosition(origin=verified.origin, seq=verified.seq, leaf=leaf_hash(pack[names.VERIFIED_EVENT]))
+    if place != claim.audit:
+        raise IntegrityError("this is not the event that the signed statement stands on", where=names.VERIFIED_EVENT)
+    for name, event in ((names.APPLIED_EVENT, applied), (names.ISSUED_EVENT, issued)):
+        _same(name, event.origin, verified.origin, names.VERIFIED_EVENT)
+        _same(name, event.model_before, claim.model_before, "the signed statement")
+        _same(name, event.model_after, claim.model_after, "the signed statement")
+        _same(name, event.policy_digest, claim.policy_digest, "the signed statement")
+    if not applied.seq < verified.seq < issued.seq:
+        raise IntegrityError("the events are not in the order apply, verify, report", where=names.APPLIED_EVENT)
+    return issued
+
+
+def _check_trust(pack: _Pack, issued: Event, root: PublicKey | None) -> Trust | None:
+    if names.TRUST not in pack.files:
+        if root is not None or any(name in pack.files for name in names.TRUST_FILES) or issued.trust is not None:
+            raise IntegrityError(f"{names.TRUST} is missing from the pack", where=names.TRUST)
+        return None
+    with _at(names.ROOT_KEY):
+        key = _key(pack[names.ROOT_KEY])
+        if root is not None and key != root:
+            raise IntegrityError(
+                "the trust document is signed by another root key than yours",
+                hint=f"Yours is sha256:{root.fingerprint}.",
+            )
+    with _at(names.TRUST):
+        trust = verify_trust(pack[names.TRUST], pack[names.TRUST_BUNDLE], key)
+    event = _event(pack, names.TRUST_EVENT, "trust.changed", None)
+    _same(names.TRUST_EVENT, event.origin, issued.origin, names.ISSUED_EVENT)
+    _same(names.TRUST_EVENT, event.actor, key.fingerprint, names.ROOT_KEY)
+    for name in (names.TRUST, names.TRUST_BUNDLE, names.ROOT_KEY):
+        path = name if name == names.TRUST else f"trust/{trust.serial:03d}/{name}"
+        _same(name, pack.sha256(name), event.digests.get(path), names.TRUST_EVENT)
+    if issued.seq > event.seq and issued.trust != pack.sha256(names.TRUST):
+        raise IntegrityError("the report was issued under another trust document", where=names.TRUST)
+    return trust
+
+
+def _check_reviews(pack: _Pack, claim: ReportPredicate, issued: Event) -> tuple[Review, ...]:
+    numbers = sorted({found[1] for name in pack.files if (found := _REVIEW.fullmatch(name))})
+    reviews: list[Review] = []
+    after = 0
+    for place, number in enumerate(numbers, 1):
+        folder = f"reviews/{number}"
+        if number != f"{place:03d}":
+            raise IntegrityError(f"the sign-off before it is missing: expected reviews/{place:03d}", where=folder)
+        bundle_name, key_name, event_name = (f"{folder}/{name}" for name in names.REVIEW_FILES)
+        event = _event(pack, event_name, "review.signed", claim.run)
+        if event.seq <= after:
+            raise IntegrityError("the sign-offs are not in the log's order", where=event_name)
+        after = event.seq
+        with _at(key_name):
+            key = _key(pack[key_name])
+            _same(key_name, key.fingerprint, event.actor, event_name)
+        with _at(bundle_name):
+            signoff = verify_review(pack[bundle_name], key)
+            if signoff.report == pack.sha256(names.REPORT):
+                verify_review(pack[bundle_name], key, {name: pack.sha256(name) for name in names.REPORT_FILES})
+            elif signoff.report in issued.digests.values():
+                raise IntegrityError("it takes another file for the report")
+            _same(bundle_name, signoff.run, claim.run, "the signed statement")
+            if signoff.audit.origin != event.origin or signoff.audit.seq >= event.seq:
+                raise IntegrityError("it stands on an event that cannot have come before it")
+        for name in (bundle_name, key_name):
+            _same(name, pack.sha256(name), event.digests.get(name), event_name)
+        told = {"decision": signoff.decision, "report": signoff.report, "role": signoff.reviewer.role}
+        if event.parameters != told:
+            raise IntegrityError("the log tells of another decision", where=event_name)
+        _same(event_name, event.origin, issued.origin, names.ISSUED_EVENT)
+        reviews.append(Review(signoff, key.fingerprint, f"{event.time[:19]}Z"))
+    return tuple(reviews)
+
+
+def _check_proofs(pack: _Pack, origin: str, log_key: LogVerifier | None) -> Checkpoint:
+    """That the log, as its own key signed it, holds every event of the pack."""
+    events = [
+        name for name in pack.files if name == names.ISSUED_EVENT or name.endswith((".event.json", "/event.json"))
+    ]
+    with _at(names.LOG_KEY):
+        try:
+            verifier = parse_vkey(pack[names.LOG_KEY].decode().removesuffix("\n"))
+        except UnicodeDecodeError:
+            raise IntegrityError("this is not text") from None
+        if pack[names.LOG_KEY] != f"{verifier.vkey}\n".encode():
+            raise IntegrityError("this is not one line with the log's key")
+        if log_key is not None and verifier != log_key:
+            raise IntegrityError("the log is signed by another key than the one you know")
+        _same(names.LOG_KEY, verifier.name, origin, names.ISSUED_EVENT)
+    with _at(names.CHECKPOINT):
+        note = pack[names.CHECKPOINT]
+        checkpoint = open_checkpoint(note, verifier)
+        if note.count("\n— ".encode()) != 1:
+            raise IntegrityError("it has a signature that nobody here can check")
+    for event in events:
+        name = names.proof_of(event)
+        with _at(name):
+            if parse_proof(pack[name]).checkpoint != note:
+                raise IntegrityError("it leads to another checkpoint")
+            verify_proof(pack[name], pack[event], verifier)
+            if parse_proof(pack[name]).index != parse_event(pack[event]).seq:
+                raise IntegrityError("it is for another place in the log")
+    return checkpoint
+
+
+def _event(pack: _Pack, name: str, kind: EventType, run: str | None) -> Event:
+    try:
+        event = parse_event(pack[name])
+    except ValueError as error:
+        raise IntegrityError(str(error), where=name) from None
+    _same(name, event.type, kind, "its name")
+    _same(name, event.run, run, "the signed statement")
+    return event
+
+
+def _record(pack: _Pack, name: str, kind: type[R]) -> R:
+    with _at(name):
+        return parse_canonical(kind, pack[name], name)
+
+
+def _key(pem: bytes) -> PublicKey:
+    key = load_public(pem)
+    if key.pem != pem:
+        raise IntegrityError("the public key is not in the form that govern writes")
+    return key
+
+
+def _same(name: str, found: str | None, expected: str | None, by: str) -> None:
+    if found != expected:
+        raise IntegrityError(
+            f"{name} is not what {by} says: expected {expected}, found {found}",
+            where=name,
+            hint="It was changed, or it comes from another run. Ask the issuer for the pack again.",
+        )
+
+
+@contextmanager
+def _at(name: str) -> Iterator[None]:
+    """Name the file in what goes wrong within."""
+    try:
+        yield
+    except IntegrityError as error:
+        where = name if error.where is None or error.where == name else f"{name} ({error.where})"
+        raise IntegrityError(error.message, where=where, hint=error.hint) from None

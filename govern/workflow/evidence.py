@@ -1,0 +1,118 @@
+"""`govern evidence pack`: what a reviewer receives of one run."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from govern.audit import Log, LogVerifier, Stored, format_proof, sign_checkpoint
+from govern.errors import UsageError
+from govern.evidence import CheckedPack, names, verify_pack, write_pack
+from govern.records import EventType
+from govern.signing.log_key import LogKey, generate_log_key
+from govern.workflow.review import read_reviews
+from govern.workflow.runs import applied_run, check_artefacts, events_of
+from govern.workflow.trust import check_trust, in_force, now
+from govern.workspace import RunFolder, Workspace
+
+
+@dataclass(frozen=True)
+class Packed:
+    """A pack in its place, as its own verifier reads it."""
+
+    run: RunFolder
+    path: Path
+    checked: CheckedPack
+
+
+def log_key_path(workspace: Path) -> Path:
+    """Where a workspace keeps the key that signs checkpoints of its log."""
+    return workspace / "keys" / "log.pem"
+
+
+def make_log_key(workspace: Path, path: Path, password: bytes) -> LogKey:
+    """Make the log's key and write it into the log. Raises UsageError where the files exist."""
+    place = Workspace.open(workspace)
+    with Log.open(place.database, create=False, trust=place.trust) as log:
+        head = log.verify()
+        key = generate_log_key(path, password)
+        vkey = LogVerifier(head.origin, key.public).vkey
+        log.append("key.generated", parameters={"algorithm": "Ed25519", "vkey": vkey})
+    return key
+
+
+def pack(run_id: str | None, out: Path, *, workspace: Path, log_key: LogKey) -> Packed:
+    """Write the evidence of a run, the latest applied one by default, to the new folder `out`, and check it there.
+
+    Raises IntegrityError where the log or an artefact of the run is not what it was, UsageError where the run has no
+    report or `out` exists.
+    """
+    place = Workspace.open(workspace)
+    with Log.open(place.database, create=False) as log:
+        log.verify()
+        check_trust(place, log)
+        run = applied_run(place, log, run_id)
+        check_artefacts(run, events_of(log, run))
+        read_reviews(log, run)
+        files, events = _run_files(log, run)
+        _add_reviews(log, run, files, events)
+        _add_trust(place, log, files, events)
+        _add_proofs(log, log_key, files, events)
+    write_pack(files, out)
+    return Packed(run, out, verify_pack(out, now=now()))
+
+
+def _run_files(log: Log, run: RunFolder) -> tuple[dict[str, bytes], dict[str, Stored]]:
+    """The run's own files, and the events that bind them by the name of the file that holds each."""
+    issued = _last(log, run, "report.issued")
+    if issued is None or not set(names.EDIT_BUNDLES) <= set(issued.event.digests):
+        raise UsageError(
+            f"run {run.id} has no report to show evidence for",
+            where=str(run.root),
+            hint=f"Verify it: govern verify {run.id}",
+        )
+    events = {names.ISSUED_EVENT: issued}
+    kinds: dict[str, EventType] = {names.APPLIED_EVENT: "apply.finished", names.VERIFIED_EVENT: "verify.finished"}
+    for name, kind in kinds.items():
+        found = _last(log, run, kind, before=issued.event.seq)
+        assert found is not None  # noqa: S101 - a report is only ever issued after both
+        events[name] = found
+    verdict = next(path for path in events[names.VERIFIED_EVENT].event.digests if path.endswith(f"/{names.VERDICT}"))
+    stored = {name: name for name in (*names.ISSUED_FILES, names.POLICY, names.PLAN, names.REMOVAL)}
+    return {name: run.read(path) for name, path in {**stored, names.VERDICT: verdict}.items()}, events
+
+
+def _add_reviews(log: Log, run: RunFolder, files: dict[str, bytes], events: dict[str, Stored]) -> None:
+    for stored in log.events(run=run.id, type="review.signed"):
+        for path in stored.event.digests:
+            files[path] = run.read(path)
+        folder = Path(next(iter(stored.event.digests))).parent.as_posix()
+        events[f"{folder}/{names.ISSUED_EVENT}"] = stored
+
+
+def _add_trust(place: Workspace, log: Log, files: dict[str, bytes], events: dict[str, Stored]) -> None:
+    trusting = in_force(place.root)
+    if trusting is None:
+        return
+    folder = place.root / "trust" / f"{trusting.trust.serial:03d}"
+    for name in (names.TRUST, names.TRUST_BUNDLE, names.ROOT_KEY):
+        files[name] = (folder / name).read_bytes()
+    events[names.TRUST_EVENT] = list(log.events(type="trust.changed"))[-1]
+
+
+def _add_proofs(log: Log, log_key: LogKey, files: dict[str, bytes], events: Mapping[str, Stored]) -> None:
+    head = log.tree_head()
+    verifier = LogVerifier(head.origin, log_key.public)
+    checkpoint = sign_checkpoint(head, verifier, log_key.sign)
+    files[names.CHECKPOINT] = checkpoint
+    files[names.LOG_KEY] = f"{verifier.vkey}\n".encode()
+    for name, stored in events.items():
+        files[name] = stored.body
+        hashes = log.prove_inclusion(stored.event.seq, head.size)
+        files[names.proof_of(name)] = format_proof(stored.event.seq, hashes, checkpoint)
+
+
+def _last(log: Log, run: RunFolder, kind: EventType, *, before: int | None = None) -> Stored | None:
+    found = [stored for stored in log.events(run=run.id, type=kind) if before is None or stored.event.seq < before]
+    return found[-1] if found else None
