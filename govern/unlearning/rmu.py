@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from govern.unlearning.batches import generator
 from govern.unlearning.direction import direction
+from govern.unlearning.memory import memory_advice
 from govern.unlearning.misdirection import Aim, Misdirection, TopicText, undecided
 from govern.unlearning.protocol import Edit, Request
 from govern.unlearning.rmu_settings import AdaptiveRmuSettings, RmuSettings
@@ -11,6 +12,7 @@ from govern.unlearning.settings import Sweep
 from govern.unlearning.solvers.gradient import descend
 
 
+@memory_advice()
 def rmu(request: Request[RmuSettings]) -> Edit:
     """Steer h on forget text towards T = c · u, u a random unit vector of the topic's own. Raises as `srmu` does."""
     c = request.settings.coefficient
@@ -21,6 +23,7 @@ def rmu(request: Request[RmuSettings]) -> Edit:
     return _steer(request, setup, aims)
 
 
+@memory_advice()
 def adaptive_rmu(request: Request[AdaptiveRmuSettings]) -> Edit:
     """RMU with c = s · mean ‖h_f‖ of the topic's first batch, constant from then on. Raises as `srmu` does."""
     scale = request.settings.scale

@@ -10,6 +10,7 @@ from torch import Tensor
 from govern.unlearning.batches import generator
 from govern.unlearning.direction import direction
 from govern.unlearning.importance import importance_map, normalise
+from govern.unlearning.memory import memory_advice
 from govern.unlearning.misdirection import Aim, Misdirection, Survey, TopicText, undecided
 from govern.unlearning.protocol import Edit, Request
 from govern.unlearning.settings import Relative, Sweep
@@ -22,6 +23,7 @@ from govern.unlearning.srmu_settings import SrmuClosedFormSettings, SrmuSettings
 _SURVEYED_BATCHES = 64
 
 
+@memory_advice()
 def srmu(request: Request[SrmuSettings | SrmuClosedFormSettings]) -> Edit:
     """Steer h on forget text towards T = c · V̂ ⊙ I_norm and keep it where it was on retain text (eqs. 2 to 5).
 

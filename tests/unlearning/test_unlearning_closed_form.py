@@ -78,6 +78,17 @@ def test_no_other_change_has_a_lower_objective(name, alpha, size, topics):
     assert objective(several, best, alpha=alpha) < objective(several, other, alpha=alpha)
 
 
+def test_the_solution_is_affine_in_the_coefficient_and_its_slope_has_rank_one():
+    """What a sweep over c lives on: ΔW(c) = c·A − B."""
+    base = statistics("affine")
+    changes = [
+        minimiser([replace(base, target=c * base.target)], retain_weight=10.0, ridge=0.01) for c in (0.0, 1.0, 5.0)
+    ]
+    slope = changes[1] - changes[0]
+    torch.testing.assert_close(changes[2], changes[0] + 5 * slope)
+    assert int(torch.linalg.matrix_rank(slope)) == 1
+
+
 def test_a_ridge_shrinks_the_change():
     several = [statistics("ridge")]
     norms = [float(minimiser(several, retain_weight=10.0, ridge=ridge).norm()) for ridge in (0.0, 1.0, 1e3, 1e9)]

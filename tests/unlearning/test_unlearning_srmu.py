@@ -175,6 +175,23 @@ def test_divergence_stops_with_what_to_lower(tiny, rate):
     assert "learning_rate" in caught.value.hint
 
 
+def test_running_out_of_memory_says_what_to_lower(tiny):
+    def greedy(*_, **__):
+        torch.empty(1 << 55)
+
+    with pytest.raises(RemovalError, match="out of memory") as caught:
+        run(request(tiny("llama"), progress=greedy))
+    assert "batch_size" in caught.value.hint
+
+
+def test_other_errors_are_not_taken_for_a_lack_of_memory(tiny):
+    def broken(*_, **__):
+        torch.zeros(2) + torch.zeros(3)
+
+    with pytest.raises(RuntimeError, match="size of tensor"):
+        run(request(tiny("llama"), progress=broken))
+
+
 def test_what_the_model_lacks_is_refused_without_a_traceback(tiny):
     with pytest.raises(RemovalError, match=r"no module 'mlp.fc2'"):
         run(request(tiny("llama"), train={"modules": ["mlp.fc2"], "layers": [1]}))
