@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import os
+from collections.abc import Callable, Generator
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,19 @@ from tiny_models import save_tiny_model
 
 from govern.errors import SourceError
 from govern.sources import resolve_model
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(
+    item: pytest.Item, call: pytest.CallInfo[None]
+) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Fail a skipped test where GOVERN_REQUIRE names one of its markers: there, what it needs has to be present."""
+    report = yield
+    required = os.environ.get("GOVERN_REQUIRE", "").split(",")
+    if report.skipped and any(item.get_closest_marker(name) for name in required if name):
+        report.outcome = "failed"
+        report.longrepr = f"skipped, and required here (GOVERN_REQUIRE): {report.longrepr}"
+    return report
 
 
 @pytest.fixture(scope="session")

@@ -1,6 +1,7 @@
 """What a policy must and must not say, each with its place and words."""
 # ruff: noqa: E501  the table of mistakes has one a line
 
+import jsonschema
 import pytest
 from policy_example import EXAMPLE, changed, findings, parse
 
@@ -266,7 +267,6 @@ def test_every_pattern_has_words():
 
 
 def test_the_json_schema_agrees_with_loading():
-    jsonschema = pytest.importorskip("jsonschema", reason="jsonschema is not installed")
     validator = jsonschema.Draft202012Validator(json_schema())
     validator.check_schema(json_schema())
     value = parse(EXAMPLE).policy.model_dump(mode="json", by_alias=True)
