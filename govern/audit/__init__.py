@@ -1,7 +1,15 @@
 """The append-only audit log, and what shows it to outsiders. No torch, no network."""
 
 from govern.audit.body import Stored, parse_event
-from govern.audit.checkpoint import Checkpoint, LogVerifier, open_checkpoint, parse_vkey, sign_checkpoint
+from govern.audit.checkpoint import (
+    Checkpoint,
+    LogVerifier,
+    open_checkpoint,
+    parse_vkey,
+    sign_checkpoint,
+    split_notes,
+)
+from govern.audit.export import format_line, read_export
 from govern.audit.fsck import Damage, fsck
 from govern.audit.inspection import Finding, Head
 from govern.audit.log import Log
@@ -16,12 +24,15 @@ __all__ = [
     "LogVerifier",
     "Proof",
     "Stored",
+    "format_line",
     "format_proof",
     "fsck",
     "open_checkpoint",
     "parse_event",
     "parse_proof",
     "parse_vkey",
+    "read_export",
     "sign_checkpoint",
+    "split_notes",
     "verify_proof",
 ]

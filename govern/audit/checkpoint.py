@@ -25,6 +25,7 @@ _KEY_ID_SIZE = 4
 _MOST_BYTES = 100_000
 _SIZE = re.compile(r"0|[1-9][0-9]{0,18}")
 _NAME = re.compile(r"[^\s+]+")
+_NOTE = re.compile(rb"(?:[^\n]+\n){3}\n(?:\xe2\x80\x94 [^\n]*\n)+")
 _SIGNATURE_LINE = re.compile(r"— ([^\s+]+) (\S+)")
 
 
@@ -99,6 +100,17 @@ def open_checkpoint(note: bytes, verifier: LogVerifier) -> Checkpoint:
         except InvalidSignature:
             raise IntegrityError("the checkpoint's signature does not match", where=verifier.vkey) from None
     return checkpoint
+
+
+def split_notes(data: bytes) -> list[bytes]:
+    """The signed notes of a file that holds several, one after the other; what they say is not checked yet.
+
+    Raises IntegrityError where the file holds anything else.
+    """
+    notes = _NOTE.findall(data)
+    if b"".join(notes) != data:
+        raise IntegrityError("this is not a series of checkpoints, one after the other")
+    return notes
 
 
 def decode_base64(text: str) -> bytes:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from govern.audit.body import NO_PREV, read_row
+from govern.audit.checkpoint import Checkpoint
 from govern.audit.merkle import Frontier
 
 
@@ -18,6 +19,11 @@ class Head:
     size: int
     leaf: str
     root: str
+
+    @property
+    def tree(self) -> Checkpoint:
+        """The head as a checkpoint states it."""
+        return Checkpoint(self.origin, self.size, bytes.fromhex(self.root))
 
 
 @dataclass(frozen=True)

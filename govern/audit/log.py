@@ -166,7 +166,7 @@ class Log:
             except StopIteration as end:
                 head: Head = end.value
         if against:
-            self._check_prefix(head, against)
+            self.check_prefix(head.tree, against)
         return head
 
     def findings(self) -> Iterator[Finding]:
@@ -203,28 +203,29 @@ class Log:
                 raise UsageError(f"a log of {first} is no prefix of one of {second}", where=str(self.database))
             return merkle.consistency_proof(first, second, self._node_reader(connection))
 
-    @contextmanager
-    def _inspecting(self) -> Iterator[Iterator[Finding]]:
-        with storage.guarded(self.database), storage.reading(self._engine) as connection:
-            yield inspect(_stream(connection, _READ_EVENTS), _stream(connection, _READ_NODES))
-
-    def _check_prefix(self, head: Head, earlier: Checkpoint) -> None:
+    def check_prefix(self, tree: Checkpoint, earlier: Checkpoint) -> None:
+        """Check that this log's `tree` goes on from a checkpoint that was kept elsewhere. Raises IntegrityError."""
         where = str(self.database)
-        if earlier.origin != head.origin:
+        if earlier.origin != tree.origin:
             raise IntegrityError(f"the checkpoint is of another log, {earlier.origin}", where=where)
-        if earlier.size > head.size:
+        if earlier.size > tree.size:
             raise IntegrityError(
-                f"events were cut off the log's end: the checkpoint knows {earlier.size}, the log has {head.size}",
+                f"events were cut off the log's end: the checkpoint knows {earlier.size}, the log has {tree.size}",
                 where=where,
                 hint="Keep the file as evidence and restore the log from a backup.",
             )
-        proof = self.prove_consistency(earlier.size, head.size) if earlier.size else []
+        proof = self.prove_consistency(earlier.size, tree.size) if earlier.size else []
         try:
-            merkle.verify_consistency(earlier.size, head.size, earlier.root, bytes.fromhex(head.root), proof)
+            merkle.verify_consistency(earlier.size, tree.size, earlier.root, tree.root, proof)
         except IntegrityError as error:
             raise IntegrityError(
                 error.message, where=where, hint="The log is not the one that the checkpoint was made of."
             ) from None
+
+    @contextmanager
+    def _inspecting(self) -> Iterator[Iterator[Finding]]:
+        with storage.guarded(self.database), storage.reading(self._engine) as connection:
+            yield inspect(_stream(connection, _READ_EVENTS), _stream(connection, _READ_NODES))
 
     def _head_of(self, connection: Connection) -> Stored:
         row = connection.execute(_READ_HEAD).first()

@@ -2,14 +2,24 @@
 
 from __future__ import annotations
 
+import sys
+from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from govern.cli import checkpoints
 from govern.cli.console import output, print_json, printable
+from govern.cli.log_key import VerifierOption, public_log_key
 from govern.cli.options import DEFAULT_WORKSPACE, JsonOption, WorkspaceOption
+from govern.errors import ExitCode, UsageError
 
-app = typer.Typer(help="Read the audit log, or check it and everything it binds.", no_args_is_help=True)
+app = typer.Typer(help="Read the audit log, check it, and show it to others.", no_args_is_help=True)
+
+AgainstOption = Annotated[
+    Path | None,
+    typer.Option("--against", help="A checkpoint, or a witness's file, that was kept where the log is not."),
+]
 
 
 @app.command("log")
@@ -41,13 +51,24 @@ def show_log(
 
 
 @app.command("verify")
-def verify_log(*, workspace: WorkspaceOption = DEFAULT_WORKSPACE, as_json: JsonOption = False) -> None:
-    """Check the log's chain, every artefact of every run against it, and every report's signature."""
+def verify_log(
+    *,
+    against: AgainstOption = None,
+    log_key: VerifierOption = None,
+    workspace: WorkspaceOption = DEFAULT_WORKSPACE,
+    as_json: JsonOption = False,
+) -> None:
+    """Check the log's chain, every artefact of every run against it, and every report's signature.
+
+    With --against, also that nothing was cut off or rewritten since that checkpoint was signed.
+    """
     from rich.text import Text
 
     from govern.workflow.audit import audit
 
-    audited = audit(workspace)
+    if log_key and against is None:
+        raise UsageError("a log's key is for checking a checkpoint", where="--log-key", hint="Name one: --against FILE")
+    audited = audit(workspace, against=against, verifier=public_log_key(log_key) if log_key else None)
     if as_json:
         print_json(
             {
@@ -55,17 +76,102 @@ def verify_log(*, workspace: WorkspaceOption = DEFAULT_WORKSPACE, as_json: JsonO
                 "origin": audited.head.origin,
                 "events": audited.head.size,
                 "leaf": audited.head.leaf,
+                "root": audited.head.root,
                 "runs": audited.runs,
                 "artefacts": audited.artefacts,
                 "reports": audited.reports,
                 "reviews": audited.reviews,
+                "checkpoints": audited.checkpoints,
+                "against": audited.against.size if audited.against else None,
             }
         )
         return
+    since = f"\nit goes on from the checkpoint of {audited.against.size} events" if audited.against else ""
     output().print(
         Text(
             f"the log holds: {audited.head.size} events, {audited.runs} runs, {audited.artefacts} artefacts, "
-            f"{audited.reports} reports, {audited.reviews} sign-offs\nhead sha256:{audited.head.leaf}"
+            f"{audited.reports} reports, {audited.reviews} sign-offs, {audited.checkpoints} checkpoints{since}\n"
+            f"head sha256:{audited.head.leaf}"
         ),
         soft_wrap=True,
     )
+
+
+@app.command("fsck")
+def fsck_log(*, workspace: WorkspaceOption = DEFAULT_WORKSPACE, as_json: JsonOption = False) -> None:
+    """List everything that is wrong with the log's file, its events and its checkpoints, for who has to repair it."""
+    from rich.text import Text
+
+    from govern.workflow.audit import find_damage
+
+    damage = find_damage(workspace)
+    if as_json:
+        print_json({"damage": [{"where": found.where, "what": found.what} for found in damage]})
+    else:
+        for found in damage:
+            output().print(Text(printable(f"{found.where}: {found.what}")), soft_wrap=True)
+        if not damage:
+            output().print("no damage")
+    if damage:
+        raise typer.Exit(ExitCode.INTEGRITY)
+
+
+@app.command("export")
+def export_events(
+    *,
+    out: Annotated[Path, typer.Option("--out", help="A new file, or - for stdout.")],
+    workspace: WorkspaceOption = DEFAULT_WORKSPACE,
+    as_json: JsonOption = False,
+) -> None:
+    """Check the log and write every event's exact bytes as JSON Lines, to be checked again without the database."""
+    from rich.text import Text
+
+    from govern.workflow.log_export import export_log, stream_log
+
+    if str(out) == "-":
+        if as_json:
+            raise UsageError("stdout cannot hold both", where="--json", hint="Name a file with --out.")
+        stream_log(workspace, sys.stdout.buffer)
+        return
+    head = export_log(workspace, out)
+    if as_json:
+        print_json({"export": str(out), "origin": head.origin, "events": head.size, "root": head.root})
+        return
+    output().print(Text(f"{out}: {head.size} events\nroot {head.root}"), soft_wrap=True)
+
+
+@app.command("check-export")
+def check_exported(
+    file: Annotated[Path, typer.Argument(help="What `govern audit export` wrote.")],
+    *,
+    against: AgainstOption = None,
+    log_key: VerifierOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Recompute an exported log: no database, no workspace, no network."""
+    from rich.text import Text
+
+    from govern.workflow.log_export import check_export
+
+    checked = check_export(file, against=against, verifier=public_log_key(log_key) if log_key else None)
+    head, named = checked.head, checked.against
+    if as_json:
+        print_json(
+            {
+                "valid": True,
+                "origin": head.origin,
+                "events": head.size,
+                "leaf": head.leaf,
+                "root": head.root,
+                "against": named.size if named else None,
+            }
+        )
+        return
+    since = f"\nit goes on from the checkpoint of {named.size} events" if named else ""
+    output().print(Text(f"the log holds: {head.size} events{since}\nroot {head.root}"), soft_wrap=True)
+
+
+app.command("checkpoint")(checkpoints.checkpoint)
+app.command("witness")(checkpoints.witness)
+app.command("prove")(checkpoints.prove)
+app.command("check-proof")(checkpoints.check_proof)

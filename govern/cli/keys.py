@@ -15,7 +15,7 @@ from govern.errors import UsageError
 
 PASSWORD_VARIABLE = "GOVERN_KEY_PASSWORD"  # noqa: S105  the variable's name, not a password
 
-app = typer.Typer(help="Make keys to sign reports with.", no_args_is_help=True)
+app = typer.Typer(help="Make keys to sign reports and checkpoints with.", no_args_is_help=True)
 
 
 @app.command("generate")
@@ -23,8 +23,13 @@ def generate_key(
     *,
     out: Annotated[
         Path | None,
-        typer.Option("--out", help="Where the private key goes. keys/signing.pem of the workspace by default."),
+        typer.Option(
+            "--out", help="Where the private key goes. By default keys/signing.pem or keys/log.pem of the workspace."
+        ),
     ] = None,
+    log: Annotated[
+        bool, typer.Option("--log", help="Make the log's own key (Ed25519), which signs its checkpoints and no report.")
+    ] = False,
     workspace: WorkspaceOption = DEFAULT_WORKSPACE,
     as_json: JsonOption = False,
     no_input: NoInputOption = False,
@@ -34,6 +39,9 @@ def generate_key(
 
     from govern.workflow.keys import generate
 
+    if log:
+        _generate_log_key(out, workspace, as_json=as_json, no_input=no_input)
+        return
     key = generate(workspace, read_password(confirm=True, no_input=no_input), out=out)
     if as_json:
         print_json({"key": str(key.path), "public": str(key.public), "fingerprint": key.fingerprint})
@@ -43,6 +51,28 @@ def generate_key(
             f"private key {key.path} (encrypted; keep it and its password)\n"
             f"public key  {key.public} (hand it out: reviewers pin it in their workspace's trusted folder)\n"
             f"fingerprint sha256:{key.fingerprint}"
+        ),
+        soft_wrap=True,
+    )
+
+
+def _generate_log_key(out: Path | None, workspace: Path, *, as_json: bool, no_input: bool) -> None:
+    from rich.text import Text
+
+    from govern.workflow.keys import log_key_path, make_log_key, verifier_path
+
+    path = out or log_key_path(workspace)
+    make_log_key(workspace, path, read_password(confirm=True, no_input=no_input))
+    public = verifier_path(path)
+    vkey = public.read_text(encoding="utf-8").strip()
+    if as_json:
+        print_json({"key": str(path), "public": str(public), "vkey": vkey})
+        return
+    output().print(
+        Text(
+            f"private key {path} (encrypted; keep it away from the log, if you can)\n"
+            f"public key  {public} (hand it out: checkpoints of this log are checked with it)\n"
+            f"{vkey}"
         ),
         soft_wrap=True,
     )

@@ -5,9 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from govern.audit import Head, Log, Stored
+from govern.audit import Checkpoint, Damage, Head, Log, LogVerifier, Stored, fsck
 from govern.errors import IntegrityError
 from govern.signing import AuditPosition
+from govern.workflow.checkpoints import at, check_kept, check_one, kept_paths, log_verifiers, read_series
 from govern.workflow.report import check_report
 from govern.workflow.review import read_reviews
 from govern.workflow.runs import REPORT, check_artefacts, events_of
@@ -17,13 +18,18 @@ from govern.workspace import Workspace
 
 @dataclass(frozen=True)
 class Audited:
-    """A log that holds, and how much of what it binds was compared with it."""
+    """A log that holds, and how much of what it binds was compared with it.
+
+    `checkpoints` counts those that the workspace keeps; `against` is the newest of the file that was named.
+    """
 
     head: Head
     runs: int
     artefacts: int
     reports: int
     reviews: int
+    checkpoints: int
+    against: Checkpoint | None
 
 
 def read_log(workspace: Path, *, run: str | None = None) -> list[Stored]:
@@ -35,14 +41,18 @@ def read_log(workspace: Path, *, run: str | None = None) -> list[Stored]:
         return list(log.events(run=run))
 
 
-def audit(workspace: Path) -> Audited:
+def audit(workspace: Path, *, against: Path | None = None, verifier: LogVerifier | None = None) -> Audited:
     """Check the log's chain, the trust documents, every artefact that the log binds, every report and every sign-off.
 
-    Raises IntegrityError naming the first event or artefact that is not what it was.
+    The log must go on from every checkpoint that the workspace keeps, and from those in the file `against`, which was
+    kept elsewhere: one, or a witness's series. `verifier` is the log's key as the reader knows it; by default the keys
+    count that the log names. Raises IntegrityError naming the first event or artefact that is not what it was.
     """
     place = Workspace.open(workspace)
     with Log.open(place.database, create=False) as log:
         head = log.verify()
+        named = _hold_against(log, head, against, [verifier] if verifier else log_verifiers(log)) if against else None
+        kept = check_kept(place, log, head.tree)
         known = {stored.event.run for stored in log.events(type="apply.started")}
         artefacts, reports, reviews = check_trust(place, log), 0, 0
         for run in place.runs():
@@ -56,7 +66,35 @@ def audit(workspace: Path) -> Audited:
                 refuse_lost_event(log, checked.claim.audit, run.path(REPORT))
                 reports += 1
             reviews += len(read_reviews(log, run))
-    return Audited(head, len(known), artefacts, reports, reviews)
+    return Audited(head, len(known), artefacts, reports, reviews, len(kept), named)
+
+
+def find_damage(workspace: Path) -> list[Damage]:
+    """All that is wrong with the log's file, its events and the checkpoints that the workspace keeps of it."""
+    place = Workspace.open(workspace)
+    damage = list(fsck(place.database))
+    paths = kept_paths(place)
+    if not paths:
+        return damage
+    try:
+        with Log.open(place.database, create=False) as log:
+            tree, verifiers = log.tree_head(), log_verifiers(log)
+            for path in paths:
+                try:
+                    check_one(path, log, tree, verifiers)
+                except IntegrityError as error:
+                    damage.append(Damage(path.relative_to(place.root).as_posix(), error.message))
+    except IntegrityError as error:
+        damage.append(Damage("checkpoints", f"they cannot be held against the log: {error.message}"))
+    return damage
+
+
+def _hold_against(log: Log, head: Head, path: Path, verifiers: list[LogVerifier]) -> Checkpoint:
+    series = read_series(path, verifiers)
+    for known in series:
+        with at(path):
+            log.check_prefix(head.tree, known.checkpoint)
+    return series[-1].checkpoint
 
 
 def refuse_lost_event(log: Log, position: AuditPosition, report: Path) -> None:

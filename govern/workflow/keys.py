@@ -1,14 +1,15 @@
-"""`govern keys`: make a key to sign reports with."""
+"""`govern keys`: make a key to sign reports with, and the log's own, which signs checkpoints."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
 
-from govern.audit import Log
+from govern.audit import Log, LogVerifier
 from govern.digests import sha256_bytes
-from govern.signing import generate_key, public_path
-from govern.workspace import Workspace
+from govern.errors import UsageError
+from govern.signing import LogKey, generate_key, generate_log_key, public_path
+from govern.workspace import Workspace, write_atomic
 
 
 @dataclass(frozen=True)
@@ -23,6 +24,16 @@ class GeneratedKey:
 def signing_key_path(workspace: Path) -> Path:
     """Where a workspace keeps its signing key."""
     return workspace / "keys" / "signing.pem"
+
+
+def log_key_path(workspace: Path) -> Path:
+    """Where a workspace keeps the key that signs checkpoints of its log."""
+    return workspace / "keys" / "log.pem"
+
+
+def verifier_path(path: Path) -> Path:
+    """Where the public half of the log's key at `path` lies in the one-line form that logs and witnesses use."""
+    return path.with_suffix(".vkey")
 
 
 def generate(workspace: Path, password: bytes, *, out: Path | None = None) -> GeneratedKey:
@@ -42,3 +53,25 @@ def generate(workspace: Path, password: bytes, *, out: Path | None = None) -> Ge
             parameters={"algorithm": "ECDSA P-256 SHA-256", "public_sha256": sha256_bytes(key.pem)},
         )
     return GeneratedKey(path=path, public=public, fingerprint=key.fingerprint)
+
+
+def make_log_key(workspace: Path, path: Path, password: bytes) -> LogKey:
+    """Make the log's key and write it into the log: only a key that the log names may sign a checkpoint of it.
+
+    Raises UsageError for an empty password or where the files exist, IntegrityError where the log does not hold.
+    """
+    public = verifier_path(path)
+    if public.exists():
+        raise UsageError(
+            "a key is never overwritten, and this file exists",
+            where=str(public),
+            hint="Name another file with --out: old checkpoints need the old key's public half.",
+        )
+    place = Workspace.open(workspace)
+    with Log.open(place.database, trust=place.trust) as log:
+        origin = log.verify().origin
+        key = generate_log_key(path, password)
+        verifier = LogVerifier(origin, key.public)
+        write_atomic(public, f"{verifier.vkey}\n".encode())
+        log.append("key.generated", parameters={"algorithm": "Ed25519", "vkey": verifier.vkey})
+    return key

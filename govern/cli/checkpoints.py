@@ -1,0 +1,157 @@
+"""`govern audit checkpoint`, `witness`, `prove` and `check-proof`: what leaves the house."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from govern.cli.console import output, print_json, printable
+from govern.cli.log_key import LogKeyOption, VerifierOption, private_log_key, public_log_key
+from govern.cli.options import DEFAULT_WORKSPACE, JsonOption, NoInputOption, WorkspaceOption
+from govern.errors import UsageError
+
+
+def checkpoint(
+    *,
+    out: Annotated[
+        Path | None, typer.Option("--out", help="Another place for it: a new file, better not on this machine.")
+    ] = None,
+    log_key: LogKeyOption = None,
+    workspace: WorkspaceOption = DEFAULT_WORKSPACE,
+    as_json: JsonOption = False,
+    no_input: NoInputOption = False,
+) -> None:
+    """Check the log, sign its head and print the signed checkpoint. Keep it where the log is not."""
+    from govern.workflow.checkpoints import sign_head
+
+    kept = sign_head(workspace, key=private_log_key(log_key, workspace, no_input=no_input), out=out)
+    if as_json:
+        print_json(
+            {
+                "checkpoint": str(out or kept.path),
+                "origin": kept.checkpoint.origin,
+                "events": kept.checkpoint.size,
+                "root": kept.checkpoint.root.hex(),
+                "note": kept.note.decode(),
+            }
+        )
+        return
+    # Byte for byte, so that it can be piped into the file that keeps it.
+    sys.stdout.write(kept.note.decode())
+
+
+def witness(
+    file: Annotated[Path, typer.Argument(help="The witness's file: on another machine, or in a git repository.")],
+    *,
+    log_key: VerifierOption = None,
+    workspace: WorkspaceOption = DEFAULT_WORKSPACE,
+    as_json: JsonOption = False,
+) -> None:
+    """Add the newest checkpoint to a witness's file, if the log goes on from every checkpoint in it."""
+    from rich.text import Text
+
+    from govern.workflow.witness import witness as run_witness
+
+    seen = run_witness(workspace, file, verifier=public_log_key(log_key) if log_key else None)
+    if as_json:
+        print_json(
+            {
+                "witness": str(seen.path),
+                "origin": seen.newest.origin,
+                "events": seen.newest.size,
+                "root": seen.newest.root.hex(),
+                "checkpoints": seen.count,
+                "added": seen.added,
+            }
+        )
+        return
+    state = "added" if seen.added else "already there"
+    output().print(
+        Text(f"{seen.path}: checkpoint of {seen.newest.size} events {state}, {seen.count} in all"), soft_wrap=True
+    )
+
+
+def prove(
+    seq: Annotated[int, typer.Argument(help="The event's number, as `govern audit log` shows it.", min=0)],
+    *,
+    out: Annotated[
+        Path, typer.Option("--out", help="Where the proof goes: a new file. The event goes beside it, as .json.")
+    ],
+    workspace: WorkspaceOption = DEFAULT_WORKSPACE,
+    as_json: JsonOption = False,
+) -> None:
+    """Write the proof that an event is in the log, up to the newest checkpoint, for somebody who has no log."""
+    from rich.text import Text
+
+    from govern.workflow.proofs import prove as run_prove
+
+    proved = run_prove(workspace, seq, out)
+    if as_json:
+        print_json(
+            {
+                "proof": str(proved.proof),
+                "event": str(proved.entry),
+                "seq": proved.event.seq,
+                "origin": proved.checkpoint.origin,
+                "events": proved.checkpoint.size,
+            }
+        )
+        return
+    output().print(
+        Text(
+            f"proof {proved.proof}\nevent {proved.entry}\n"
+            f"event {proved.event.seq} of the {proved.checkpoint.size} that the checkpoint holds"
+        ),
+        soft_wrap=True,
+    )
+
+
+def check_proof(
+    proof: Annotated[Path, typer.Argument(help="The proof, as `govern audit prove` wrote it.")],
+    *,
+    event: Annotated[
+        Path | None, typer.Option("--event", help="The event's exact bytes. By default the .json beside the proof.")
+    ] = None,
+    log_key: VerifierOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Check that an event is in a log, with the log's public key alone: no log, no workspace, no network."""
+    from rich.text import Text
+
+    from govern.workflow.proofs import check_proof as run_check
+    from govern.workflow.proofs import entry_path
+
+    if log_key is None:
+        raise UsageError(
+            "a proof is checked with the log's public key, as you know it from elsewhere",
+            where="--log-key",
+            hint="Name the log.vkey that you were given.",
+        )
+    proved = run_check(proof, entry=event or entry_path(proof), verifier=public_log_key(log_key))
+    if as_json:
+        print_json(
+            {
+                "valid": True,
+                "event": proved.event.to_json(),
+                "origin": proved.checkpoint.origin,
+                "events": proved.checkpoint.size,
+                "root": proved.checkpoint.root.hex(),
+            }
+        )
+        return
+    found = proved.event
+    run = f" of run {found.run}" if found.run else ""
+    output().print(
+        Text(
+            printable(
+                f"event {found.seq}, {found.type}{run}, is in the log\n"
+                f"time   {found.time}, by the log's own clock\n"
+                f"log    {proved.checkpoint.origin}, {proved.checkpoint.size} events, "
+                f"root {proved.checkpoint.root.hex()}"
+            )
+        ),
+        soft_wrap=True,
+    )
