@@ -99,8 +99,12 @@ def kept_paths(place: Workspace) -> list[Path]:
 
 def log_verifiers(log: Log) -> list[LogVerifier]:
     """The keys that may sign checkpoints of a log: those that it names."""
-    named = (stored.event.parameters.get("vkey") for stored in log.events(type="key.generated"))
-    return [parse_vkey(vkey) for vkey in named if isinstance(vkey, str)]
+    verifiers = []
+    for stored in log.events(type="key.generated"):
+        if isinstance(vkey := stored.event.parameters.get("vkey"), str):
+            with at(Path(f"{log.database} event {stored.event.seq}")):
+                verifiers.append(parse_vkey(vkey))
+    return verifiers
 
 
 def read_series(path: Path, verifiers: Sequence[LogVerifier]) -> list[Kept]:
