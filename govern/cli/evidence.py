@@ -8,14 +8,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from govern.cli.console import output, print_json, printable
-from govern.cli.keys import read_password
+from govern.cli.log_key import LogKeyOption, VerifierOption, private_log_key, public_log_key
 from govern.cli.options import DEFAULT_WORKSPACE, JsonOption, NoInputOption, WorkspaceOption
-from govern.errors import UsageError
 
 if TYPE_CHECKING:
-    from govern.audit import LogVerifier
     from govern.evidence import CheckedPack
-    from govern.signing import LogKey
 
 app = typer.Typer(help="Pack what a reviewer needs, or check a pack that somebody gave you.", no_args_is_help=True)
 
@@ -25,15 +22,7 @@ def pack_evidence(
     run: Annotated[str, typer.Argument(help="A run's id, or `latest`.")],
     folder: Annotated[Path, typer.Argument(help="Where the pack goes: a folder that does not exist yet.")],
     *,
-    log_key: Annotated[
-        Path | None,
-        typer.Option(
-            "--log-key",
-            envvar="GOVERN_LOG_KEY",
-            help="The key that signs checkpoints of the log. By default keys/log.pem of the workspace, which is made "
-            "where there is none.",
-        ),
-    ] = None,
+    log_key: LogKeyOption = None,
     workspace: WorkspaceOption = DEFAULT_WORKSPACE,
     as_json: JsonOption = False,
     no_input: NoInputOption = False,
@@ -41,7 +30,7 @@ def pack_evidence(
     """Write a run's report, signatures, sign-offs and proofs to a folder that can be checked on its own."""
     from govern.workflow.evidence import pack
 
-    key = load_log(log_key, workspace, no_input=no_input)
+    key = private_log_key(log_key, workspace, no_input=no_input)
     packed = pack(None if run == "latest" else run, folder, workspace=workspace, log_key=key)
     show(packed.checked, packed.path, as_json=as_json)
 
@@ -53,9 +42,7 @@ def verify_evidence(
     root: Annotated[
         Path | None, typer.Option("--root", help="The organisation's root key (.pub), as you know it from elsewhere.")
     ] = None,
-    log_key: Annotated[
-        Path | None, typer.Option("--log-key", help="The log's key (.vkey), as you know it from elsewhere.")
-    ] = None,
+    log_key: VerifierOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Check every file of a pack against the others. Needs no log, no workspace and no network."""
@@ -67,7 +54,7 @@ def verify_evidence(
         folder,
         now=now(),
         root=read_public(root) if root else None,
-        log_key=read_vkey(log_key) if log_key else None,
+        log_key=public_log_key(log_key) if log_key else None,
     )
     show(checked, folder, as_json=as_json)
 
@@ -102,30 +89,6 @@ def show(checked: CheckedPack, folder: Path, *, as_json: bool) -> None:
         )
     if not checked.log_known:
         console.print(Text("the log's key is the pack's own word: compare log.vkey, or name it with --log-key"))
-
-
-def load_log(path: Path | None, workspace: Path, *, no_input: bool) -> LogKey:
-    """The log's key, asking for its password where needed; made where the workspace has none yet."""
-    from govern.signing import load_log_key
-    from govern.workflow.evidence import log_key_path, make_log_key
-
-    found = path or log_key_path(workspace)
-    if found.exists() or path is not None:
-        return load_log_key(found, read_password(confirm=False, no_input=no_input))
-    return make_log_key(workspace, found, read_password(confirm=True, no_input=no_input))
-
-
-def read_vkey(path: Path) -> LogVerifier:
-    """A log's key that somebody handed over."""
-    from govern.audit import parse_vkey
-    from govern.errors import IntegrityError
-
-    try:
-        return parse_vkey(path.read_text(encoding="utf-8").strip())
-    except (OSError, UnicodeDecodeError):
-        raise UsageError("the log's key cannot be read", where=str(path)) from None
-    except IntegrityError as error:
-        raise UsageError(error.message, where=str(path)) from None
 
 
 def _as_json(checked: CheckedPack, folder: Path) -> dict[str, Any]:

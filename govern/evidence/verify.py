@@ -135,7 +135,7 @@ def _read(folder: Path) -> _Pack:
         files[name] = path.read_bytes()
     pack = _Pack(files)
     optional = names.TRUST_FILES if names.TRUST in files else ()
-    for name in (*names.RUN_FILES, *optional, names.CHECKPOINT, names.LOG_KEY, names.VERIFY):
+    for name in (*names.RUN_FILES, *optional, *names.LOG_FILES, names.VERIFY):
         _ = pack[name]
     return pack
 
@@ -144,8 +144,8 @@ def _known(name: str) -> bool:
     review = _REVIEW.fullmatch(name)
     if review:
         return review[2] in (*names.REVIEW_FILES, names.proof_of(names.ISSUED_EVENT))
-    events = (names.APPLIED_EVENT, names.VERIFIED_EVENT, names.ISSUED_EVENT, names.TRUST_EVENT)
-    known = (*names.RUN_FILES, *names.TRUST_FILES, names.CHECKPOINT, names.LOG_KEY, names.VERIFY)
+    events = (names.APPLIED_EVENT, names.VERIFIED_EVENT, names.ISSUED_EVENT, names.TRUST_EVENT, names.LOG_EVENT)
+    known = (*names.RUN_FILES, *names.TRUST_FILES, *names.LOG_FILES, names.VERIFY)
     return name in known or name in {names.proof_of(event) for event in events}
 
 
@@ -299,6 +299,8 @@ def _check_proofs(pack: _Pack, origin: str, log_key: LogVerifier | None) -> Chec
         if log_key is not None and verifier != log_key:
             raise IntegrityError("the log is signed by another key than the one you know")
         _same(names.LOG_KEY, verifier.name, origin, names.ISSUED_EVENT)
+    made = _event(pack, names.LOG_EVENT, "key.generated", None)
+    _same(names.LOG_KEY, verifier.vkey, made.parameters.get("vkey"), names.LOG_EVENT)
     with _at(names.CHECKPOINT):
         note = pack[names.CHECKPOINT]
         checkpoint = open_checkpoint(note, verifier)

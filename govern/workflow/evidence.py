@@ -6,11 +6,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from govern.audit import Log, LogVerifier, Stored, format_proof, sign_checkpoint
+from govern.audit import Log, Stored, format_proof
 from govern.errors import UsageError
 from govern.evidence import CheckedPack, names, verify_pack, write_pack
 from govern.records import EventType
-from govern.signing.log_key import LogKey, generate_log_key
+from govern.signing import LogKey
+from govern.workflow.checkpoints import Kept, sign_head
 from govern.workflow.review import read_reviews
 from govern.workflow.runs import applied_run, check_artefacts, events_of
 from govern.workflow.trust import check_trust, in_force, now
@@ -26,27 +27,12 @@ class Packed:
     checked: CheckedPack
 
 
-def log_key_path(workspace: Path) -> Path:
-    """Where a workspace keeps the key that signs checkpoints of its log."""
-    return workspace / "keys" / "log.pem"
-
-
-def make_log_key(workspace: Path, path: Path, password: bytes) -> LogKey:
-    """Make the log's key and write it into the log. Raises UsageError where the files exist."""
-    place = Workspace.open(workspace)
-    with Log.open(place.database, create=False, trust=place.trust) as log:
-        head = log.verify()
-        key = generate_log_key(path, password)
-        vkey = LogVerifier(head.origin, key.public).vkey
-        log.append("key.generated", parameters={"algorithm": "Ed25519", "vkey": vkey})
-    return key
-
-
 def pack(run_id: str | None, out: Path, *, workspace: Path, log_key: LogKey) -> Packed:
     """Write the evidence of a run, the latest applied one by default, to the new folder `out`, and check it there.
 
-    Raises IntegrityError where the log or an artefact of the run is not what it was, UsageError where the run has no
-    report or `out` exists.
+    Its proofs lead to a checkpoint of the log as it is now, which the workspace keeps as well. Raises IntegrityError
+    where the log or an artefact of the run is not what it was, UsageError where the run has no report, the log does
+    not name `log_key` or `out` exists.
     """
     place = Workspace.open(workspace)
     with Log.open(place.database, create=False) as log:
@@ -58,7 +44,7 @@ def pack(run_id: str | None, out: Path, *, workspace: Path, log_key: LogKey) -> 
         files, events = _run_files(log, run)
         _add_reviews(log, run, files, events)
         _add_trust(place, log, files, events)
-        _add_proofs(log, log_key, files, events)
+        _add_proofs(log, sign_head(workspace, key=log_key), files, events)
     write_pack(files, out)
     return Packed(run, out, verify_pack(out, now=now()))
 
@@ -101,16 +87,16 @@ def _add_trust(place: Workspace, log: Log, files: dict[str, bytes], events: dict
     events[names.TRUST_EVENT] = list(log.events(type="trust.changed"))[-1]
 
 
-def _add_proofs(log: Log, log_key: LogKey, files: dict[str, bytes], events: Mapping[str, Stored]) -> None:
-    head = log.tree_head()
-    verifier = LogVerifier(head.origin, log_key.public)
-    checkpoint = sign_checkpoint(head, verifier, log_key.sign)
-    files[names.CHECKPOINT] = checkpoint
-    files[names.LOG_KEY] = f"{verifier.vkey}\n".encode()
-    for name, stored in events.items():
+def _add_proofs(log: Log, kept: Kept, files: dict[str, bytes], events: Mapping[str, Stored]) -> None:
+    files[names.CHECKPOINT] = kept.note
+    files[names.LOG_KEY] = f"{kept.verifier.vkey}\n".encode()
+    made = next(
+        entry for entry in log.events(type="key.generated") if entry.event.parameters.get("vkey") == kept.verifier.vkey
+    )
+    for name, stored in {**events, names.LOG_EVENT: made}.items():
         files[name] = stored.body
-        hashes = log.prove_inclusion(stored.event.seq, head.size)
-        files[names.proof_of(name)] = format_proof(stored.event.seq, hashes, checkpoint)
+        hashes = log.prove_inclusion(stored.event.seq, kept.checkpoint.size)
+        files[names.proof_of(name)] = format_proof(stored.event.seq, hashes, kept.note)
 
 
 def _last(log: Log, run: RunFolder, kind: EventType, *, before: int | None = None) -> Stored | None:

@@ -10,7 +10,8 @@ from review_team import Team, gather
 from tiny_policy import FORGET, RETAIN, TinyPolicy, questions, write_jsonl
 
 import govern
-from govern.workflow.evidence import log_key_path, make_log_key, pack
+from govern.workflow.evidence import pack
+from govern.workflow.keys import log_key_path, make_log_key
 
 
 @pytest.fixture

@@ -9,6 +9,7 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 from review_team import Team
@@ -17,10 +18,12 @@ from tiny_policy import TinyPolicy
 import govern
 from govern.audit import Log, parse_vkey
 from govern.errors import IntegrityError, UsageError
-from govern.evidence import verify_pack
+from govern.evidence import edit_statements, verify_pack
 from govern.signing import throwaway_key
+from govern.signing.log_key import generate_log_key
 from govern.workflow.audit import audit
-from govern.workflow.evidence import log_key_path, make_log_key, pack
+from govern.workflow.evidence import pack
+from govern.workflow.keys import log_key_path, make_log_key
 
 NOW = "2026-12-01T00:00:00Z"
 
@@ -75,12 +78,31 @@ def test_a_run_without_a_report_has_no_evidence(tiny_policy: TinyPolicy, tmp_pat
     assert not (tmp_path / "pack").exists()
 
 
-def test_the_log_s_key_is_in_the_log(team: Team) -> None:
+def test_a_signer_who_claims_what_does_not_follow_is_found(
+    team: Team, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A mock, since our own issuing never says anything else: a dishonest signer's may."""
+
+    def dishonest(*records: Any) -> dict[str, bytes]:
+        honest = edit_statements(*records)
+        return {**honest, "gates.sigstore.json": honest["gates.sigstore.json"].replace(b"WARNED", b"PASSED")}
+
+    monkeypatch.setattr("govern.workflow.report.edit_statements", dishonest)
+    govern.render(workspace=team.workspace, key=team.keys["ian"])
+    key = make_log_key(team.workspace, log_key_path(team.workspace), b"password")
+    with pytest.raises(IntegrityError, match=r"gates\.sigstore\.json.*does not say what follows"):
+        pack(None, tmp_path / "pack", workspace=team.workspace, log_key=key)
+
+
+def test_only_a_key_that_the_log_names_signs_for_it(team: Team, tmp_path: Path) -> None:
     key = make_log_key(team.workspace, log_key_path(team.workspace), b"password")
     with Log.open(team.workspace / "audit.db", create=False) as log:
         head = log.head()
     assert head is not None
     assert parse_vkey(head.event.parameters["vkey"]).key == key.public
+    stranger = generate_log_key(tmp_path / "stranger.pem", b"password")
+    with pytest.raises(UsageError, match="does not name this key"):
+        pack(None, tmp_path / "pack", workspace=team.workspace, log_key=stranger)
 
 
 def run_line(line: str, folder: Path) -> subprocess.CompletedProcess[str]:
@@ -139,6 +161,8 @@ def test_the_command_line_needs_no_workspace(team: Team, tmp_path: Path) -> None
         assert done.returncode == code, done.stderr
         return done.stdout if code == 0 else done.stderr
 
+    assert "govern keys generate --log" in run("pack", "latest", "given", "--workspace", str(team.workspace), code=2)
+    make_log_key(team.workspace, log_key_path(team.workspace), b"password")
     shown = run("pack", "latest", "given", "--workspace", str(team.workspace), "--no-input")
     assert "waits for 2 of 2: Ada Example, Bob Example" in shown
     again = json.loads(run("pack", team.run.name, "again", "--workspace", str(team.workspace), "--no-input", "--json"))
