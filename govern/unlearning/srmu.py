@@ -41,7 +41,8 @@ def srmu(request: Request[SrmuSettings | SrmuClosedFormSettings]) -> Edit:
 
     aims: dict[str, Aim] = {}
     for topic in setup.topics:
-        visits = range(min(visits_of(setup, topic, settings.steps), _SURVEYED_BATCHES))
+        # A topic whose turn never comes is measured too: its figures say that it was aimed at and not reached.
+        visits = range(min(max(visits_of(setup, topic, settings.steps), 1), _SURVEYED_BATCHES))
         survey = setup.survey(topic, visits, settings.statistic, progress=request.progress)
         aims[topic.name] = aim_at(settings, topic, survey)  # lines 1, 2 and 4
 

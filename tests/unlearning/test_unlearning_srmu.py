@@ -107,6 +107,13 @@ def test_topics_alternate_batch_by_batch_each_with_its_own_target(tiny):
     assert edit.figures["cyber.coefficient"] == alone.figures["cyber.coefficient"]
 
 
+def test_a_topic_whose_turn_never_comes_is_reported_as_unread(tiny):
+    figures = run(request(tiny("llama"), topics=TOPICS, steps=1)).figures
+    assert figures["bio.forget_tokens"] > 0
+    assert figures["cyber.forget_tokens"] == 0
+    assert figures["cyber.target_norm"] > 0
+
+
 def test_a_zero_direction_aims_at_the_origin(tiny):
     edit = run(request(tiny("llama"), direction="zero"))
     assert edit.figures["bio.target_norm"] == 0
