@@ -169,3 +169,16 @@ def test_a_proof_against_a_stranger_s_key_is_exit_4(run: Run) -> None:
     Path("e.json").write_bytes(Path("e.json").read_bytes().replace(b'"x"', b'"y"'))
     done = run("audit", "check-proof", "e.proof", "--log-key", "audits/keys/log.vkey")
     assert (done.code, "not in the tree" in done.err) == (INTEGRITY, True)
+
+
+@pytest.mark.parametrize(
+    "command", ["checkpoint", "witness", "prove", "check-proof", "fsck", "export", "check-export", "verify", "log"]
+)
+def test_each_command_explains_itself(
+    command: str, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("sys.argv", ["govern", "audit", command, "--help"])
+    with pytest.raises(SystemExit) as ended:
+        main()
+    assert ended.value.code == OK
+    assert "--json" in capfd.readouterr().out

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import json
 import shutil
 import sqlite3
 from collections.abc import Callable
@@ -12,8 +14,21 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from govern.audit import Checkpoint, Log, LogVerifier, parse_vkey, sign_checkpoint
+from govern.audit import (
+    Checkpoint,
+    Head,
+    Log,
+    LogVerifier,
+    Stored,
+    format_line,
+    format_proof,
+    parse_vkey,
+    sign_checkpoint,
+)
+from govern.audit.merkle import leaf_hash, node_hash
+from govern.digests import canonical_json
 from govern.errors import GovernError, IntegrityError, UsageError
+from govern.records import Event
 from govern.signing import LogKey, load_log_key
 from govern.workflow.audit import audit, find_damage
 from govern.workflow.checkpoints import read_series, sign_head
@@ -300,6 +315,21 @@ class TestProof:
         with pytest.raises(IntegrityError, match="cut off"):
             prove(logged, 4, tmp_path / "event.tlog-proof")
 
+    def test_a_holder_of_the_key_cannot_put_an_event_elsewhere(self, logged: Path, tmp_path: Path) -> None:
+        """Signed and hashed as it should be, yet the event says of itself that it belongs somewhere else."""
+        key, known = key_of(logged), verifier_of(logged)
+        (tmp_path / "other").mkdir()
+        grow(tmp_path / "other")
+        for workspace, index, said in ((logged, 0, "another place"), (tmp_path / "other", 1, "another log")):
+            with Log.open(workspace / "audit.db") as log:
+                body = log.event(1).body
+            leaves = [leaf_hash(body), leaf_hash(body)]
+            note = sign_checkpoint(Checkpoint(known.name, 2, node_hash(*leaves)), known, key.sign)
+            (tmp_path / "event.json").write_bytes(body)
+            (tmp_path / "event.tlog-proof").write_bytes(format_proof(index, [leaves[1 - index]], note))
+            with pytest.raises(IntegrityError, match=said):
+                check_proof(tmp_path / "event.tlog-proof", entry=tmp_path / "event.json", verifier=known)
+
 
 class TestExport:
     @pytest.fixture
@@ -351,6 +381,45 @@ class TestExport:
             with pytest.raises(IntegrityError) as refused:
                 check_export(path)
             assert str(path) in str(refused.value.where)
+
+    @pytest.mark.parametrize(
+        ("seq", "field", "value", "said"),
+        [
+            (3, "origin", "govern-log/other", "another log"),
+            (0, "type", "export.finished", "must be the first"),
+            (3, "type", "log.created", "must be the first"),
+        ],
+    )
+    def test_a_well_made_history_that_cannot_be_is_refused(
+        self, exported: Path, seq: int, field: str, value: str, said: str
+    ) -> None:
+        """Every leaf and every `prev` is right: somebody wrote the whole export anew."""
+        prev, lines = "0" * 64, []
+        for number, line in enumerate(exported.read_bytes().splitlines()):
+            event = json.loads(base64.b64decode(json.loads(line)["body"]))
+            event |= {"prev": prev, **({field: value} if number == seq else {})}
+            body = canonical_json(event)
+            prev = leaf_hash(body).hex()
+            lines.append(format_line(Stored(Event.parse(body), body, event["prev"], prev)))
+        exported.write_bytes(b"".join(lines))
+        with pytest.raises(IntegrityError, match=said) as refused:
+            check_export(exported)
+        assert f"line {seq + 1}" in str(refused.value.where)
+
+    def test_what_is_appended_meanwhile_is_no_part_of_it(
+        self, logged: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        # Another process appends between the check and the writing; only a hook can hit that moment.
+        verify = Log.verify
+
+        def slow(log: Log) -> Head:
+            head = verify(log)
+            grow(logged)
+            return head
+
+        monkeypatch.setattr(Log, "verify", slow)
+        head = export_log(logged, tmp_path / "log.jsonl")
+        assert check_export(tmp_path / "log.jsonl").head == head
 
     def test_a_damaged_log_is_not_exported(self, logged: Path, tmp_path: Path) -> None:
         with closing(sqlite3.connect(logged / "audit.db", isolation_level=None)) as connection:
