@@ -1,0 +1,57 @@
+"""Sigstore's own verifier for JavaScript accepts every bundle of a pack and refuses each changed one."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from govern.signing import throwaway_key
+
+SCRIPT = Path(__file__).with_name("sigstore_verify.mjs")
+FOLDER = os.environ.get("GOVERN_SIGSTORE_JS", "")
+
+pytestmark = [
+    pytest.mark.sigstore_js,
+    pytest.mark.skipif(
+        shutil.which("node") is None or not (Path(FOLDER) / "node_modules" / "@sigstore" / "verify").is_dir(),
+        reason="node is not installed, or GOVERN_SIGSTORE_JS names no folder with npm's @sigstore/verify",
+    ),
+]
+
+
+def accepts(bundle: Path, key: Path) -> bool:
+    done = subprocess.run(["node", SCRIPT, bundle, key], capture_output=True, text=True, check=False)
+    assert done.returncode == 0 or "Error" in done.stderr, done.stderr
+    assert "Cannot find module" not in done.stderr
+    return done.returncode == 0 and done.stdout == "verified\n"
+
+
+def key_of(bundle: Path) -> Path:
+    names = {"review.sigstore.json": "reviewer.pub", "trust.sigstore.json": "root.pub"}
+    return bundle.with_name(names.get(bundle.name, "signer.pub"))
+
+
+def test_every_bundle_is_accepted_as_it_is_and_refused_as_it_is_not(packed_once: Path, tmp_path: Path) -> None:
+    bundles = sorted(packed_once.rglob("*.sigstore.json"))
+    assert len(bundles) == 7
+    stranger, changed = tmp_path / "stranger.pub", tmp_path / "changed.json"
+    stranger.write_bytes(throwaway_key().public.pem)
+    for bundle in bundles:
+        assert accepts(bundle, key_of(bundle))
+        assert not accepts(bundle, stranger)
+    bundle = json.loads(bundles[0].read_text())
+    envelope = bundle["dsseEnvelope"]
+    signature = envelope["signatures"][0]["sig"]
+    for part in (
+        {"payload": "A" + envelope["payload"][1:]},
+        {"payloadType": "text/plain"},
+        {"signatures": [{"sig": signature[:20] + ("A" if signature[20] != "A" else "B") + signature[21:]}]},
+        {"signatures": []},
+    ):
+        changed.write_text(json.dumps({**bundle, "dsseEnvelope": {**envelope, **part}}))
+        assert not accepts(changed, key_of(bundles[0]))
