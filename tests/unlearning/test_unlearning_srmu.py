@@ -145,6 +145,12 @@ def test_a_refreshed_map_is_another_map_and_a_refresh_beyond_the_end_is_the_firs
     same(never_again, at_the_end)
 
 
+def test_refreshing_the_map_leaves_a_relative_coefficient_as_it_was_first_measured(tiny):
+    relative = run(request(tiny("llama"), coefficient={"relative": 0.9}, refresh_every=1))
+    absolute = run(request(tiny("llama"), coefficient=relative.figures["bio.coefficient"], refresh_every=1))
+    same(relative, absolute)
+
+
 def test_the_figures_say_how_much_was_read_and_how_far_the_first_token_went(tiny):
     figures = run(request(tiny("llama"), steps=4)).figures
     deck = Deck.deal(TOPICS[0].forget, batch_size=3, mask="default", seed="3/bio/forget")
