@@ -47,14 +47,15 @@ def srmu(request: Request[SrmuSettings | SrmuClosedFormSettings]) -> Edit:
         aims[topic.name] = aim_at(settings, topic, survey)  # lines 1, 2 and 4
 
     @lru_cache(maxsize=len(setup.topics))
-    def refreshed(topic: TopicText, visit: int) -> Tensor:
+    def refreshed(turn: int, visit: int) -> Tensor:
         """T with the map of one visit's batches (eq. 4's letter) and the coefficient of the first survey."""
+        topic = setup.topics[turn]
         survey = setup.survey(topic, [visit], settings.statistic)
         return aim_at(settings, topic, replace(survey, forget_norm=aims[topic.name].mean_norm)).target
 
     def target(topic: TopicText, visit: int) -> Tensor:
         if settings.refresh_every:
-            return refreshed(topic, visit - visit % settings.refresh_every)
+            return refreshed(setup.topics.index(topic), visit - visit % settings.refresh_every)
         return aims[topic.name].target
 
     return descend(setup, aims, target, settings, checkpoint=request.checkpoint, progress=request.progress)
