@@ -268,6 +268,7 @@ def test_every_field_signed_again_by_its_own_signer(altered: Path, pristine: dic
     assert survivors(altered, pristine, changes()) == []
 
 
+@pytest.mark.slow
 def test_every_line(altered: Path, pristine: dict[str, bytes]) -> None:
     """Each line of each text file deleted, repeated, or swapped with the next."""
 
