@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from typing import Any
 
@@ -36,14 +37,14 @@ app.add_typer(evidence.app, name="evidence")
 
 def main() -> Any:
     """Run the command line. A `GovernError` becomes a message and its exit code; anything else is a defect of ours."""
+    # Threads that spin while they wait make a removal ten times slower on a machine that does anything else as well.
+    os.environ.setdefault("OMP_WAIT_POLICY", "passive")
     try:
         return app()
     except GovernError as error:
         print_error(error)
         sys.exit(error.exit_code)
-    except KeyboardInterrupt:
-        sys.exit(ExitCode.INTERRUPTED)
-    except BrokenPipeError:
-        # The reader of our output went away, as `head` does; there is nobody left to tell.
-        sys.stderr.close()
-        sys.exit(ExitCode.ERROR)
+    except SystemExit as leaving:
+        if leaving.code == 130:  # what typer makes of Ctrl-C
+            sys.exit(ExitCode.INTERRUPTED)
+        raise

@@ -7,8 +7,8 @@ from typing import Annotated
 
 import typer
 
-from govern.cli.console import output, print_json, shown_progress
-from govern.cli.options import DEFAULT_WORKSPACE, DeviceOption, JsonOption, MirrorOption, WorkspaceOption
+from govern.cli.console import output, print_json, printable, shown_progress
+from govern.cli.options import DEFAULT_WORKSPACE, DeviceOption, JsonOption, MirrorOption, NoInputOption, WorkspaceOption
 
 
 def apply(
@@ -20,6 +20,7 @@ def apply(
     device: DeviceOption = None,
     workspace: WorkspaceOption = DEFAULT_WORKSPACE,
     as_json: JsonOption = False,
+    no_input: NoInputOption = False,
 ) -> None:
     """Remove what the policy names from its model. The model's files stay; the result is a delta beside them."""
     from rich.text import Text
@@ -40,7 +41,7 @@ def apply(
     console.print()
     console.print(Text(f"removed in {removal.seconds:.1f} s: {len(removal.tensors)} tensors changed", style="bold"))
     for tensor in removal.tensors:
-        console.print(Text(f"  {tensor.name}  moved by {tensor.relative_change:.2%}"))
+        console.print(Text(f"  {printable(tensor.name)}  moved by {tensor.relative_change:.2%}"))
     console.print(Text(f"run    {applied.run.id}"))
     console.print(Text(f"delta  sha256:{removal.delta_sha256}"))
     console.print(Text("next   govern verify"))

@@ -11,7 +11,7 @@ import typer
 from govern.cli import checkpoints
 from govern.cli.console import output, print_json, printable
 from govern.cli.log_key import VerifierOption, public_log_key
-from govern.cli.options import DEFAULT_WORKSPACE, JsonOption, WorkspaceOption
+from govern.cli.options import DEFAULT_WORKSPACE, JsonOption, NoInputOption, WorkspaceOption
 from govern.errors import ExitCode, UsageError
 
 app = typer.Typer(help="Read the audit log, check it, and show it to others.", no_args_is_help=True)
@@ -28,6 +28,7 @@ def show_log(
     run: Annotated[str | None, typer.Option("--run", help="Only this run's events.")] = None,
     workspace: WorkspaceOption = DEFAULT_WORKSPACE,
     as_json: JsonOption = False,
+    no_input: NoInputOption = False,
 ) -> None:
     """Print the events, oldest first."""
     from rich.table import Table
@@ -57,6 +58,7 @@ def verify_log(
     log_key: VerifierOption = None,
     workspace: WorkspaceOption = DEFAULT_WORKSPACE,
     as_json: JsonOption = False,
+    no_input: NoInputOption = False,
 ) -> None:
     """Check the log's chain, every artefact of every run against it, and every report's signature.
 
@@ -98,7 +100,9 @@ def verify_log(
 
 
 @app.command("fsck")
-def fsck_log(*, workspace: WorkspaceOption = DEFAULT_WORKSPACE, as_json: JsonOption = False) -> None:
+def fsck_log(
+    *, workspace: WorkspaceOption = DEFAULT_WORKSPACE, as_json: JsonOption = False, no_input: NoInputOption = False
+) -> None:
     """List everything that is wrong with the log's file, its events and its checkpoints, for who has to repair it."""
     from rich.text import Text
 
@@ -122,6 +126,7 @@ def export_events(
     out: Annotated[Path, typer.Option("--out", help="A new file, or - for stdout.")],
     workspace: WorkspaceOption = DEFAULT_WORKSPACE,
     as_json: JsonOption = False,
+    no_input: NoInputOption = False,
 ) -> None:
     """Check the log and write every event's exact bytes as JSON Lines, to be checked again without the database."""
     from rich.text import Text
@@ -147,6 +152,7 @@ def check_exported(
     against: AgainstOption = None,
     log_key: VerifierOption = None,
     as_json: JsonOption = False,
+    no_input: NoInputOption = False,
 ) -> None:
     """Recompute an exported log: no database, no workspace, no network."""
     from rich.text import Text

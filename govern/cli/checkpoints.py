@@ -49,6 +49,7 @@ def witness(
     log_key: VerifierOption = None,
     workspace: WorkspaceOption = DEFAULT_WORKSPACE,
     as_json: JsonOption = False,
+    no_input: NoInputOption = False,
 ) -> None:
     """Add the newest checkpoint to a witness's file, if the log goes on from every checkpoint in it."""
     from rich.text import Text
@@ -82,6 +83,7 @@ def prove(
     ],
     workspace: WorkspaceOption = DEFAULT_WORKSPACE,
     as_json: JsonOption = False,
+    no_input: NoInputOption = False,
 ) -> None:
     """Write the proof that an event is in the log, up to the newest checkpoint, for somebody who has no log."""
     from rich.text import Text
@@ -117,6 +119,7 @@ def check_proof(
     ] = None,
     log_key: VerifierOption = None,
     as_json: JsonOption = False,
+    no_input: NoInputOption = False,
 ) -> None:
     """Check that an event is in a log, with the log's public key alone: no log, no workspace, no network."""
     from rich.text import Text

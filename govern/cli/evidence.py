@@ -44,6 +44,7 @@ def verify_evidence(
     ] = None,
     log_key: VerifierOption = None,
     as_json: JsonOption = False,
+    no_input: NoInputOption = False,
 ) -> None:
     """Check every file of a pack against the others. Needs no log, no workspace and no network."""
     from govern.cli.trust import read_public
@@ -70,8 +71,8 @@ def show(checked: CheckedPack, folder: Path, *, as_json: bool) -> None:
         print_json(_as_json(checked, folder))
         return
     claim, console = checked.claim, output()
-    console.print(Text.assemble("verdict ", (claim.verdict, STYLE[claim.verdict]), f"  of run {claim.run}"))
-    console.print(Text(f"signed  {claim.issued} by sha256:{checked.signer.fingerprint}"), soft_wrap=True)
+    console.print(Text.assemble("verdict ", (claim.verdict, STYLE[claim.verdict]), printable(f"  of run {claim.run}")))
+    console.print(Text(printable(f"signed  {claim.issued} by sha256:{checked.signer.fingerprint}")), soft_wrap=True)
     if checked.person:
         console.print(Text(printable(f"        the key of {checked.person}")))
     elif claim.signer.kind == "throwaway":

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from govern.cli.console import output, print_json, shown_progress
-from govern.cli.options import DEFAULT_WORKSPACE, JsonOption, WorkspaceOption
+from govern.cli.options import DEFAULT_WORKSPACE, JsonOption, NoInputOption, WorkspaceOption
 
 
 def export(
@@ -17,6 +17,7 @@ def export(
     *,
     workspace: WorkspaceOption = DEFAULT_WORKSPACE,
     as_json: JsonOption = False,
+    no_input: NoInputOption = False,
 ) -> None:
     """Write the edited model as a normal model folder, for transformers, vLLM and the like."""
     from rich.text import Text

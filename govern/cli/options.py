@@ -26,4 +26,8 @@ RunArgument = Annotated[
     str | None, typer.Argument(metavar="[RUN]", help="A run's id. The latest applied run by default.")
 ]
 
+TemplatesOption = Annotated[
+    Path | None, typer.Option("--templates", help="Your own report templates, used before the shipped ones.")
+]
+
 DEFAULT_WORKSPACE = Path("audits")

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from govern.cli.console import output, print_json, printable, shown_progress
-from govern.cli.options import DeviceOption, JsonOption, MirrorOption
+from govern.cli.options import DeviceOption, JsonOption, MirrorOption, NoInputOption
 
 if TYPE_CHECKING:
     from govern.records import Plan
@@ -23,6 +23,7 @@ def plan(
     mirror: MirrorOption = None,
     device: DeviceOption = None,
     as_json: JsonOption = False,
+    no_input: NoInputOption = False,
 ) -> None:
     """Resolve a policy: model, texts, overlap, questions. Changes nothing."""
     from govern.policy import load_policy
@@ -51,8 +52,8 @@ def show_plan(plan: Plan) -> None:
     model = plan.model
     console.print(
         Text(
-            f"model  {model.source}  {model.architecture}, {model.layers} layers, "
-            f"{model.parameters / 1e6:,.0f} M parameters"
+            printable(f"model  {model.source}  {model.architecture}, {model.layers} layers, ")
+            + f"{model.parameters / 1e6:,.0f} M parameters"
         )
     )
     texts = Table("text", "from", "documents", "tokens", box=None, pad_edge=False)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from govern.cli.console import output, print_error, print_json
-from govern.cli.options import JsonOption
+from govern.cli.options import JsonOption, NoInputOption
 from govern.errors import ExitCode, PolicyErrors
 
 if TYPE_CHECKING:
@@ -24,6 +24,7 @@ def validate_policies(
     files: Annotated[list[Path], typer.Argument(metavar="FILE...", help="Policy files.")],
     *,
     as_json: JsonOption = False,
+    no_input: NoInputOption = False,
 ) -> None:
     """Check policies and the files they name. What only the model can tell, such as its layers, is for `plan`."""
     from rich.text import Text
@@ -49,7 +50,7 @@ def validate_policies(
 
 
 @app.command("schema")
-def print_schema(*, as_json: JsonOption = False) -> None:
+def print_schema(*, as_json: JsonOption = False, no_input: NoInputOption = False) -> None:
     """Print the policy's JSON Schema (draft 2020-12). Editors find it by a policy's `yaml-language-server` line."""
     from govern.policy import json_schema
 

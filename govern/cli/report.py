@@ -7,8 +7,16 @@ from typing import Annotated
 
 import typer
 
-from govern.cli.console import output, print_json
-from govern.cli.options import DEFAULT_WORKSPACE, JsonOption, NoInputOption, RunArgument, WorkspaceOption
+from govern.cli.console import output, print_json, printable
+from govern.cli.options import (
+    DEFAULT_WORKSPACE,
+    JsonOption,
+    NoInputOption,
+    RunArgument,
+    TemplatesOption,
+    WorkspaceOption,
+)
+from govern.cli.signer import KeyOption, signing_key
 
 app = typer.Typer(help="Open a report, or check one that somebody gave you.", no_args_is_help=True)
 
@@ -34,6 +42,27 @@ def open_report(
         typer.launch(path.absolute().as_uri())
 
 
+@app.command("render")
+def render_report(
+    run: RunArgument = None,
+    *,
+    key: KeyOption = None,
+    templates: TemplatesOption = None,
+    workspace: WorkspaceOption = DEFAULT_WORKSPACE,
+    as_json: JsonOption = False,
+    no_input: NoInputOption = False,
+) -> None:
+    """Issue the report of the newest verification again, with another key or other templates, measuring nothing."""
+    from govern.workflow.report import reissue
+
+    signer = signing_key(key, workspace=workspace, no_input=no_input)
+    issued = reissue(run, workspace=workspace, key=signer, templates=templates)
+    if as_json:
+        print_json({"report": str(issued.path), "sha256": issued.sha256, "throwaway_key": issued.throwaway})
+        return
+    typer.echo(str(issued.path))
+
+
 @app.command("verify")
 def verify_report(
     report: Annotated[
@@ -42,6 +71,7 @@ def verify_report(
     *,
     workspace: WorkspaceOption = DEFAULT_WORKSPACE,
     as_json: JsonOption = False,
+    no_input: NoInputOption = False,
 ) -> None:
     """Check a report's signature and say its verdict and its signer. Needs no log and no network."""
     from rich.text import Text
@@ -67,10 +97,12 @@ def verify_report(
     console = output()
     console.print(
         Text.assemble(
-            "verdict ", (checked.claim.verdict, STYLE[checked.claim.verdict]), f"  of run {checked.claim.run}"
+            "verdict ",
+            (checked.claim.verdict, STYLE[checked.claim.verdict]),
+            printable(f"  of run {checked.claim.run}"),
         )
     )
-    console.print(Text(f"signed  {checked.claim.issued} by sha256:{checked.fingerprint}"), soft_wrap=True)
+    console.print(Text(printable(f"signed  {checked.claim.issued} by sha256:{checked.fingerprint}")), soft_wrap=True)
     if checked.claim.signer.kind == "throwaway":
         console.print(Text("        valid, with a throw-away key: unchanged since, but nobody's name stands behind it"))
     elif checked.signer is None:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from govern.cli.console import output, print_json, printable
-from govern.cli.options import DEFAULT_WORKSPACE, JsonOption, WorkspaceOption
+from govern.cli.options import DEFAULT_WORKSPACE, JsonOption, NoInputOption, WorkspaceOption
 
 if TYPE_CHECKING:
     from govern.signing.reviews import Review
@@ -19,6 +19,7 @@ def status(
     *,
     workspace: WorkspaceOption = DEFAULT_WORKSPACE,
     as_json: JsonOption = False,
+    no_input: NoInputOption = False,
 ) -> None:
     """Show each run's verdict and report, and what waits for whom."""
     from rich.table import Table

@@ -112,7 +112,9 @@ def rotate(
 
 
 @app.command("show")
-def show_trust(*, workspace: WorkspaceOption = DEFAULT_WORKSPACE, as_json: JsonOption = False) -> None:
+def show_trust(
+    *, workspace: WorkspaceOption = DEFAULT_WORKSPACE, as_json: JsonOption = False, no_input: NoInputOption = False
+) -> None:
     """Check the whole series of trust documents and print the one in force."""
     from govern.workflow.trust import in_force
 

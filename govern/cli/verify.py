@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING
 
 import typer
 
@@ -15,6 +14,7 @@ from govern.cli.options import (
     MirrorOption,
     NoInputOption,
     RunArgument,
+    TemplatesOption,
     WorkspaceOption,
 )
 from govern.cli.signer import KeyOption, signing_key
@@ -34,9 +34,7 @@ def verify(
     key: KeyOption = None,
     mirror: MirrorOption = None,
     device: DeviceOption = None,
-    templates: Annotated[
-        Path | None, typer.Option("--templates", help="Your own report templates, used before the shipped ones.")
-    ] = None,
+    templates: TemplatesOption = None,
     workspace: WorkspaceOption = DEFAULT_WORKSPACE,
     as_json: JsonOption = False,
     no_input: NoInputOption = False,

@@ -280,7 +280,7 @@ def _increase_bounds(before: Perplexity, after: Perplexity, *, confidence: float
             hint="Verify again, so that both models read the same documents.",
         )
     bounds = log_ratio_bounds(np.array(before.nll), np.array(after.nll), np.array(after.tokens), confidence=confidence)
-    return Bounds(math.expm1(bounds.estimate), _expm1(bounds.lower), _expm1(bounds.upper))
+    return Bounds(_expm1(bounds.estimate), _expm1(bounds.lower), _expm1(bounds.upper))
 
 
 def _perplexity(reading: Perplexity) -> float:

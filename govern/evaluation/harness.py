@@ -26,7 +26,8 @@ from lm_eval.evaluator import evaluate as harness_evaluate
 from lm_eval.tasks import TaskManager
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from govern.errors import IntegrityError, SourceError
+from govern.digests import sha256_bytes
+from govern.errors import GovernError, IntegrityError, SourceError
 from govern.evaluation.answers import Answers, Metric, TaskKind
 from govern.evaluation.official import OFFICIAL, OfficialTask
 from govern.evaluation.perplexity import perplexity
@@ -107,7 +108,10 @@ def _own(scorer: Scorer, task: OwnTask, *, share: float, limit: int | None) -> l
                 samples,
                 ids=[question.id for question in questions],
                 parts=[own_part(task, question, share=share) for question in questions],
-                clusters=[question.cluster or "" for question in questions] if task.cluster else None,
+                # A fact's name may be a person's: the stored answers tell facts apart without naming them.
+                clusters=[sha256_bytes((question.cluster or "").encode())[:16] for question in questions]
+                if task.cluster
+                else None,
             )
             for metric in metrics
         )
@@ -236,6 +240,12 @@ def _answers(
     clusters: Sequence[str] | None,
 ) -> Answers:
     scores = [np.array([likelihood for likelihood, _ in sample["filtered_resps"]]) for sample in samples]
+    if not all(np.isfinite(likelihoods).all() for likelihoods in scores):
+        raise GovernError(
+            "the model's scores are not numbers, so it is broken and nothing can be said of what it knows",
+            where=f"task {name}",
+            hint="Lower the coefficient or the learning rate and apply again.",
+        )
     if metric == "acc_norm":
         # lm-eval's length: characters of the choice, without the space before it
         lengths = [np.array([len(choice) for choice in sample["doc"]["options"]], dtype=float) for sample in samples]

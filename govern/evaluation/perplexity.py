@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import hashlib
+import math
 import struct
 
 import torch
 from transformers import PreTrainedModel
 
 from govern.corpora.tokens import TokenCorpus
-from govern.errors import UsageError
+from govern.errors import GovernError, UsageError
 from govern.evaluation.answers import Perplexity
 from govern.evaluation.scoring import batches, padded
 from govern.progress import Progress, silent
@@ -42,6 +43,12 @@ def perplexity(model: PreTrainedModel, corpus: TokenCorpus, *, name: str, progre
             nll[order[done + row]] = -float(likelihoods[row, : len(tokens) - 1].double().sum())
         done += len(rows)
         progress(f"perplexity of {name}", done, len(documents))
+    if not all(map(math.isfinite, nll)):
+        raise GovernError(
+            "the model's likelihoods are not numbers, so it is broken and its perplexity has no value",
+            where=name,
+            hint="Lower the coefficient or the learning rate and apply again.",
+        )
     return Perplexity(
         task=name,
         ids=tuple(_document_id(tokens) for tokens in documents),

@@ -31,7 +31,7 @@ class ModelIdentity(Record):
 
 
 class CorpusIdentity(Record):
-    """One text source of one topic. `digest` covers its texts, or for `self:` the sampled token ids."""
+    """One text source of one topic. `digest` covers its token ids, cut at `max_tokens`."""
 
     topic: str
     role: Literal["forget", "retain", "perplexity"]

@@ -41,7 +41,7 @@ class GateResult(Record):
 
 
 class TaskResult(Record):
-    """One question set before and after, gated or not. `answers` is the SHA-256 of the stored answers."""
+    """One question set before and after, gated or not."""
 
     task: str
     metric: Literal["acc", "acc_norm", "perplexity"]

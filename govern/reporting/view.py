@@ -259,7 +259,7 @@ def build_view(
         packages=documents.facts("/plan/environment/packages"),
         audit=(
             fact("/report/audit_origin", "Log", kind="code"),
-            fact("/report/audit_seq", "Last event before this report (counted from 0)", plain, kind="number"),
+            fact("/report/audit_seq", "Event of the verification (counted from 0)", plain, kind="number"),
             fact("/report/audit_leaf", "Its leaf hash", kind="code"),
             fact("/verdict/plan_digest", "Digest of the plan", kind="code"),
         ),
@@ -598,7 +598,7 @@ def _not_claimed(documents: Documents, plan: Plan, verdict: Verdict, signer: Sig
         claim(
             "/verdict/edited_model_digest",
             "Only this model",
-            "The verdict holds for the edited model with this digest, evaluated as the environment says. Quantised, "
+            "The verdict holds for the edited model with this digest, evaluated in float32. Quantised, "
             "merged or further trained versions are different models.",
         ),
         claim(

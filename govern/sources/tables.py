@@ -51,7 +51,9 @@ def hub_texts(name: str, *, subset: str | None, split: str | None, column: str, 
         explained = explain("dataset", name, revision, error)
         if explained is None and isinstance(error, (ValueError, datasets.exceptions.DatasetsError)):
             # An unknown subset or split: the library's message lists the known ones.
-            explained = SourceError(str(error), where=where)
+            # Other messages of the same kind may quote a cell, and this one can end in the log.
+            known = str(error) if str(error).startswith(("BuilderConfig", "Unknown split")) else type(error).__name__
+            explained = SourceError(f"the data set cannot be read: {known}", where=where)
         if explained is None:
             raise
         raise explained from None

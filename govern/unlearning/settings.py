@@ -37,7 +37,7 @@ class SweepRange(Settings):
 
 
 class Sweep(Settings):
-    """A coefficient that `govern sweep` has to choose first."""
+    """A grid of coefficients, one of which has to be chosen before the policy is applied."""
 
     sweep: SweepRange = Field(description="The values to try.")
 

@@ -5,9 +5,11 @@ from __future__ import annotations
 import shutil
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+from pydantic import ValidationError
 
 from govern.audit import Log
 from govern.corpora import write_tokens
@@ -16,12 +18,22 @@ from govern.errors import GovernError, Interrupted, UsageError
 from govern.models import edited_digest, read_tensors, write_delta
 from govern.policy import LoadedPolicy, load_policy
 from govern.progress import Progress, silent
-from govern.records import Plan, Removal, TensorChange
+from govern.records import Environment, Plan, Removal, TensorChange
 from govern.unlearning.protocol import Edit, Request
 from govern.unlearning.registry import METHODS
 from govern.workflow.environment import default_device, describe_environment, peak_memory_bytes
 from govern.workflow.plan import Planned, make_plan
-from govern.workflow.runs import DELTA, PLAN, POLICY, REMOVAL, events_of, stored_plan, stored_policy, unfinished_run
+from govern.workflow.runs import (
+    DELTA,
+    PLAN,
+    POLICY,
+    REMOVAL,
+    check_artefacts,
+    events_of,
+    stored_plan,
+    stored_policy,
+    unfinished_run,
+)
 from govern.workspace import RunFolder, Workspace
 
 if TYPE_CHECKING:
@@ -57,29 +69,41 @@ def apply(
     loaded = load_policy(policy) if policy else None
     if loaded is None and not resume:
         raise UsageError("there is no policy to apply", hint="Name one: govern apply POLICY")
+    promised = read_plan(plan) if plan else None
+    environment = describe_environment(device or default_device())
     place = Workspace.open(workspace)
     with Log.open(place.database, trust=place.trust) as log:
         if resume:
             run = unfinished_run(place, log, loaded.sha256 if loaded else None)
+            check_artefacts(run, events_of(log, run))
             loaded = stored_policy(run, events_of(log, run))
         else:
             assert loaded is not None  # noqa: S101 - says to the type checker what the guard above has said to the user
             run = place.new_run(loaded.policy.name)
-        device = device or default_device()
+        planned: Planned | None = None
         with run.locked():
-            announce(log, run, loaded, device, resume=resume)
+            announce(log, run, loaded, environment, resume=resume)
             try:
                 planned = make_plan(
-                    loaded, device=device, mirror=mirror, stored=run if has_plan(run) else None, progress=progress
+                    loaded,
+                    device=environment.device,
+                    mirror=mirror,
+                    stored=run if has_plan(run) else None,
+                    progress=progress,
                 )
-                refuse_stale(planned.plan, Plan.parse(plan.read_bytes()) if plan else None, name=str(plan))
-                refuse_stale(planned.plan, stored_plan(run) if has_plan(run) else None, name=f"run {run.id}")
-                keep_inputs(run, planned)
-                removal = remove(run, planned, loaded, device, log=log, progress=progress)
+                refuse_stale(planned.plan, promised, name=str(plan))
+                planned = keep_inputs(run, planned)
+                removal = remove(run, planned, loaded, environment.device, log=log, progress=progress)
             except Exception as error:
                 # The message of an unforeseen error may quote text, so the log gets its kind alone.
                 reason = error.message if isinstance(error, GovernError) else type(error).__name__
-                log.append("apply.failed", run=run.id, policy_digest=loaded.digest, parameters={"error": reason})
+                log.append(
+                    "apply.failed",
+                    run=run.id,
+                    policy_digest=loaded.digest,
+                    model_before=planned.plan.model.digest if planned else None,
+                    parameters={"error": reason},
+                )
                 raise
             except KeyboardInterrupt:
                 raise Interrupted(
@@ -106,7 +130,17 @@ def apply(
     return Applied(run, planned.plan, removal)
 
 
-def announce(log: Log, run: RunFolder, loaded: LoadedPolicy, device: str, *, resume: bool) -> None:
+def read_plan(path: Path) -> Plan:
+    """Read a plan that `govern plan --out` wrote. Raises UsageError."""
+    try:
+        return Plan.parse(path.read_bytes())
+    except OSError as error:
+        raise UsageError(f"the plan cannot be read: {error.strerror}", where=str(path)) from None
+    except ValidationError:
+        raise UsageError("this is no plan", where=str(path), hint="Make one: govern plan POLICY --out FILE") from None
+
+
+def announce(log: Log, run: RunFolder, loaded: LoadedPolicy, environment: Environment, *, resume: bool) -> None:
     """Write the policy's copy and the event that makes this attempt visible for ever."""
     if not resume:
         run.write(POLICY, loaded.source)
@@ -117,7 +151,7 @@ def announce(log: Log, run: RunFolder, loaded: LoadedPolicy, device: str, *, res
         digests={POLICY: loaded.sha256},
         parameters={"policy_path": str(loaded.path.absolute()), **loaded.policy.removal.model_dump(mode="json")},
         seed=loaded.policy.removal.seed,
-        environment=describe_environment(device).to_json(),
+        environment=environment.to_json(),
     )
 
 
@@ -139,13 +173,35 @@ def refuse_stale(plan: Plan, earlier: Plan | None, *, name: str) -> None:
     )
 
 
-def keep_inputs(run: RunFolder, planned: Planned) -> None:
-    """Store the plan, and the text that only this model on this platform would sample again."""
+def keep_inputs(run: RunFolder, planned: Planned) -> Planned:
+    """Store the plan, and the text that only this model on this platform would sample again.
+
+    A resumed run goes on with the plan it began with. Raises UsageError where that one names other inputs, or where it
+    was made on another machine, which would end in other bits.
+    """
+    if has_plan(run):
+        earlier = stored_plan(run)
+        refuse_stale(planned.plan, earlier, name=f"run {run.id}")
+        refuse_other_machine(planned.plan.environment, earlier.environment, run)
+        return replace(planned, plan=earlier)
     for name, corpus in planned.corpora.items():
-        if corpus.sampled and not run.path(f"inputs/{name}.safetensors").is_file():
+        if corpus.sampled:
             run.write(f"inputs/{name}.safetensors", write_tokens(corpus.tokens))
-    if not has_plan(run):
-        run.write(PLAN, planned.plan.canonical())
+    run.write(PLAN, planned.plan.canonical())
+    return planned
+
+
+def refuse_other_machine(now: Environment, then: Environment, run: RunFolder) -> None:
+    """Raise UsageError where what decides about the last bits of a sum is not what it was."""
+    changed = [
+        name for name in ("device", "processor", "threads", "packages") if getattr(now, name) != getattr(then, name)
+    ]
+    if changed:
+        raise UsageError(
+            f"run {run.id} began with another {' and another '.join(changed)}, so its last bits would differ",
+            where=str(run.root),
+            hint="Resume it where it began, or start a new run: govern apply POLICY",
+        )
 
 
 def input_digests(planned: Planned) -> dict[str, str]:

@@ -11,7 +11,7 @@ from govern.signing import AuditPosition
 from govern.workflow.checkpoints import at, check_kept, check_one, kept_paths, log_verifiers, read_series
 from govern.workflow.report import check_report
 from govern.workflow.review import read_reviews
-from govern.workflow.runs import REPORT, check_artefacts, events_of
+from govern.workflow.runs import POLICY, REPORT, check_artefacts, events_of
 from govern.workflow.trust import check_trust
 from govern.workspace import Workspace
 
@@ -56,9 +56,14 @@ def audit(workspace: Path, *, against: Path | None = None, verifier: LogVerifier
         known = {stored.event.run for stored in log.events(type="apply.started")}
         artefacts, reports, reviews = check_trust(place, log), 0, 0
         for run in place.runs():
-            if run.id not in known:
+            if run.id not in known and run.artefacts() - {POLICY}:
                 raise IntegrityError(f"run {run.id} is not in the log", where=str(run.root))
+        present = {run.id for run in place.runs()}
         for name in sorted(run_id for run_id in known if run_id):
+            if name not in present:
+                raise IntegrityError(
+                    f"run {name} is in the log and its folder is missing", where=str(place.root / "runs" / name)
+                )
             run = place.run(name)
             artefacts += check_artefacts(run, events_of(log, run))
             if run.path(REPORT).is_file():
@@ -99,7 +104,8 @@ def _hold_against(log: Log, head: Head, path: Path, verifiers: list[LogVerifier]
 
 def refuse_lost_event(log: Log, position: AuditPosition, report: Path) -> None:
     """Raise IntegrityError where the log no longer holds the event that a signed report stands on."""
-    held = next((stored for stored in log.events() if stored.event.seq == position.seq), None)
+    head = log.head()
+    held = log.event(position.seq) if head and position.seq <= head.event.seq else None
     if held is None or held.leaf != position.leaf:
         raise IntegrityError(
             f"the report stands on event {position.seq} with leaf sha256:{position.leaf}, and the log "

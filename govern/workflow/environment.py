@@ -9,15 +9,23 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 import govern
+from govern.errors import UsageError
 from govern.records import Environment
 
 _PACKAGES = ("torch", "transformers", "tokenizers", "safetensors", "datasets", "lm-eval", "numpy", "scipy")
 
 
 def describe_environment(device: str) -> Environment:
-    """The environment of this process. `device` is the one that tensors live on, such as "cpu" or "cuda"."""
+    """The environment of this process. `device` is the one that tensors live on, such as "cpu" or "cuda".
+
+    Raises UsageError for a device that is not there.
+    """
     import torch
 
+    if device.startswith("cuda") and not torch.cuda.is_available():
+        raise UsageError("there is no CUDA device", where=device, hint="Leave --device out, or say cpu.")
+    if device.partition(":")[0] not in ("cpu", "cuda"):
+        raise UsageError("this is no device that govern knows", where=device, hint="Say cpu or cuda.")
     commit, dirty = _checkout()
     return Environment(
         govern=govern.__version__,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,12 +19,16 @@ from govern.records import CorpusIdentity, ModelIdentity, Overlap, Person, Plan
 from govern.sources import ResolvedModel, resolve_model, resolve_texts
 from govern.unlearning.protocol import Topic
 from govern.unlearning.registry import METHODS
+from govern.unlearning.settings import Sweep
 from govern.workflow.environment import default_device, describe_environment
 from govern.workspace import RunFolder
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
+
+# Documents that begin with the same tokens are compared whole; eight tell texts apart well enough for that.
+_BEGINNING = 8
 
 Role = Literal["forget", "retain", "perplexity"]
 
@@ -106,7 +111,7 @@ def make_plan(
         method=policy.removal.method,
         parameters=policy.removal.model_dump(mode="json"),
         seed=policy.removal.seed,
-        warnings=warnings_about(model, corpora.values(), overlaps),
+        warnings=warnings_about(loaded, model, corpora.values(), overlaps),
         environment=describe_environment(device),
     )
     return Planned(plan, resolved, topics, corpora)
@@ -231,16 +236,19 @@ def _together(corpora: Sequence[Corpus]) -> TokenCorpus:
 
 def refuse_training_text_in_evaluation(loaded: LoadedPolicy, corpora: dict[str, Corpus]) -> None:
     """Raise PolicyError where a perplexity gate would be measured on text that the removal is trained on."""
-    trained = {
-        document
-        for corpus in corpora.values()
-        if corpus.identity.role != "perplexity"
-        for document in corpus.tokens.documents
-    }
+    trained: dict[tuple[int, ...], list[tuple[int, ...]]] = defaultdict(list)
+    for corpus in corpora.values():
+        if corpus.identity.role != "perplexity":
+            for document in corpus.tokens.documents:
+                trained[document[:_BEGINNING]].append(document)
     gates = [i for i, gate in enumerate(loaded.policy.verification.utility) if isinstance(gate, PerplexityGate)]
     held_back = [corpus for corpus in corpora.values() if corpus.identity.role == "perplexity"]
     for index, corpus in zip(gates, held_back, strict=True):
-        shared = sum(document in trained for document in corpus.tokens.documents)
+        # The same text may be cut at another length, so the longer of two documents is held against the shorter.
+        shared = sum(
+            any(document[: len(other)] == other[: len(document)] for other in trained.get(document[:_BEGINNING], ()))
+            for document in corpus.tokens.documents
+        )
         if shared:
             raise PolicyError(
                 f"{shared} of its {len(corpus.tokens.documents)} documents are training text as well, "
@@ -250,7 +258,9 @@ def refuse_training_text_in_evaluation(loaded: LoadedPolicy, corpora: dict[str, 
             )
 
 
-def warnings_about(model: ModelIdentity, corpora: Iterable[Corpus], overlaps: Sequence[Overlap]) -> tuple[str, ...]:
+def warnings_about(
+    loaded: LoadedPolicy, model: ModelIdentity, corpora: Iterable[Corpus], overlaps: Sequence[Overlap]
+) -> tuple[str, ...]:
     """What a reader of the plan should know before anything is applied."""
     found = [
         f"topic {entry.topic}: {entry.unigram:.0%} of the distinct forget words occur in its retain text "
@@ -258,6 +268,10 @@ def warnings_about(model: ModelIdentity, corpora: Iterable[Corpus], overlaps: Se
         for entry in overlaps
         if entry.warn
     ]
+    if isinstance(getattr(loaded.policy.removal, "coefficient", None), Sweep):
+        found.append(
+            "the policy names a grid of coefficients: choose one of them and write it in, or apply will refuse"
+        )
     if model.remote_code:
         found.append("the policy allows the model's own code to run (trust_remote_code)")
     identities: list[ModelIdentity | CorpusIdentity] = [model, *(corpus.identity for corpus in corpora)]

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import govern
 from govern.audit import Log, Stored
-from govern.digests import sha256_bytes
+from govern.digests import sha256_bytes, sha256_file
 from govern.errors import IntegrityError, UsageError
 from govern.evidence import edit_statements
 from govern.policy import LoadedPolicy
@@ -128,7 +128,6 @@ def issue_report(
     folder = run.next_numbered("reports")
     for name, data in artefacts.items():
         run.write(f"{folder}/{name}", data)
-        run.write(name, data)
     log.append(
         "report.issued",
         actor=signer.fingerprint,
@@ -139,16 +138,38 @@ def issue_report(
         digests={path: sha256_bytes(data) for name, data in artefacts.items() for path in (f"{folder}/{name}", name)},
         parameters={"verdict": verdict.verdict, "throwaway_key": signer.throwaway},
     )
+    for name, data in artefacts.items():
+        run.write(name, data)
     return Issued(run.path(REPORT), sha256_bytes(html.data), signer.fingerprint, signer.throwaway)
+
+
+def finish_issue(run: RunFolder, events: list[Event]) -> None:
+    """Copy the newest report's files to the top of the run, where a killed issue left older ones or none there."""
+    reports = [event for event in events if event.type == "report.issued"]
+    known = {digest for event in reports for digest in event.digests.values()}
+    for path, digest in reports[-1].digests.items() if reports else ():
+        folder, _, name = path.rpartition("/")
+        top = run.path(name)
+        found = sha256_file(top) if top.is_file() else None
+        if folder and found != digest and (found is None or found in known):
+            run.write(name, run.read(path))
+
+
+def refuse_missing_templates(templates: Path | None) -> None:
+    """Raise UsageError for a folder that is not there, before anything is measured."""
+    if templates is not None and not templates.is_dir():
+        raise UsageError("there is no such folder of templates", where=str(templates))
 
 
 def reissue(run_id: str | None, *, workspace: Path, key: SigningKey | None, templates: Path | None) -> Issued:
     """Issue the report of a run's newest verification once more. Raises UsageError where it was never verified."""
+    refuse_missing_templates(templates)
     place = Workspace.open(workspace)
     with Log.open(place.database, create=False, trust=place.trust) as log:
         log.verify()
         run = applied_run(place, log, run_id)
         events = events_of(log, run)
+        finish_issue(run, events)
         check_artefacts(run, events)
         finished = list(log.events(run=run.id, type="verify.finished"))
         if not finished:
@@ -191,8 +212,9 @@ def _unverified(run: RunFolder) -> UsageError:
 
 
 def earlier_attempts(log: Log, plan: Plan, position: Stored) -> tuple[FailedRun, ...]:
-    """Every earlier try at this policy or this model: failed, unfinished, verified and discarded."""
+    """Every earlier try at this policy or this model: failed, unfinished, verified, and applied without a verdict."""
     ended: set[str | None] = set()
+    applied: dict[str | None, Event] = {}
     started: dict[str | None, Stored] = {}
     found: list[FailedRun] = []
     ours = position.event
@@ -206,11 +228,16 @@ def earlier_attempts(log: Log, plan: Plan, position: Stored) -> tuple[FailedRun,
             started[event.run] = stored
         elif event.type in ("apply.failed", "apply.finished"):
             ended.add(event.run)
+        if event.type == "apply.finished" and event.run != ours.run:
+            applied[event.run] = event
+        elif event.type == "verify.finished":
+            applied.pop(event.run, None)
         if event.type in ("apply.failed", "verify.failed"):
             found.append(_failed(event, event.parameters["error"]))
         elif event.type == "verify.finished":
             found.append(_failed(event, f"verdict {event.parameters['verdict']}"))
     found += [_failed(stored.event, "never finished") for run, stored in started.items() if run not in ended]
+    found += [_failed(event, "applied, never verified") for event in applied.values()]
     return tuple(sorted(found, key=lambda attempt: attempt.time))
 
 

@@ -220,6 +220,7 @@ def _standing(log: Log, run: RunFolder, checked: CheckedReport, workspace: Path)
 
 def _status(log: Log, run: RunFolder, workspace: Path) -> RunStatus:
     events = events_of(log, run)
+    check_artefacts(run, events)
     applied = any(event.type == "apply.finished" for event in events)
     plan = stored_plan(run) if applied else None
     checked = _report_of(run, workspace) if any(event.type == "report.issued" for event in events) else None

@@ -31,7 +31,7 @@ from govern.records import (
 from govern.signing import SigningKey
 from govern.workflow.environment import default_device, describe_environment
 from govern.workflow.plan import Planned, make_plan, question_sets
-from govern.workflow.report import Issued, issue_report
+from govern.workflow.report import Issued, finish_issue, issue_report, refuse_missing_templates
 from govern.workflow.runs import (
     DELTA,
     applied_run,
@@ -92,14 +92,20 @@ def verify(
     Without a `key` the report is signed by a throw-away one and says so. Raises IntegrityError where an artefact of
     the run, its model, its questions or the log is not what it was when the removal was made.
     """
+    refuse_missing_templates(templates)
+    environment = describe_environment(device or default_device())
     place = Workspace.open(workspace)
     with Log.open(place.database, create=False, trust=place.trust) as log:
         log.verify()
         run = applied_run(place, log, run_id)
         with run.locked():
-            check_artefacts(run, events_of(log, run))
+            finish_issue(run, events_of(log, run))
+            try:
+                check_artefacts(run, events_of(log, run))
+            except IntegrityError as error:
+                log.append("verify.failed", run=run.id, parameters={"error": error.message})
+                raise
             loaded, plan, removal = stored_policy(run, events_of(log, run)), stored_plan(run), stored_removal(run)
-            device = device or default_device()
             attempt = certification_attempts(log, plan) + 1
             log.append(
                 "verify.started",
@@ -108,13 +114,13 @@ def verify(
                 model_before=removal.base_model_digest,
                 model_after=removal.edited_model_digest,
                 parameters={"attempt": attempt, "tasks": {task.name: task.digest for task in plan.tasks}},
-                environment=describe_environment(device).to_json(),
+                environment=environment.to_json(),
             )
             try:
                 started = time.monotonic()
-                planned = make_plan(loaded, device=device, mirror=mirror, stored=run, progress=progress)
+                planned = make_plan(loaded, device=environment.device, mirror=mirror, stored=run, progress=progress)
                 refuse_changed_inputs(planned.plan, plan)
-                before, after = measure_both(planned, loaded, removal, run, mirror, device, progress)
+                before, after = measure_both(planned, loaded, removal, run, mirror, environment.device, progress)
                 gates = judge(loaded, before, after)
                 answers = store_answers(before, after)
                 verdict = Verdict(
@@ -133,7 +139,13 @@ def verify(
             except Exception as error:
                 # The message of an unforeseen error may quote a question, so the log gets its kind alone.
                 reason = error.message if isinstance(error, GovernError) else type(error).__name__
-                log.append("verify.failed", run=run.id, policy_digest=plan.policy_digest, parameters={"error": reason})
+                log.append(
+                    "verify.failed",
+                    run=run.id,
+                    policy_digest=plan.policy_digest,
+                    model_before=removal.base_model_digest,
+                    parameters={"error": reason},
+                )
                 raise
             except KeyboardInterrupt:
                 raise Interrupted(
@@ -151,8 +163,12 @@ def verify(
                 model_before=removal.base_model_digest,
                 model_after=removal.edited_model_digest,
                 digests={f"{folder}/answers.json": verdict.answers_sha256, f"{folder}/verdict.json": verdict.sha256},
-                parameters={"attempt": attempt, "verdict": verdict.verdict},
-                environment=describe_environment(device).to_json(),
+                parameters={
+                    "attempt": attempt,
+                    "verdict": verdict.verdict,
+                    "questions": {task.name: [task.source, task.digest] for task in planned.plan.tasks},
+                },
+                environment=environment.to_json(),
             )
             issued = issue_report(log, run, loaded, plan, removal, verdict, finished, key=key, templates=templates)
     return Verified(run, verdict, issued)

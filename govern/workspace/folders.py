@@ -53,6 +53,10 @@ class RunFolder:
                 hint="Restore it from a backup, or apply the policy again.",
             ) from None
 
+    def artefacts(self) -> set[str]:
+        """The names of everything in the run's folder but its lock."""
+        return {path.name for path in self.root.iterdir()} - {".lock"}
+
     def next_numbered(self, name: str) -> str:
         """The next folder of a series such as `reports/001`; earlier ones stay as they are."""
         folder = self.path(name)

@@ -18,6 +18,7 @@ from govern.records import EventType
 from govern.workflow.audit import audit
 from govern.workflow.export import export
 from govern.workflow.report import check_report, find_report
+from govern.workflow.review import status
 
 
 def event_types(workspace: Path) -> list[EventType]:
@@ -105,9 +106,39 @@ def test_every_changed_artefact_is_named(verified: TinyPolicy, damage: Callable[
         damage(run / name)
         with pytest.raises(IntegrityError, match=name):
             audit(verified.workspace)
-        with pytest.raises(IntegrityError, match=name):
-            govern.verify(workspace=verified.workspace)
+        # The files at the top are copies of the newest report's: one that is gone is put back, a changed one is not.
+        if (run / name).is_file() or not (run / "reports" / "001" / name).is_file():
+            with pytest.raises(IntegrityError, match=name):
+                govern.verify(workspace=verified.workspace)
+            assert event_types(verified.workspace)[-1] == "verify.failed"
         (run / name).write_bytes(original)
+    audit(verified.workspace)
+
+
+def test_a_run_whose_folder_is_gone_is_missed(verified: TinyPolicy) -> None:
+    shutil.rmtree(find_report(None, workspace=verified.workspace).parent)
+    with pytest.raises(IntegrityError, match="folder is missing"):
+        audit(verified.workspace)
+
+
+def test_status_speaks_of_nothing_that_was_changed(verified: TinyPolicy) -> None:
+    run = find_report(None, workspace=verified.workspace).parent
+    flip(run / "plan.json")
+    with pytest.raises(IntegrityError, match=r"plan\.json"):
+        status(verified.workspace)
+
+
+def test_a_report_whose_issue_was_killed_is_put_in_its_place(verified: TinyPolicy) -> None:
+    first = find_report(None, workspace=verified.workspace).read_bytes()
+    again = govern.render(workspace=verified.workspace)
+    newest = again.path.read_bytes()
+    # What a kill between the event and the last copy leaves: the older report on top, and one file not there at all.
+    again.path.write_bytes(first)
+    (again.path.parent / "statement.json").unlink()
+    with pytest.raises(IntegrityError):
+        audit(verified.workspace)
+    third = govern.render(workspace=verified.workspace)
+    assert (third.path.parent / "reports" / "002" / "report.html").read_bytes() == newest
     audit(verified.workspace)
 
 
@@ -181,12 +212,67 @@ def test_a_stale_plan_is_refused(tiny_policy: TinyPolicy, tmp_path: Path) -> Non
         apply(tiny_policy.path, workspace=tiny_policy.workspace, plan=plan)
 
 
+def test_a_plan_that_is_none_is_refused_before_anything_starts(tiny_policy: TinyPolicy, tmp_path: Path) -> None:
+    from govern.workflow.apply import apply
+
+    (tmp_path / "plan.json").write_text("{}")
+    for path, message in ((tmp_path / "plan.json", "no plan"), (tmp_path / "missing.json", "cannot be read")):
+        with pytest.raises(UsageError, match=message):
+            apply(tiny_policy.path, workspace=tiny_policy.workspace, plan=path)
+    with pytest.raises(UsageError, match="device"):
+        apply(tiny_policy.path, workspace=tiny_policy.workspace, device="tpu")
+    assert not tiny_policy.workspace.exists()
+
+
+def stopped(policy: TinyPolicy, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A run that was stopped after its plan, as a kill leaves it. Returns its folder."""
+    import govern.workflow.apply as story
+
+    def stop(*arguments: object, **named: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(story, "remove", stop)
+        with pytest.raises(GovernError, match="interrupted"):
+            govern.apply(policy.path, workspace=policy.workspace)
+    return next((policy.workspace / "runs").iterdir())
+
+
+def test_a_run_resumed_by_newer_code_keeps_its_plan(tiny_policy: TinyPolicy, monkeypatch: pytest.MonkeyPatch) -> None:
+    import govern.workflow.environment as environment
+
+    run = stopped(tiny_policy, monkeypatch)
+    plan = (run / "plan.json").read_bytes()
+    monkeypatch.setattr(environment, "_checkout", lambda: ("f" * 40, True))
+    govern.apply(None, workspace=tiny_policy.workspace, resume=True)
+    assert (run / "plan.json").read_bytes() == plan
+    audit(tiny_policy.workspace)
+
+
+def test_a_run_is_not_resumed_on_another_machine(tiny_policy: TinyPolicy, monkeypatch: pytest.MonkeyPatch) -> None:
+    import govern.workflow.environment as environment
+
+    stopped(tiny_policy, monkeypatch)
+    monkeypatch.setattr(environment, "_processor", lambda: "another one")
+    with pytest.raises(UsageError, match="another processor"):
+        govern.apply(None, workspace=tiny_policy.workspace, resume=True)
+
+
+def test_a_policy_swapped_before_the_resume_is_noticed(
+    tiny_policy: TinyPolicy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = stopped(tiny_policy, monkeypatch)
+    (run / "policy.yaml").write_text((run / "policy.yaml").read_text().replace("ceiling: 0.9", "ceiling: 1.0"))
+    with pytest.raises(IntegrityError, match=r"policy\.yaml"):
+        govern.apply(None, workspace=tiny_policy.workspace, resume=True)
+
+
 def test_evaluation_text_that_was_trained_on_is_refused(tiny_policy: TinyPolicy) -> None:
     copied = tiny_policy.path.parent / "held_back.jsonl"
     copied.write_text((tiny_policy.path.parent / "retain.jsonl").read_text())
     tiny_policy.replace(
         '{perplexity: "self:", max_increase: 5.0, documents: 8, max_tokens: 16, seed: 2}',
-        '{perplexity: "file:held_back.jsonl", max_increase: 5.0, documents: 8, max_tokens: 24}',
+        '{perplexity: "file:held_back.jsonl", max_increase: 5.0, documents: 8, max_tokens: 12}',
     )
     with pytest.raises(GovernError, match="training text"):
         govern.plan(govern.load_policy(tiny_policy.path))
