@@ -6,6 +6,7 @@ It has one form alone, the one that `write_trust` gives, so that a changed byte 
 from __future__ import annotations
 
 import json
+import re
 from typing import Final, TypeVar
 
 import yaml
@@ -24,6 +25,8 @@ ROTATION_PREDICATE: Final = "urn:govern:predicate:key-rotation:v1"
 MOST_BYTES: Final = 1 << 20
 
 R = TypeVar("R", bound=Record)
+
+_FORM = re.compile(rb"#[^\n]*\n(?:(?:  - |    )?[a-z_]+:(?: (?:"[^\n]*"|null|\d+|\[\]))?\n)*")
 
 _HEAD = "# Whose signatures count. Signed by the root key: change it with `govern trust`, never by hand.\n"
 
@@ -58,6 +61,9 @@ def write_trust(trust: Trust) -> bytes:
 
 def read_trust(document: bytes) -> Trust:
     """Read a document from untrusted bytes. Raises IntegrityError for all but the one form that `write_trust` gives."""
+    # A line of another form is refused before YAML sees it: PyYAML takes minutes over deeply nested brackets.
+    if not _FORM.fullmatch(document):
+        raise _malformed()
     try:
         trust = Trust.model_validate_json(json.dumps(_load(document)))
     except (yaml.YAMLError, ValidationError, ValueError, TypeError, RecursionError):
