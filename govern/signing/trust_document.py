@@ -26,7 +26,7 @@ MOST_BYTES: Final = 1 << 20
 
 R = TypeVar("R", bound=Record)
 
-_FORM = re.compile(rb"#[^\n]*\n(?:(?:  - |    )?[a-z_]+:(?: (?:"[^\n]*"|null|\d+|\[\]))?\n)*")
+_FORM = re.compile(rb'#[^\n]*\n(?:(?:  - |    )?[a-z_]+:(?: (?:"[^\n]*"|null|\d+|\[\]))?\n)*')
 
 _HEAD = "# Whose signatures count. Signed by the root key: change it with `govern trust`, never by hand.\n"
 
