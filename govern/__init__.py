@@ -40,11 +40,17 @@ def load_policy(path: str | PathLike[str]) -> LoadedPolicy:
     return load_policy(Path(path))
 
 
-def plan(policy: LoadedPolicy, *, device: str | None = None, progress: Progress = silent) -> Planned:
+def plan(
+    policy: LoadedPolicy,
+    *,
+    mirror: str | PathLike[str] | None = None,
+    device: str | None = None,
+    progress: Progress = silent,
+) -> Planned:
     """Resolve everything that a policy names; change nothing. `device` is the first GPU or else the CPU by default."""
     from govern.workflow.plan import make_plan
 
-    return make_plan(policy, device=device, progress=progress)
+    return make_plan(policy, device=device, mirror=_path(mirror), progress=progress)
 
 
 def apply(
@@ -52,14 +58,21 @@ def apply(
     *,
     workspace: str | PathLike[str],
     resume: bool = False,
+    mirror: str | PathLike[str] | None = None,
     device: str | None = None,
     progress: Progress = silent,
 ) -> Applied:
     """Apply a policy to its model, or with `resume` finish the latest unfinished run (of that policy, or of any)."""
     from govern.workflow.apply import apply
 
-    path = None if policy is None else Path(policy)
-    return apply(path, workspace=Path(workspace), resume=resume, device=device, progress=progress)
+    return apply(
+        _path(policy),
+        workspace=Path(workspace),
+        resume=resume,
+        mirror=_path(mirror),
+        device=device,
+        progress=progress,
+    )
 
 
 def verify(
@@ -68,14 +81,22 @@ def verify(
     workspace: str | PathLike[str],
     key: SigningKey | None = None,
     mirror: str | PathLike[str] | None = None,
+    templates: str | PathLike[str] | None = None,
     device: str | None = None,
     progress: Progress = silent,
 ) -> Verified:
     """Verify a run, the latest applied one by default, and issue its report, signed by `key` or a throw-away one."""
     from govern.workflow.verify import verify
 
-    official = None if mirror is None else Path(mirror)
-    return verify(run, workspace=Path(workspace), key=key, mirror=official, device=device, progress=progress)
+    return verify(
+        run,
+        workspace=Path(workspace),
+        key=key,
+        mirror=_path(mirror),
+        templates=_path(templates),
+        device=device,
+        progress=progress,
+    )
 
 
 def render(
@@ -88,5 +109,8 @@ def render(
     """Issue the report of a run's newest verification again, with another key or other templates, measuring nothing."""
     from govern.workflow.report import reissue
 
-    folder = None if templates is None else Path(templates)
-    return reissue(run, workspace=Path(workspace), key=key, templates=folder)
+    return reissue(run, workspace=Path(workspace), key=key, templates=_path(templates))
+
+
+def _path(given: str | PathLike[str] | None) -> Path | None:
+    return None if given is None else Path(given)
