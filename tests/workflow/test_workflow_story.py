@@ -306,3 +306,24 @@ def test_only_certification_questions_decide(tiny_policy: TinyPolicy) -> None:
     assert gate.n == planned.certification
     parts = {(result.part, result.n) for result in verdict.results if result.task == "secret"}
     assert parts == {("certification", planned.certification), ("selection", planned.selection)}
+
+
+def test_official_questions_come_from_a_mirror(
+    tiny_policy: TinyPolicy, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    data = Path(__file__).parents[2].parent / "shared" / "data" / "mmlu"
+    if not data.is_dir():
+        pytest.skip("needs ../shared/data/mmlu")
+    monkeypatch.syspath_prepend(str(Path(__file__).parents[2] / "benchmarks"))
+    from mirror import lay_mirror
+
+    lay_mirror(tmp_path / "mirror", mmlu=data)
+    tiny_policy.replace("    - {task: colour", "    - {task: mmlu_abstract_algebra, floor: 0.6}\n    - {task: colour")
+    applied = govern.apply(tiny_policy.path, workspace=tiny_policy.workspace, mirror=tmp_path / "mirror")
+    assert next(task for task in applied.plan.tasks if task.kind == "official").source == "mirror:cais/mmlu"
+    verdict = govern.verify(workspace=tiny_policy.workspace, mirror=tmp_path / "mirror").verdict
+    gate = next(gate for gate in verdict.gates if gate.task == "mmlu_abstract_algebra")
+    # A random model is far from 60 %, which 70 of 100 questions show.
+    assert gate.verdict == "fail"
+    assert 50 < gate.n < 90
+    audit(tiny_policy.workspace)
