@@ -18,7 +18,7 @@ class Answers(Record):
     """One model's answers to one question set under one metric.
 
     All tuples run over the same n questions. `ids` are digests of a question's content, never its text. `clusters`
-    names what a question is about, where several questions are about one thing; None where they are independent.
+    tells apart what questions are about by digests, where several are about one thing; None where they are independent.
     `chosen` is the index of the choice that the model preferred, `choices` how many there were.
     """
 

@@ -9,6 +9,7 @@ import torch
 from lm_eval.evaluator import evaluate as harness_evaluate
 from lm_eval.models.huggingface import HFLM
 
+from govern.digests import sha256_bytes
 from govern.errors import IntegrityError, SourceError, UsageError
 from govern.evaluation import harness
 from govern.evaluation.harness import evaluate
@@ -55,7 +56,8 @@ def test_cloze_answers_come_under_both_metrics(tiny_model, byte_tokenizer, file,
     ]
     questions = load_questions(task)
     assert acc.ids == tuple(question.id for question in questions)
-    assert acc.clusters == tuple(question.cluster for question in questions)
+    # A fact's name may be a person's, so it is stored as a digest: two questions share one where they share a fact.
+    assert acc.clusters == tuple(sha256_bytes(question.cluster.encode())[:16] for question in questions)
     assert acc.parts == tuple(part_of(question.cluster, salt="items", share=0.3) for question in questions)
     for each in (acc, norm):
         assert each.choices == (4,) * 20
