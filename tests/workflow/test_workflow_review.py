@@ -18,8 +18,9 @@ from govern.audit import Log
 from govern.errors import IntegrityError, UsageError
 from govern.signing import throwaway_key
 from govern.workflow.audit import audit
-from govern.workflow.review import review, status
+from govern.workflow.review import read_reviews, review, status
 from govern.workflow.trust import revoke_key
+from govern.workspace import RunFolder
 
 
 def test_two_of_two_people_approve(team: Team) -> None:
@@ -104,8 +105,13 @@ def test_every_change_to_a_sign_off_is_found(team: Team) -> None:
     first, second = team.run / "reviews" / "001", team.run / "reviews" / "002"
     shutil.rmtree(first)
     shutil.copytree(second, first)
-    with pytest.raises(IntegrityError, match="not the one that the log speaks of"):
+    with pytest.raises(IntegrityError, match="reviews/001"):
         status(team.workspace)
+    with (
+        Log.open(team.workspace / "audit.db", create=False) as log,
+        pytest.raises(IntegrityError, match="not the one that the log speaks of"),
+    ):
+        read_reviews(log, RunFolder(team.run))
 
 
 def test_a_failed_gate_cannot_be_approved(team: Team, tmp_path: Path) -> None:
