@@ -41,6 +41,9 @@ def race(database, *, writers, appends, kills, seed):
                 fatal = chance.randrange(1, max(2, (appends - done) // 2)) if left[0] > 0 else None
                 left[0] -= fatal is not None
             for count, line in enumerate(process.stdout, 1):
+                # A kill can cut the last line short; half an acknowledgement is none.
+                if not line.endswith("\n") or len(line.split()) != 2:
+                    break
                 seq, leaf = line.split()
                 with lock:
                     acknowledged.append((int(seq), leaf))
