@@ -1,4 +1,4 @@
-"""`govern apply`: a policy becomes a removal. `apply.started` is written first, so no attempt stays unseen."""
+"""`govern apply`: a policy becomes a removal. `apply.started` is written before anything is resolved."""
 
 from __future__ import annotations
 

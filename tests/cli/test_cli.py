@@ -12,8 +12,8 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 COMMANDS = [
-    "plan", "apply", "verify", "export", "report open", "report verify", "audit log", "audit verify",
-    "policy validate", "policy schema", "keys generate",
+    "plan", "apply", "verify", "export", "report open", "report render", "report verify", "review", "status",
+    "audit log", "audit verify", "policy validate", "policy schema", "keys generate",
 ]  # fmt: skip
 
 
