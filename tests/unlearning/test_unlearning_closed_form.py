@@ -20,7 +20,7 @@ from govern.unlearning.activations import block_output, find_blocks
 from govern.unlearning.batches import Deck, generator
 from govern.unlearning.checkpoint_tensors import stored_tensors
 from govern.unlearning.settings_check import check_settings
-from govern.unlearning.solvers.closed_form import CHECKPOINT, Moments, Statistics, minimiser
+from govern.unlearning.solvers.closed_form import CHECKPOINT, Equations, Moments, Statistics
 
 ONE = {"train": {"modules": ["mlp.down_proj"], "layers": [2]}}
 DOWN = "model.layers.2.mlp.down_proj.weight"
@@ -38,12 +38,18 @@ def moments(name, *, tokens=40, inputs=6, outputs=4):
 
 
 def statistics(name):
-    target = torch.randn(4, generator=generator(f"{name} target"), dtype=torch.float64)
-    return Statistics(moments(f"{name} forget"), moments(f"{name} retain"), target)
+    return Statistics(moments(f"{name} forget"), moments(f"{name} retain"))
 
 
-def objective(several, change, *, alpha):
-    return sum(each.forget.loss(change, each.target) + alpha * each.retain.loss(change) for each in several)
+def target(name):
+    return torch.randn(4, generator=generator(f"{name} target"), dtype=torch.float64)
+
+
+def objective(several, targets, change, *, alpha):
+    return sum(
+        each.forget.loss(change, aim) + alpha * each.retain.loss(change)
+        for each, aim in zip(several, targets, strict=True)
+    )
 
 
 def test_the_loss_of_moments_is_the_loss_of_the_tokens():
@@ -73,35 +79,47 @@ def test_moments_of_parts_add_up_to_those_of_the_whole(split):
 @given(name=st.text(max_size=3), alpha=st.floats(0.1, 1e3), size=st.floats(1e-4, 1), topics=st.integers(1, 3))
 def test_no_other_change_has_a_lower_objective(name, alpha, size, topics):
     several = [statistics(f"{name}{topic}") for topic in range(topics)]
-    best = minimiser(several, retain_weight=alpha, ridge=0.0)
+    targets = [target(f"{name}{topic}") for topic in range(topics)]
+    best = Equations(several, retain_weight=alpha, ridge=0.0).minimiser(targets)
     other = best + size * torch.randn(best.shape, generator=generator(name), dtype=torch.float64)
-    assert objective(several, best, alpha=alpha) < objective(several, other, alpha=alpha)
+    assert objective(several, targets, best, alpha=alpha) < objective(several, targets, other, alpha=alpha)
+
+
+@pytest.mark.parametrize("topics", [1, 3])
+def test_the_losses_at_the_minimiser_are_those_of_the_moments(topics):
+    several, targets = [statistics(f"{n}") for n in range(topics)], [3 * target(f"{n}") for n in range(topics)]
+    equations = Equations(several, retain_weight=7.0, ridge=0.01)
+    change = equations.minimiser(targets)
+    for each, aim, (forget, retain) in zip(several, targets, equations.losses(targets), strict=True):
+        assert forget == pytest.approx(each.forget.loss(change, aim), rel=1e-10)
+        assert retain == pytest.approx(each.retain.loss(change), rel=1e-10)
 
 
 def test_the_solution_is_affine_in_the_coefficient_and_its_slope_has_rank_one():
     """What a sweep over c lives on: ΔW(c) = c·A − B."""
-    base = statistics("affine")
-    changes = [
-        minimiser([replace(base, target=c * base.target)], retain_weight=10.0, ridge=0.01) for c in (0.0, 1.0, 5.0)
-    ]
+    equations = Equations([statistics("affine")], retain_weight=10.0, ridge=0.01)
+    changes = [equations.minimiser([c * target("affine")]) for c in (0.0, 1.0, 5.0)]
     slope = changes[1] - changes[0]
     torch.testing.assert_close(changes[2], changes[0] + 5 * slope)
     assert int(torch.linalg.matrix_rank(slope)) == 1
 
 
 def test_a_ridge_shrinks_the_change():
-    several = [statistics("ridge")]
-    norms = [float(minimiser(several, retain_weight=10.0, ridge=ridge).norm()) for ridge in (0.0, 1.0, 1e3, 1e9)]
+    several, aims = [statistics("ridge")], [target("ridge")]
+    norms = [
+        float(Equations(several, retain_weight=10.0, ridge=ridge).minimiser(aims).norm())
+        for ridge in (0.0, 1.0, 1e3, 1e9)
+    ]
     assert norms == sorted(norms, reverse=True)
     assert norms[-1] < 1e-6
 
 
 def test_too_few_tokens_are_refused_and_a_ridge_helps():
-    few = [Statistics(moments("a", tokens=2), moments("b", tokens=2), torch.ones(4, dtype=torch.float64))]
+    few = [Statistics(moments("a", tokens=2), moments("b", tokens=2))]
     with pytest.raises(RemovalError, match="4 tokens do not determine a change of 6 inputs") as caught:
-        minimiser(few, retain_weight=1.0, ridge=0.0)
+        Equations(few, retain_weight=1.0, ridge=0.0)
     assert "ridge" in caught.value.hint
-    assert minimiser(few, retain_weight=1.0, ridge=1e-3).isfinite().all()
+    assert Equations(few, retain_weight=1.0, ridge=1e-3).minimiser([target("few")]).isfinite().all()
 
 
 PINNED = [(0.635661984, 0.0426297906), (0.527404091, 0.0611521465)]

@@ -6,7 +6,7 @@ later ones on the model as edited so far: greedy, not the joint minimiser of eq.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,7 +17,7 @@ from govern.errors import RemovalError
 from govern.progress import Progress
 from govern.records import CurvePoint
 from govern.unlearning.batches import Deck, generator
-from govern.unlearning.importance import Average
+from govern.unlearning.importance import Average, Statistic
 from govern.unlearning.misdirection import Aim, Misdirection, Survey, TopicText
 from govern.unlearning.protocol import Edit
 from govern.unlearning.solvers.linearity import linear_scale
@@ -79,11 +79,10 @@ class Moments:
 
 @dataclass(frozen=True)
 class Statistics:
-    """One topic's moments at one block, with y = h on forget text and y = h − h⁰ on retain text, and its target."""
+    """One topic's moments at one block, with y = h on forget text and y = h − h⁰ on retain text."""
 
     forget: Moments
     retain: Moments
-    target: Tensor
 
     def matrix(self, retain_weight: float) -> Tensor:
         """C_f + α C_r, [n, n]."""
@@ -91,33 +90,90 @@ class Statistics:
         return weighted.add_(self.forget.inputs, alpha=1 / self.forget.tokens)
 
     def pull(self, retain_weight: float) -> Tensor:
-        """E_f[(T − h) aᵀ] + α E_r[(h⁰ − h) aᵀ], [d, n]; the second term is what undoes drift in later blocks."""
-        towards = torch.outer(self.target, self.forget.input_sum) - self.forget.cross
-        return towards / self.forget.tokens - (retain_weight / self.retain.tokens) * self.retain.cross
+        """E_f[−h aᵀ] + α E_r[(h⁰ − h) aᵀ], [d, n]: what T = 0 asks for; the second term undoes drift in later blocks."""
+        return self.forget.cross / -self.forget.tokens - (retain_weight / self.retain.tokens) * self.retain.cross
+
+    def push(self) -> Tensor:
+        """E_f[a], [n]: T enters the pull as T E_f[a]ᵀ."""
+        return self.forget.input_sum / self.forget.tokens
 
 
-def minimiser(statistics: list[Statistics], *, retain_weight: float, ridge: float) -> Tensor:
-    """D, [d, n], that minimises Σ over topics of L_forget + α L_retain, plus ρ·tr(C_r)/n·‖D‖²/d.
+class Equations:
+    """One block's normal equations, factored once: D = Σ_t T_t ⊗ v_t + D₀ for any targets T_t, one a topic.
 
-    Raises RemovalError where the statistics do not determine it.
+    v_t = M⁻¹ E_f,t[a] and D₀ = pull · M⁻¹ with M = C_f + α C_r + ρ·tr(C_r)/n·I, sums over topics. So another
+    coefficient, map or direction costs an outer product, and its losses a few products of vectors.
     """
-    matrix = statistics[0].matrix(retain_weight)
-    for each in statistics[1:]:
-        matrix += each.matrix(retain_weight)
-    pull = sum((each.pull(retain_weight) for each in statistics[1:]), statistics[0].pull(retain_weight))
-    spread = sum(float(each.retain.inputs.trace()) / each.retain.tokens for each in statistics)
-    matrix.diagonal().add_(ridge * spread / len(matrix))
-    factor, failed = torch.linalg.cholesky_ex(matrix)
-    change = torch.cholesky_solve(pull.T, factor).T if not failed else torch.full_like(pull, torch.nan)
-    residual = (change @ matrix - pull).norm()
-    if not residual <= _TOLERANCE * pull.norm():
-        tokens = sum(each.forget.tokens + each.retain.tokens for each in statistics)
-        raise RemovalError(
-            f"{tokens} tokens do not determine a change of {len(matrix)} inputs",
-            where="removal.ridge",
-            hint=f"Give more retain text, or raise ridge (it is {ridge:g}).",
-        )
-    return change
+
+    def __init__(self, statistics: Sequence[Statistics], *, retain_weight: float, ridge: float) -> None:
+        """Raises RemovalError where the statistics do not determine D."""
+        matrix = statistics[0].matrix(retain_weight)
+        for each in statistics[1:]:
+            matrix += each.matrix(retain_weight)
+        pull = sum((each.pull(retain_weight) for each in statistics[1:]), statistics[0].pull(retain_weight))
+        spread = sum(float(each.retain.inputs.trace()) / each.retain.tokens for each in statistics)
+        matrix.diagonal().add_(ridge * spread / len(matrix))
+        pushes = torch.stack([each.push() for each in statistics])
+        # One Cholesky factor for each α: at the sizes of an MLP it costs a twentieth of the generalised
+        # eigendecomposition that would serve all α, which then needs a product of the same size for each.
+        factor, failed = torch.linalg.cholesky_ex(matrix)
+        wanted = torch.cat([pull, pushes])
+        solved = torch.cholesky_solve(wanted.T, factor).T if not failed else torch.full_like(wanted, torch.nan)
+        for part in (slice(len(pull)), slice(len(pull), None)):
+            residual = (solved[part] @ matrix - wanted[part]).norm()
+            if not residual <= _TOLERANCE * wanted[part].norm():
+                tokens = sum(each.forget.tokens + each.retain.tokens for each in statistics)
+                raise RemovalError(
+                    f"{tokens} tokens do not determine a change of {len(matrix)} inputs",
+                    where="removal.ridge",
+                    hint=f"Give more retain text, or raise ridge (it is {ridge:g}).",
+                )
+        self._untargeted, self._pushed = solved[: len(pull)], solved[len(pull) :]
+        self._forget = [_AffineLoss(each.forget, self._untargeted, self._pushed) for each in statistics]
+        self._retain = [_AffineLoss(each.retain, self._untargeted, self._pushed) for each in statistics]
+
+    def minimiser(self, targets: Sequence[Tensor]) -> Tensor:
+        """D, [d, n], that minimises Σ over topics of L_forget + α L_retain, plus ρ·tr(C_r)/n·‖D‖²/d."""
+        return torch.stack(list(targets), dim=1) @ self._pushed + self._untargeted
+
+    def losses(self, targets: Sequence[Tensor]) -> list[tuple[float, float]]:
+        """L_forget and L_retain of each topic at the minimiser for these targets."""
+        stacked = torch.stack(list(targets), dim=1)
+        return [
+            (forget.at(stacked, target), retain.at(stacked, None))
+            for forget, retain, target in zip(self._forget, self._retain, targets, strict=True)
+        ]
+
+
+class _AffineLoss:
+    """`Moments.loss` at D = U V + D₀, with all that does not depend on U ([d, topics]) summed up beforehand."""
+
+    def __init__(self, moments: Moments, untargeted: Tensor, pushed: Tensor) -> None:
+        spread = untargeted @ moments.inputs
+        self._moments = moments
+        self._outer = pushed @ moments.inputs @ pushed.T
+        self._inner = (spread + moments.cross) @ pushed.T
+        self._constant = moments.squares + (spread * untargeted).sum() + 2 * (untargeted * moments.cross).sum()
+        self._input = pushed @ moments.input_sum
+        self._offset = untargeted @ moments.input_sum
+
+    def at(self, targets: Tensor, target: Tensor | None) -> float:
+        """(1 / N d) Σ ‖y + D a − T‖² with U = `targets` and T = `target` (zero if None)."""
+        moments = self._moments
+        total = self._constant + ((targets.T @ targets) * self._outer).sum() + 2 * (targets * self._inner).sum()
+        if target is not None:
+            aimed = moments.tokens * target.square().sum() - 2 * target @ moments.output_sum
+            total = total + aimed - 2 * target @ (targets @ self._input + self._offset)
+        return float(total) / (moments.tokens * len(targets))
+
+
+@dataclass(frozen=True)
+class MeasuredBlock:
+    """What one pass over the text gives for a block: the scale s, and each topic's moments and averages."""
+
+    linear_scale: float
+    statistics: tuple[Statistics, ...]
+    surveys: tuple[Survey, ...]
 
 
 class _Block:
@@ -172,15 +228,13 @@ class _Block:
         hidden = self.setup.window.replay(frozen.entry(deck, number), frozen.weights, blocks=self.blocks)
         return hidden[deck.batch(number).counted]
 
-    def measure(
-        self, topic: TopicText, aiming: Aiming, settings: SrmuClosedFormSettings, progress: Progress
-    ) -> tuple[Statistics, Aim]:
-        """One pass over a topic's text: its moments, and the target that the frozen model's averages give."""
+    def measure(self, topic: TopicText, statistic: Statistic, progress: Progress) -> tuple[Statistics, Survey]:
+        """One pass over a topic's text: its moments, and the frozen model's averages."""
         outputs, inputs = self.linear.weight.shape
         total = len(topic.forget) + len(topic.retain)
         sums: list[tuple[Moments, Average]] = []
         for role, deck in (("forget", topic.forget), ("retain", topic.retain)):
-            moments, average = Moments(inputs, outputs, deck.device), Average(settings.statistic)
+            moments, average = Moments(inputs, outputs, deck.device), Average(statistic)
             for number in range(len(deck)):
                 a, hidden = self.output(deck, number)
                 # Nothing before the first trained block has changed, so its output is still the original one.
@@ -192,8 +246,25 @@ class _Block:
                 )
             sums.append((moments, average))
         (forget, v_f), (retain, v_r) = sums
-        aim = aiming(topic, Survey(v_f.features, v_r.features, v_f.norm))
-        return Statistics(forget, retain, aim.target.double()), aim
+        return Statistics(forget, retain), Survey(v_f.features, v_r.features, v_f.norm)
+
+
+def measure_block(
+    setup: Misdirection, settings: SrmuClosedFormSettings, layer: int, progress: Progress
+) -> MeasuredBlock:
+    """Probe one trained block on the model as edited so far, and pass over all text once.
+
+    Raises RemovalError where the block is not linear in the trained weight.
+    """
+    (module,) = settings.train.modules
+    block = _Block(setup, layer, module)
+    scale = block.linear_scale(setup.topics[0].retain, generator(f"{settings.seed}/probe/{layer}"))
+    pairs = [block.measure(topic, settings.statistic, progress) for topic in setup.topics]
+    return MeasuredBlock(scale, tuple(each for each, _ in pairs), tuple(survey for _, survey in pairs))
+
+
+# What the solver needs of a block, from its number: measured then, or beforehand for several settings.
+Measuring = Callable[[int], tuple[MeasuredBlock, Equations]]
 
 
 def solve(
@@ -203,30 +274,34 @@ def solve(
     *,
     checkpoint: Path | None,
     progress: Progress,
+    measuring: Measuring | None = None,
 ) -> Edit:
     """Solve the trained blocks in order, one pass over all text a block; the state is saved after each block.
 
     The curve holds, for each block and topic, the losses at the solution before it is rounded to the model's dtype.
     Raises RemovalError where a block is not linear in the trained weight, or the text does not determine the change.
     """
+
+    def measure(layer: int) -> tuple[MeasuredBlock, Equations]:
+        measured = measure_block(setup, settings, layer, progress)
+        return measured, Equations(measured.statistics, retain_weight=settings.retain_weight, ridge=settings.ridge)
+
     (module,) = settings.train.modules
     curve, figures = _resume(checkpoint, setup)
     layers = sorted(settings.train.layers)
     for done, layer in list(enumerate(layers))[len(curve) // len(setup.topics) :]:
-        name = f"{layer}.{module}.weight"
-        block = _Block(setup, layer, module)
-        scale = block.linear_scale(setup.topics[0].retain, generator(f"{settings.seed}/probe/{layer}"))
-        statistics = []
-        for topic in setup.topics:
-            measured, aim = block.measure(topic, aiming, settings, progress)
-            statistics.append(measured)
-            figures |= aim.figures(topic.name) | aim.figures(f"{topic.name}.layer_{layer}")
-        change = minimiser(statistics, retain_weight=settings.retain_weight, ridge=settings.ridge)
-        setup.trained.masters[name].add_(change / scale)
+        measured, equations = (measuring or measure)(layer)
+        aims = [aiming(topic, survey) for topic, survey in zip(setup.topics, measured.surveys, strict=True)]
+        targets = [aim.target.double() for aim in aims]
+        change = equations.minimiser(targets)
+        setup.trained.masters[f"{layer}.{module}.weight"].add_(change / measured.linear_scale)
         setup.trained.write()
-        figures[f"layer_{layer}.linear_scale"] = scale
-        for topic, each in zip(setup.topics, statistics, strict=True):
-            forget, retain = each.forget.loss(change, each.target), each.retain.loss(change)
+        figures[f"layer_{layer}.linear_scale"] = measured.linear_scale
+        losses = zip(setup.topics, aims, measured.statistics, equations.losses(targets), strict=True)
+        for topic, aim, statistics, (forget, retain) in losses:
+            figures |= aim.figures(topic.name) | aim.figures(f"{topic.name}.layer_{layer}")
+            figures[f"{topic.name}.forget_tokens"] = statistics.forget.tokens
+            figures[f"{topic.name}.retain_tokens"] = statistics.retain.tokens
             loss = forget + settings.retain_weight * retain
             curve.append(
                 CurvePoint(
@@ -243,8 +318,6 @@ def solve(
             _save(checkpoint, setup, curve, figures)
     for topic in setup.topics:
         figures[f"{topic.name}.first_token_drift"] = setup.first_token_drift(topic)
-        figures[f"{topic.name}.forget_tokens"] = topic.forget.counted(range(len(topic.forget)))
-        figures[f"{topic.name}.retain_tokens"] = topic.retain.counted(range(len(topic.retain)))
     tensors = setup.trained.tensors(f"{layer}.{module}.weight" for layer in layers)
     return Edit(tensors, tuple(curve), figures)
 
