@@ -73,13 +73,13 @@ def evaluate(
     Raises UsageError for a bad question file or mirror, SourceError where official data cannot be had, IntegrityError
     where it does not hold the published number of questions.
     """
-    with _quiet(offline=True):
+    with quiet(offline=True):
         scorer = Scorer(model, tokenizer, progress=progress)
     answers: list[Answers] = []
     for task in tasks:
         name = task if isinstance(task, str) else task.name
         scorer.stage = f"answer {name}"
-        with _quiet(offline=mirror is not None or isinstance(task, OwnTask)):
+        with quiet(offline=mirror is not None or isinstance(task, OwnTask)):
             if isinstance(task, str):
                 answers.append(_official(scorer, task, share=share, mirror=mirror, limit=limit))
             else:
@@ -154,7 +154,7 @@ def _own_task(name: str, kind: Literal["letters", "cloze"], questions: Sequence[
 
 def _official(scorer: Scorer, name: str, *, share: float, mirror: Path | None, limit: int | None) -> Answers:
     members = OFFICIAL[name]
-    loaded = _load_official(members, mirror)
+    loaded = load_official(members, mirror)
     ids: dict[str, list[str]] = {}
     chosen: dict[str, list[int]] = {}
     for member in members:
@@ -184,7 +184,7 @@ def _official(scorer: Scorer, name: str, *, share: float, mirror: Path | None, l
     )
 
 
-def _load_official(members: tuple[OfficialTask, ...], mirror: Path | None) -> dict[str, ConfigurableTask]:
+def load_official(members: tuple[OfficialTask, ...], mirror: Path | None) -> dict[str, ConfigurableTask]:
     """Load lm-eval's official tasks over pinned or mirrored data.
 
     `datasets` remembers a local folder by its name and would serve the rows of an older one, so a mirror's cache is
@@ -269,7 +269,7 @@ def _first_by_hash(ids: Sequence[str], limit: int) -> list[int]:
 
 
 @contextmanager
-def _quiet(*, offline: bool) -> Iterator[None]:
+def quiet(*, offline: bool) -> Iterator[None]:
     """Silence lm-eval's and datasets' bars and remarks, and where all data are local keep them off the network."""
     loggers = [logging.getLogger(name) for name in ("lm_eval", "datasets", "transformers", "huggingface_hub")]
     levels = [logger.level for logger in loggers]

@@ -1,12 +1,14 @@
 """The language model behind lm-eval: its Hugging Face model, scoring only what a question asks for.
 
-The official tasks and their prompts stay lm-eval's. What changes is how token sequences meet the model: the choices of
-one question share the work on the question, batches are filled by tokens instead of rows so that long prompts fit into
-memory, and the head, a fifth of a small model's work, runs only at scored positions and in float32 from there on.
+The official tasks and their prompts stay lm-eval's. What changes is how token sequences meet the model: questions that
+begin alike, as those with the same worked examples do, share the work on that beginning, and the choices of one
+question that on the question; batches are filled by tokens instead of rows so that long prompts fit into memory; and
+the head, a fifth of a small model's work, runs only at scored positions and in float32 from there on.
 """
 
 from __future__ import annotations
 
+import copy
 import inspect
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -22,6 +24,14 @@ from transformers import DynamicCache, PreTrainedModel, PreTrainedTokenizerBase
 from govern.progress import Progress, silent
 
 _TOKENS_PER_BATCH = 2048
+
+# What is remembered of a shared beginning is copied for each row of a batch, so that is bounded as well.
+_REMEMBERED_TOKENS_PER_BATCH = 16384
+
+# Sharing less than this costs more, in smaller batches, than reading it again for each question.
+_SHORTEST_BEGINNING = 64
+
+Ids = tuple[int, ...]
 
 
 class Scorer(HFLM):  # type: ignore[misc]
@@ -47,35 +57,24 @@ class Scorer(HFLM):  # type: ignore[misc]
 
         `requests` hold (texts, context ids, continuation ids). Too long a request loses tokens from its left.
         """
-        texts: dict[tuple[int, ...], list[_Continuation]] = {}
+        texts: dict[Ids, list[_Continuation]] = {}
         for index, (_, context, continuation) in enumerate(requests):
             cut = tuple((context + continuation)[-(self.max_length + 1) : -len(continuation)])
             texts.setdefault(cut, []).append(_Continuation(index, tuple(continuation)))
         answers: list[tuple[float, bool]] = [(0.0, False)] * len(requests)
         done = 0
-        for contexts, score in self._batches(texts):
-            for index, answer in score(self.model, contexts, [texts[context] for context in contexts]):
-                answers[index] = answer
-            done += len(contexts)
-            self._progress(self.stage, done, len(texts))
-        return answers
-
-    def _batches(self, texts: Mapping[tuple[int, ...], list[_Continuation]]) -> Iterator[tuple[list[Any], _Score]]:
-        """Batches of contexts, longest first, each with the way to score it."""
-        ordered = sorted(texts, key=len, reverse=True)
         # what a recurrent model remembers cannot be handed to several continuations
         shares = not getattr(self.model, "_is_stateful", False)
-        branching = [
-            shares and len(texts[context]) > 1 and any(len(each.tokens) > 1 for each in texts[context])
-            for context in ordered
-        ]
-        straight = [context for context, branches in zip(ordered, branching, strict=True) if not branches]
-        for contexts in batches(straight, tokens=_TOKENS_PER_BATCH):
-            yield contexts, _score_straight
-        # equal lengths only: the remembered context then needs neither padding nor a mask
-        for _, equal in groupby((c for c, branches in zip(ordered, branching, strict=True) if branches), key=len):
-            for contexts in batches(list(equal), tokens=_TOKENS_PER_BATCH):
-                yield contexts, _score_branching
+        for beginning, ends in families(texts) if shares else [((), list(texts))]:
+            known = remember(self.model, beginning) if beginning else None
+            following = {end: texts[beginning + end] for end in ends}
+            for contexts, score in _batches(following, known=len(beginning), shares=shares):
+                several = [following[context] for context in contexts]
+                for index, answer in score(self.model, contexts, several, known):
+                    answers[index] = answer
+                done += len(contexts)
+                self._progress(self.stage, done, len(texts))
+        return answers
 
 
 @dataclass(frozen=True)
@@ -87,18 +86,84 @@ class _Continuation:
 
 
 class _Score(Protocol):
-    """A way to score the continuations of each of several contexts: pairs of a request's index and its answer."""
+    """A way to score the continuations of each of several contexts: pairs of a request's index and its answer.
+
+    `known` is what the model remembers of the text before all of them, one row.
+    """
 
     def __call__(
-        self, model: PreTrainedModel, contexts: list[tuple[int, ...]], continuations: list[list[_Continuation]]
+        self,
+        model: PreTrainedModel,
+        contexts: list[Ids],
+        continuations: list[list[_Continuation]],
+        known: DynamicCache | None,
     ) -> list[tuple[int, tuple[float, bool]]]: ...
 
 
+def families(contexts: Iterable[Ids]) -> Iterator[tuple[Ids, list[Ids]]]:
+    """Gather contexts that begin alike, each family as its shared beginning and what follows it, at least one id.
+
+    A beginning is shared where it is long and at least half of the family's first context; all other contexts make one
+    family without one. Every context is in exactly one family.
+    """
+    alone: list[Ids] = []
+    family: list[Ids] = []
+    shared = 0
+    for context in [*sorted(contexts), ()]:
+        common = min(_common(family[0], context), shared, len(context) - 1) if family else 0
+        if family and common >= max(_SHORTEST_BEGINNING, len(family[0]) / 2):
+            family.append(context)
+            shared = common
+            continue
+        if len(family) > 1:
+            yield family[0][:shared], [each[shared:] for each in family]
+        else:
+            alone.extend(family)
+        family, shared = [context], len(context) - 1
+    if alone:
+        yield (), alone
+
+
+def _common(first: Ids, second: Ids) -> int:
+    """How many ids two rows have in common at their beginning."""
+    return next((place for place, (a, b) in enumerate(zip(first, second, strict=False)) if a != b), len(first))
+
+
+@torch.inference_mode()
+def remember(model: PreTrainedModel, beginning: Ids) -> DynamicCache:
+    """What the model keeps of a text in order to read on, one row."""
+    memory = DynamicCache(config=model.config)
+    options = {"logits_to_keep": 1} if _keeps_few_logits(model) else {}
+    model(torch.tensor([beginning], device=model.device), past_key_values=memory, use_cache=True, **options)
+    return memory
+
+
+def _batches(
+    texts: Mapping[Ids, list[_Continuation]], *, known: int, shares: bool
+) -> Iterator[tuple[list[Ids], _Score]]:
+    """Batches of contexts, longest first, each with the way to score it; `known` ids come before all of them."""
+    ordered = sorted(texts, key=len, reverse=True)
+    branching = [
+        shares and len(texts[context]) > 1 and any(len(each.tokens) > 1 for each in texts[context])
+        for context in ordered
+    ]
+    straight = [context for context, branches in zip(ordered, branching, strict=True) if not branches]
+    for contexts in batches(straight, tokens=_TOKENS_PER_BATCH, known=known):
+        yield contexts, _score_straight
+    # equal lengths only: the remembered context then needs neither padding nor a mask
+    for _, equal in groupby((c for c, branches in zip(ordered, branching, strict=True) if branches), key=len):
+        for contexts in batches(list(equal), tokens=_TOKENS_PER_BATCH, known=known):
+            yield contexts, _score_branching
+
+
 def _score_straight(
-    model: PreTrainedModel, contexts: list[tuple[int, ...]], continuations: list[list[_Continuation]]
+    model: PreTrainedModel,
+    contexts: list[Ids],
+    continuations: list[list[_Continuation]],
+    known: DynamicCache | None,
 ) -> list[tuple[int, tuple[float, bool]]]:
     """Score each distinct (context, continuation without its last token) as one row."""
-    rows: dict[tuple[int, ...], list[_Continuation]] = {}
+    rows: dict[Ids, list[_Continuation]] = {}
     for context, each in zip(contexts, continuations, strict=True):
         for continuation in each:
             rows.setdefault(context + continuation.tokens[:-1], []).append(continuation)
@@ -109,18 +174,22 @@ def _score_straight(
         for position in range(len(tokens) - len(continuation.tokens), len(tokens))
     ]
     targets = [token for _, _, continuation in spans for token in continuation.tokens]
-    scores = iter(_score(model, padded(list(rows)), places, targets))
+    memory = None if known is None else _recall(known, len(rows))
+    scores = iter(_score(model, padded(list(rows)), places, targets, memory=memory))
     return [(continuation.index, _joined(islice(scores, len(continuation.tokens)))) for _, _, continuation in spans]
 
 
 @torch.inference_mode()
 def _score_branching(
-    model: PreTrainedModel, contexts: list[tuple[int, ...]], continuations: list[list[_Continuation]]
+    model: PreTrainedModel,
+    contexts: list[Ids],
+    continuations: list[list[_Continuation]],
+    known: DynamicCache | None,
 ) -> list[tuple[int, tuple[float, bool]]]:
     """Run contexts of one length once, then all their continuations on what the model remembers of them."""
     ids = torch.tensor(contexts)
     branches = [(row, each) for row, several in enumerate(continuations) for each in several]
-    memory = DynamicCache(config=model.config)
+    memory = DynamicCache(config=model.config) if known is None else _recall(known, len(contexts))
     last = [(row, ids.shape[1] - 1) for row, _ in branches]
     first = _score(model, ids, last, [each.tokens[0] for _, each in branches], memory=memory)
     scores = [[score] for score in first]
@@ -142,17 +211,30 @@ def _score_branching(
     return [(each.index, _joined(found)) for (_, each), found in zip(branches, scores, strict=True)]
 
 
+def _recall(known: DynamicCache, rows: int) -> DynamicCache:
+    """What is remembered of one row, for each of several rows that go on from it."""
+    memory = copy.deepcopy(known)
+    memory.batch_repeat_interleave(rows)
+    return memory
+
+
 def _joined(scores: Iterable[tuple[float, bool]]) -> tuple[float, bool]:
     """The log-likelihood of a continuation and whether it is the greedy one, from those of its tokens."""
     likelihoods, greedy = zip(*scores, strict=True)
     return math.fsum(likelihoods), all(greedy)
 
 
-def batches(rows: Sequence[Sequence[int]], *, tokens: int) -> Iterator[list[Any]]:
-    """Cut rows, longest first, into batches of at most `tokens` ids with padding; a longer row goes alone."""
+def batches(rows: Sequence[Ids], *, tokens: int, known: int = 0) -> Iterator[list[Ids]]:
+    """Cut rows, longest first, into batches of at most `tokens` ids with padding; a longer row goes alone.
+
+    At most a quarter of a row is padding. Where `known` ids come before each row, there are few enough rows that what
+    is remembered of those fits into memory.
+    """
     start = 0
     while start < len(rows):
-        count = max(tokens // len(rows[start]), 1)
+        longest = len(rows[start])
+        most = max(min(tokens // longest, _REMEMBERED_TOKENS_PER_BATCH // (known or 1)), 1)
+        count = sum(4 * len(row) >= 3 * longest for row in rows[start : start + most])
         yield list(rows[start : start + count])
         start += count
 
@@ -184,7 +266,7 @@ def _score(
     rows, positions = torch.tensor(places).T
     kept, columns = positions.unique(return_inverse=True)
     options: dict[str, Any] = {"use_cache": memory is not None, "past_key_values": memory}
-    if "logits_to_keep" in inspect.signature(model.forward).parameters:
+    if _keeps_few_logits(model):
         options["logits_to_keep"] = kept.to(model.device)
     else:
         columns = positions
@@ -192,3 +274,8 @@ def _score(
     wanted = torch.tensor(targets, device=model.device)
     likelihoods = logits.gather(1, wanted[:, None]).squeeze(1) - logits.logsumexp(dim=1)
     return list(zip(likelihoods.tolist(), (logits.argmax(dim=1) == wanted).tolist(), strict=True))
+
+
+def _keeps_few_logits(model: PreTrainedModel) -> bool:
+    """Whether the model's forward can leave the head out where it is not asked for."""
+    return "logits_to_keep" in inspect.signature(model.forward).parameters

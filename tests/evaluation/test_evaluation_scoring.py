@@ -11,7 +11,7 @@ from lm_eval.models.huggingface import HFLM
 from govern.corpora.tokens import TokenCorpus
 from govern.errors import UsageError
 from govern.evaluation.perplexity import perplexity
-from govern.evaluation.scoring import Scorer, batches, padded
+from govern.evaluation.scoring import Scorer, batches, families, padded
 from govern.models import load_model
 
 ids = st.lists(st.integers(2, 257), min_size=1, max_size=40)
@@ -47,9 +47,47 @@ def test_every_kind_of_decoder_shares_contexts_alike(kind, tiny_checkpoint, byte
     assert_parity(model, byte_tokenizer, [(context, draw(1 + each)) for context in contexts for each in range(4)])
 
 
-def assert_parity(model, tokenizer, pairs):
+@pytest.mark.parametrize("kind", ["llama", "mistral", "qwen2", "gemma2", "gemma3"])
+def test_every_kind_of_decoder_shares_beginnings_alike(kind, tiny_checkpoint, byte_tokenizer):
+    model = load_model(tiny_checkpoint(kind), dtype=torch.float32)
+    vocabulary = model.config.get_text_config().vocab_size
+    generator = torch.Generator().manual_seed(0)
+
+    def draw(length):
+        return torch.randint(3, vocabulary, (length,), generator=generator).tolist()
+
+    examples = draw(70), draw(90)
+    contexts = [[*examples[turn % 2], *draw(length)] for turn, length in enumerate((30, 12, 7, 5, 12, 1))]
+    pairs = [(context, draw(1 + each % 3)) for context in [*contexts, draw(9)] for each in range(3)]
+    runs = []
+    hook = model.register_forward_pre_hook(lambda _module, args: runs.append(args[0].numel()))
+    assert_parity(model, byte_tokenizer, pairs, before_stock=hook.remove)
+    # each beginning was read once, the rest of its contexts without it
+    assert sum(runs) < sum(map(len, contexts)) - 3 * sum(map(len, examples)) / 2
+
+
+@given(st.lists(st.tuples(st.integers(0, 2), st.lists(st.integers(0, 1), min_size=1, max_size=90)), max_size=12))
+def test_families_keep_every_context_whole_and_once(drawn):
+    contexts = {(*[9] * (70 * kind), *rest) for kind, rest in drawn}
+    found = list(families(contexts))
+    assert sorted(beginning + end for beginning, ends in found for end in ends) == sorted(contexts)
+    assert all(end for _, ends in found for end in ends)
+    assert all(len(beginning) >= 64 and len(ends) > 1 for beginning, ends in found if beginning)
+
+
+def test_contexts_with_the_same_examples_are_one_family():
+    examples = tuple(range(100))
+    contexts = [(*examples, 7, 8), (*examples, 7, 9, 3), (*examples, 5)]
+    ((beginning, ends), (nothing, alone)) = families([*contexts, (1, 2)])
+    assert beginning == examples
+    assert sorted(ends) == [(5,), (7, 8), (7, 9, 3)]
+    assert (nothing, alone) == ((), [(1, 2)])
+
+
+def assert_parity(model, tokenizer, pairs, *, before_stock=lambda: None):
     requests = [(("", ""), list(context), list(continuation)) for context, continuation in pairs]
     ours = Scorer(model, tokenizer)._loglikelihood_tokens(requests)
+    before_stock()
     stock = HFLM(pretrained=model, tokenizer=tokenizer, backend="causal", batch_size=4)
     theirs = stock._loglikelihood_tokens(requests, disable_tqdm=True)
     assert [greedy for _, greedy in ours] == [greedy for _, greedy in theirs]
