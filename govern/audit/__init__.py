@@ -10,9 +10,10 @@ from govern.audit.checkpoint import (
     split_notes,
 )
 from govern.audit.export import format_line, read_export
-from govern.audit.fsck import Damage, fsck
-from govern.audit.inspection import Finding, Head
+from govern.audit.fsck import fsck
+from govern.audit.inspection import Damage, Finding, Head
 from govern.audit.log import Log
+from govern.audit.move import move_log
 from govern.audit.proof import Proof, format_proof, parse_proof, verify_proof
 
 __all__ = [
@@ -27,6 +28,7 @@ __all__ = [
     "format_line",
     "format_proof",
     "fsck",
+    "move_log",
     "open_checkpoint",
     "parse_event",
     "parse_proof",

@@ -34,6 +34,14 @@ class Finding:
     difference: str
 
 
+@dataclass(frozen=True)
+class Damage:
+    """One thing that is wrong with a log: where (an event, a trigger, the file) and how."""
+
+    where: str
+    what: str
+
+
 def inspect(events: Iterator[Sequence[Any]], nodes: Iterator[Sequence[Any]]) -> Generator[Finding, None, Head]:
     """Every finding in the rows (seq, prev, leaf, body) and (size, level, hash), in order; returns the log's head.
 

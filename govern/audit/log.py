@@ -9,12 +9,9 @@ checkpoint kept elsewhere tells (RFC 9162 section 2.1.4).
 
 from __future__ import annotations
 
-import os
 import secrets
-import sqlite3
-import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import closing, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -23,15 +20,17 @@ from typing import Any, NoReturn, Self
 from rfc8785 import CanonicalizationError
 from sqlalchemy import Connection, Engine, TextClause, insert, text
 
-from govern.audit import merkle, storage
+from govern.audit import merkle
 from govern.audit.body import NO_PREV, Stored, leaf_hash, parse_event, read_row
 from govern.audit.checkpoint import Checkpoint
-from govern.audit.inspection import Finding, Head, inspect
-from govern.audit.schema import APPLICATION_ID, SCHEMA_VERSION, EventRow, NodeRow, create_schema
+from govern.audit.inspection import Damage, Finding, Head, inspect
+from govern.audit.postgres import Postgres
+from govern.audit.schema import SCHEMA_VERSION, EventRow, NodeRow
+from govern.audit.sqlite import Sqlite
+from govern.audit.storage import Storage, reading
 from govern.digests import sha256_file
 from govern.errors import GovernError, IntegrityError, UsageError
 from govern.records import Event, EventType
-from govern.workspace.atomic import sync_folder
 
 _READ_HEAD = text("SELECT seq, prev, leaf, body FROM event ORDER BY seq DESC LIMIT 1")
 _READ_EVENTS = text("SELECT seq, prev, leaf, body FROM event ORDER BY seq")
@@ -45,33 +44,43 @@ _READ_NODE = text("SELECT hash FROM node WHERE size = :size AND level = :level")
 class Log:
     """An open log. Close it, or use it in a `with`."""
 
-    database: Path
+    _storage: Storage
     _engine: Engine
     _trust: Path | None = None
 
     @classmethod
-    def open(cls, database: Path, *, create: bool = True, trust: Path | None = None) -> Self:
-        """Open the log in `database`; where the file is missing, make one, unless `create` is off.
+    def open(cls, database: Path | str, *, create: bool = True, trust: Path | None = None) -> Self:
+        """Open the log in `database`: a SQLite file, by its path, or a PostgreSQL database, by its URL.
 
-        Every event appended names the trust document that lies at `trust` at that moment, by its SHA-256.
-        Raises UsageError where there is none, IntegrityError where the file is no log or is damaged, and GovernError
-        where it cannot be opened or was written by a newer version.
+        A missing file becomes a new log, unless `create` is off; a database is made a log by `create_log` alone. Every
+        event appended names the trust document that lies at `trust` at that moment, by its SHA-256.
+        Raises UsageError where there is none, IntegrityError where it is no log or is damaged, and GovernError where it
+        cannot be opened or was written by a newer version.
         """
-        if not database.exists():
-            if not create:
-                raise UsageError(
-                    "there is no audit log",
-                    where=str(database),
-                    hint="Every command that changes something starts one: govern apply POLICY",
-                )
-            _create(database)
-        log = cls(database, storage.connect(database), trust)
+        storage = storage_of(database)
+        with storage.guarded():
+            if not storage.exists():
+                if not create or isinstance(database, str):
+                    raise UsageError(
+                        "there is no audit log",
+                        where=storage.where,
+                        hint="Every command that changes something starts one: govern apply POLICY"
+                        if isinstance(database, Path)
+                        else "Restore it from a backup; a new one is made by: govern audit move URL",
+                    )
+                storage.create(_begin)
+            log = cls(storage, storage.connect(), trust)
         try:
             log._check_format()
         except BaseException:
             log.close()
             raise
         return log
+
+    @property
+    def where(self) -> str:
+        """The file, or the URL, that holds the log."""
+        return self._storage.where
 
     def close(self) -> None:
         """Release the file."""
@@ -103,7 +112,7 @@ class Log:
         event does not check out: nothing is built on a damaged log. Raises UsageError for a value that JSON cannot
         carry exactly, such as a number above 2^53.
         """
-        with storage.guarded(self.database), self._engine.begin() as connection:
+        with self._storage.guarded(), self._engine.begin() as connection:
             row = connection.execute(_READ_HEAD).first()
             if row is None:
                 self._refuse(Finding(0, "it is missing: the log is empty"))
@@ -132,10 +141,10 @@ class Log:
 
     def event(self, seq: int) -> Stored:
         """One event. Raises UsageError where the log has none of that number, IntegrityError where it is damaged."""
-        with storage.guarded(self.database), storage.reading(self._engine) as connection:
+        with self._storage.guarded(), reading(self._engine) as connection:
             row = connection.execute(_READ_EVENT, {"seq": seq}).first()
         if row is None:
-            raise UsageError(f"the log has no event {seq}", where=str(self.database), hint="See: govern audit log")
+            raise UsageError(f"the log has no event {seq}", where=self.where, hint="See: govern audit log")
         return self._read(row)
 
     def events(self, *, run: str | None = None, type: EventType | None = None) -> Iterator[Stored]:  # noqa: A002
@@ -143,7 +152,7 @@ class Log:
 
         Each is checked against its own leaf, not against its neighbours: that is `verify`. Raises IntegrityError.
         """
-        with storage.guarded(self.database), storage.reading(self._engine) as connection:
+        with self._storage.guarded(), reading(self._engine) as connection:
             for row in _stream(connection, _READ_EVENTS):
                 stored = self._read(row)
                 if run in (None, stored.event.run) and type in (None, stored.event.type):
@@ -151,7 +160,7 @@ class Log:
 
     def head(self) -> Stored | None:
         """The last event, or None where all are gone. Raises IntegrityError."""
-        with storage.guarded(self.database), storage.reading(self._engine) as connection:
+        with self._storage.guarded(), reading(self._engine) as connection:
             row = connection.execute(_READ_HEAD).first()
         return None if row is None else self._read(row)
 
@@ -174,9 +183,14 @@ class Log:
         with self._inspecting() as findings:
             yield from findings
 
+    def damage(self) -> Iterator[Damage]:
+        """What is wrong with the database that holds the log, as far as it knows itself."""
+        with self._storage.guarded(), reading(self._engine) as connection:
+            yield from self._storage.damage(connection)
+
     def tree_head(self, size: int | None = None) -> Checkpoint:
         """The tree over the first `size` events, over all of them by default. Raises UsageError beyond the end."""
-        with storage.guarded(self.database), storage.reading(self._engine) as connection:
+        with self._storage.guarded(), reading(self._engine) as connection:
             head = self._head_of(connection)
             size = self._within(head, head.event.seq + 1 if size is None else size)
             return Checkpoint(head.event.origin, size, merkle.tree_root(size, self._node_reader(connection)))
@@ -186,10 +200,10 @@ class Log:
 
         Raises UsageError where there are not as many.
         """
-        with storage.guarded(self.database), storage.reading(self._engine) as connection:
+        with self._storage.guarded(), reading(self._engine) as connection:
             size = self._within(self._head_of(connection), size)
             if not 0 <= seq < size:
-                raise UsageError(f"event {seq} is not among the first {size}", where=str(self.database))
+                raise UsageError(f"event {seq} is not among the first {size}", where=self.where)
             return merkle.inclusion_proof(seq, size, self._node_reader(connection))
 
     def prove_consistency(self, first: int, second: int) -> list[bytes]:
@@ -197,15 +211,15 @@ class Log:
 
         Raises UsageError where there are not as many.
         """
-        with storage.guarded(self.database), storage.reading(self._engine) as connection:
+        with self._storage.guarded(), reading(self._engine) as connection:
             second = self._within(self._head_of(connection), second)
             if not 0 < first <= second:
-                raise UsageError(f"a log of {first} is no prefix of one of {second}", where=str(self.database))
+                raise UsageError(f"a log of {first} is no prefix of one of {second}", where=self.where)
             return merkle.consistency_proof(first, second, self._node_reader(connection))
 
     def check_prefix(self, tree: Checkpoint, earlier: Checkpoint) -> None:
         """Check that this log's `tree` goes on from a checkpoint that was kept elsewhere. Raises IntegrityError."""
-        where = str(self.database)
+        where = self.where
         if earlier.origin != tree.origin:
             raise IntegrityError(f"the checkpoint is of another log, {earlier.origin}", where=where)
         if earlier.size > tree.size:
@@ -224,7 +238,7 @@ class Log:
 
     @contextmanager
     def _inspecting(self) -> Iterator[Iterator[Finding]]:
-        with storage.guarded(self.database), storage.reading(self._engine) as connection:
+        with self._storage.guarded(), reading(self._engine) as connection:
             yield inspect(_stream(connection, _READ_EVENTS), _stream(connection, _READ_NODES))
 
     def _head_of(self, connection: Connection) -> Stored:
@@ -235,7 +249,7 @@ class Log:
         if not 0 <= size <= head.event.seq + 1:
             raise UsageError(
                 f"the log has {head.event.seq + 1} events, not {size}",
-                where=str(self.database),
+                where=self.where,
                 hint="Where a checkpoint speaks of more, events were cut off the log's end.",
             )
         return size
@@ -264,68 +278,61 @@ class Log:
     def _refuse(self, finding: Finding) -> NoReturn:
         raise IntegrityError(
             finding.difference,
-            where=f"{self.database} event {finding.seq}",
+            where=f"{self.where} event {finding.seq}",
             hint="The log was changed or damaged. Keep the file as evidence and restore the log from a backup.",
         )
 
     def _check_format(self) -> None:
-        with storage.guarded(self.database), storage.reading(self._engine) as connection:
-            application = connection.exec_driver_sql("PRAGMA application_id").scalar_one()
-            version = connection.exec_driver_sql("PRAGMA user_version").scalar_one()
-        if application != APPLICATION_ID:
-            raise IntegrityError(
-                "this is not an audit log", where=str(self.database), hint="Restore the log from a backup."
-            )
+        with self._storage.guarded(), reading(self._engine) as connection:
+            version = self._storage.version(connection)
+        if version is None:
+            raise IntegrityError("this is not an audit log", where=self.where, hint="Restore the log from a backup.")
         if version != SCHEMA_VERSION:
             raise GovernError(
                 f"the audit log has schema version {version}; this govern reads version {SCHEMA_VERSION}",
-                where=str(self.database),
+                where=self.where,
                 hint="Use the version of govern that wrote it, or a newer one.",
             )
 
 
-def _create(database: Path) -> None:
-    """Make a log with its first event under a temporary name, then link it in place: there is no half-made log.
+def storage_of(database: Path | str) -> Storage:
+    """The storage of a log in a SQLite file, given by its path, or in a PostgreSQL database, given by its URL.
 
-    Where another process was faster, its log stands.
+    Raises UsageError for a URL that is malformed or holds a password.
     """
-    with (
-        storage.guarded(database),
-        tempfile.TemporaryDirectory(dir=database.parent, prefix=f".{database.name}.") as folder,
-    ):
-        fresh = Path(folder) / database.name
-        with closing(sqlite3.connect(fresh)) as connection:
-            # Kept in the file's header, so that opening somebody else's database changes nothing in it.
-            connection.execute("PRAGMA journal_mode = WAL")
-        engine = storage.connect(fresh)
-        with engine.begin() as transaction:
-            create_schema(transaction)
-            _store(
-                transaction,
-                Event(
-                    origin=f"govern-log/{secrets.token_hex(16)}",
-                    seq=0,
-                    prev=NO_PREV,
-                    type="log.created",
-                    time=_now(),
-                    actor=None,
-                    run=None,
-                    policy_digest=None,
-                    model_before=None,
-                    model_after=None,
-                    digests={},
-                    parameters={},
-                    seed=None,
-                    environment={},
-                ),
-                _no_node,
-            )
-        engine.dispose()
-        try:
-            os.link(fresh, database)
-        except FileExistsError:
-            return
-        sync_folder(database.parent)
+    return Sqlite(database) if isinstance(database, Path) else Postgres(database)
+
+
+def create_log(database: Path | str) -> None:
+    """Make a new log, where there is none: somebody else's stands. Raises GovernError."""
+    storage = storage_of(database)
+    with storage.guarded():
+        if not storage.exists():
+            storage.create(_begin)
+
+
+def _begin(connection: Connection) -> None:
+    """Add the first event of a new log."""
+    _store(
+        connection,
+        Event(
+            origin=f"govern-log/{secrets.token_hex(16)}",
+            seq=0,
+            prev=NO_PREV,
+            type="log.created",
+            time=_now(),
+            actor=None,
+            run=None,
+            policy_digest=None,
+            model_before=None,
+            model_after=None,
+            digests={},
+            parameters={},
+            seed=None,
+            environment={},
+        ),
+        _no_node,
+    )
 
 
 def _store(connection: Connection, event: Event, node: Callable[[int, int], bytes]) -> Stored:
@@ -356,7 +363,7 @@ def _no_node(level: int, index: int) -> bytes:
 
 
 def _stream(connection: Connection, statement: TextClause) -> Iterator[Sequence[Any]]:
-    yield from connection.execution_options(stream_results=True, yield_per=1000).execute(statement)
+    yield from connection.execute(statement, execution_options={"stream_results": True, "yield_per": 1000})
 
 
 def _now() -> str:

@@ -177,6 +177,26 @@ def check_exported(
     output().print(Text(f"the log holds: {head.size} events{since}\nroot {head.root}"), soft_wrap=True)
 
 
+@app.command("move")
+def move_to_postgres(
+    url: Annotated[str, typer.Argument(metavar="URL", help="postgresql://USER@HOST/DATABASE, without a password.")],
+    *,
+    workspace: WorkspaceOption = DEFAULT_WORKSPACE,
+    as_json: JsonOption = False,
+    no_input: NoInputOption = False,
+) -> None:
+    """Move the log into a PostgreSQL database, byte for byte; a password is libpq's, by PGPASSFILE or PGPASSWORD."""
+    from rich.text import Text
+
+    from govern.workflow.log_move import move
+
+    moved = move(workspace, url)
+    if as_json:
+        print_json({"url": moved.url, "origin": moved.head.origin, "events": moved.head.size, "root": moved.head.root})
+        return
+    output().print(Text(f"{moved.url}: {moved.head.size} events\nroot {moved.head.root}"), soft_wrap=True)
+
+
 app.command("checkpoint")(checkpoints.checkpoint)
 app.command("witness")(checkpoints.witness)
 app.command("prove")(checkpoints.prove)

@@ -102,7 +102,7 @@ def log_verifiers(log: Log) -> list[LogVerifier]:
     verifiers = []
     for stored in log.events(type="key.generated"):
         if isinstance(vkey := stored.event.parameters.get("vkey"), str):
-            with at(Path(f"{log.database} event {stored.event.seq}")):
+            with at(f"{log.where} event {stored.event.seq}"):
                 verifiers.append(parse_vkey(vkey))
     return verifiers
 
@@ -125,7 +125,7 @@ def read_series(path: Path, verifiers: Sequence[LogVerifier]) -> list[Kept]:
 
 
 @contextmanager
-def at(path: Path) -> Iterator[None]:
+def at(path: Path | str) -> Iterator[None]:
     """Name the file in what goes wrong within."""
     try:
         yield

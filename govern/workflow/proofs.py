@@ -42,7 +42,7 @@ def prove(workspace: Path, seq: int, out: Path) -> Proved:
                 hint="Sign a new one: govern audit checkpoint",
             )
         proof = format_proof(seq, log.prove_inclusion(seq, size), kept.note)
-    with at(place.database):
+    with at(str(place.database)):
         verify_proof(proof, stored.body, kept.verifier)
     write(entry, stored.body)
     write(out, proof)

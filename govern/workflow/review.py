@@ -109,7 +109,7 @@ def status(workspace: Path, *, run_id: str | None = None) -> list[RunStatus]:
     """Where every run stands, or the one that is named. Raises IntegrityError where a signature does not hold."""
     place = Workspace.open(workspace)
     runs = [place.run(run_id)] if run_id else place.runs()
-    if not place.database.exists():
+    if isinstance(place.database, Path) and not place.database.exists():
         return []
     with Log.open(place.database, create=False) as log:
         return [_status(log, run, workspace) for run in runs]

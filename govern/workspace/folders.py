@@ -91,9 +91,27 @@ class Workspace:
         return cls(root)
 
     @property
-    def database(self) -> Path:
-        """The audit log's SQLite file."""
-        return self.root / "audit.db"
+    def database(self) -> Path | str:
+        """Where the audit log is: a SQLite file here, or the URL that `log.url` holds.
+
+        Raises IntegrityError where that file says nothing: it stands for a log that is elsewhere.
+        """
+        try:
+            url = self.log_url.read_text("utf-8").strip()
+        except FileNotFoundError:
+            return self.root / "audit.db"
+        except (OSError, UnicodeDecodeError):
+            url = ""
+        if not url:
+            raise IntegrityError(
+                "it does not say where the audit log is", where=str(self.log_url), hint="Restore it from a backup."
+            )
+        return url
+
+    @property
+    def log_url(self) -> Path:
+        """The file with the URL of the audit log, where that is no file of this folder."""
+        return self.root / "log.url"
 
     @property
     def trust(self) -> Path:

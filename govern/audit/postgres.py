@@ -1,0 +1,297 @@
+"""PostgreSQL as the log wants it: one writer at a time, commits that are on the disk, and errors with a remedy.
+
+The log lies in the schema `govern` of one database. How to connect is libpq's business, a password too: it belongs in
+PGPASSFILE, PGPASSWORD or a service file, never in the URL. What a transaction needs is set in it, so that a connection
+pooler between here and the server changes nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final
+
+from sqlalchemy import Connection, Engine, create_engine, event
+from sqlalchemy.exc import DBAPIError
+
+from govern.audit import storage
+from govern.audit.inspection import Damage
+from govern.audit.schema import APPLICATION_ID, SCHEMA_VERSION
+from govern.errors import GovernError, IntegrityError, UsageError
+
+if TYPE_CHECKING:
+    import psycopg
+    from sqlalchemy.pool import ConnectionPoolEntry
+
+_CONNECT_SECONDS: Final = 10
+_COMMENT: Final = "govern audit log, schema version "
+
+_TABLES: Final = (
+    """CREATE TABLE govern.event (seq bigint PRIMARY KEY, prev bytea NOT NULL UNIQUE, leaf bytea NOT NULL,
+    body bytea NOT NULL)""",
+    """CREATE TABLE govern.node (size bigint NOT NULL, level integer NOT NULL, hash bytea NOT NULL,
+    PRIMARY KEY (size, level))""",
+)
+_COLUMNS: Final = {
+    "event.seq": "bigint",
+    "event.prev": "bytea",
+    "event.leaf": "bytea",
+    "event.body": "bytea",
+    "node.size": "bigint",
+    "node.level": "integer",
+    "node.hash": "bytea",
+}
+_UNIQUE: Final = ("event(seq)", "event(prev)", "node(size, level)")
+
+# Against slips, not against malice: whoever owns a table can drop its triggers.
+_FUNCTIONS: Final = {
+    "refuse_change": """
+BEGIN
+  RAISE EXCEPTION 'the audit log is append-only' USING ERRCODE = 'integrity_constraint_violation';
+END
+""",
+    "refuse_all_but_the_next": """
+BEGIN
+  IF NEW.seq IS DISTINCT FROM (SELECT coalesce(max(seq), -1) + 1 FROM govern.event)
+    OR NEW.seq > 0 AND NEW.prev IS DISTINCT FROM (SELECT leaf FROM govern.event ORDER BY seq DESC LIMIT 1)
+  THEN
+    RAISE EXCEPTION 'the audit log is append-only' USING ERRCODE = 'integrity_constraint_violation';
+  END IF;
+  RETURN NEW;
+END
+""",
+}
+# As PostgreSQL itself writes them where `govern` is searched, since fsck compares the two.
+_TRIGGERS: Final = {
+    f"{table}_{name}": f"CREATE TRIGGER {table}_{name} BEFORE {on} ON govern.{table} "
+    f"FOR EACH {each} EXECUTE FUNCTION {function}()"
+    for table, name, on, each, function in (
+        ("event", "is_never_updated", "UPDATE", "STATEMENT", "refuse_change"),
+        ("event", "is_never_deleted", "DELETE", "STATEMENT", "refuse_change"),
+        ("event", "is_never_emptied", "TRUNCATE", "STATEMENT", "refuse_change"),
+        ("event", "is_the_next", "INSERT", "ROW", "refuse_all_but_the_next"),
+        ("node", "is_never_updated", "UPDATE", "STATEMENT", "refuse_change"),
+        ("node", "is_never_deleted", "DELETE", "STATEMENT", "refuse_change"),
+        ("node", "is_never_emptied", "TRUNCATE", "STATEMENT", "refuse_change"),
+    )
+}
+
+
+@dataclass(frozen=True)
+class Postgres:
+    """A log in a PostgreSQL database, by libpq's URL. Raises UsageError for one that is malformed or holds a password.
+
+    Raises GovernError where the extra `postgres` is not installed.
+    """
+
+    url: str
+
+    def __post_init__(self) -> None:
+        """Refuse what is no URL, or a secret one."""
+        self._parameters()
+
+    @property
+    def where(self) -> str:
+        """The URL."""
+        return self.url
+
+    def exists(self) -> bool:
+        """Whether the database has a schema called `govern`."""
+        engine = self.connect()
+        try:
+            with storage.reading(engine) as connection:
+                return connection.exec_driver_sql("SELECT to_regnamespace('govern')").scalar() is not None
+        finally:
+            engine.dispose()
+
+    def create(self, fill: Callable[[Connection], None]) -> None:
+        """Make the schema, its tables and triggers and the first event in one transaction."""
+        engine = self.connect()
+        try:
+            with engine.begin() as connection:
+                # Whoever waited for the lock finds the other's log.
+                if connection.exec_driver_sql("SELECT to_regnamespace('govern')").scalar() is not None:
+                    return
+                connection.exec_driver_sql("CREATE SCHEMA govern")
+                connection.exec_driver_sql(f"COMMENT ON SCHEMA govern IS '{_COMMENT}{SCHEMA_VERSION}'")
+                for table in _TABLES:
+                    connection.exec_driver_sql(table)
+                for name, body in _FUNCTIONS.items():
+                    connection.exec_driver_sql(
+                        f"CREATE FUNCTION govern.{name}() RETURNS trigger LANGUAGE plpgsql AS $${body}$$"
+                    )
+                for name, statement in _TRIGGERS.items():
+                    connection.exec_driver_sql(statement)
+                    # Also while a replica is fed.
+                    table = name.partition("_")[0]
+                    connection.exec_driver_sql(f"ALTER TABLE govern.{table} ENABLE ALWAYS TRIGGER {name}")
+                fill(connection)
+        finally:
+            engine.dispose()
+
+    def connect(self) -> Engine:
+        """An engine for the database."""
+        driver = _psycopg()
+        parameters = {"connect_timeout": _CONNECT_SECONDS, "application_name": "govern", **self._parameters()}
+
+        def opened() -> psycopg.Connection[Any]:
+            connection: psycopg.Connection[Any] = driver.connect(**parameters, prepare_threshold=None)
+            return connection
+
+        # The server may have been restarted since the last event.
+        engine = create_engine("postgresql+psycopg://", creator=opened, pool_pre_ping=True)
+
+        @event.listens_for(engine, "connect")
+        def configure(connection: psycopg.Connection[Any], _entry: ConnectionPoolEntry) -> None:
+            for setting in ("fsync", "full_page_writes"):
+                found = connection.execute(f"SHOW {setting}").fetchone()
+                if found != ("on",):
+                    raise GovernError(
+                        f"the PostgreSQL server runs with {setting} off: an event that it acknowledged could be lost",
+                        where=self.where,
+                        hint=f"Set {setting} = on in the server's postgresql.conf.",
+                    )
+            connection.rollback()
+
+        @event.listens_for(engine, "begin")
+        def begin(connection: Connection) -> None:
+            if connection.get_execution_options().get("reading", False):
+                connection.exec_driver_sql(
+                    "SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY; "
+                    "SET LOCAL search_path = govern, pg_temp"
+                )
+                return
+            # The lock comes last, so that what is read next is newer than the event of whoever had it before.
+            connection.exec_driver_sql(
+                "SET TRANSACTION ISOLATION LEVEL READ COMMITTED, READ WRITE; SET LOCAL search_path = govern, pg_temp; "
+                "SELECT set_config('synchronous_commit', 'on', true) "
+                "WHERE current_setting('synchronous_commit') <> 'remote_apply'; "
+                f"SET LOCAL lock_timeout = '{int(1000 * storage.BUSY_SECONDS)}ms'; "
+                f"SELECT pg_advisory_xact_lock({APPLICATION_ID})"
+            )
+
+        return engine
+
+    def version(self, connection: Connection) -> int | None:
+        """What the comment on the schema says."""
+        comment = connection.exec_driver_sql(
+            "SELECT obj_description(to_regnamespace('govern'), 'pg_namespace')"
+        ).scalar()
+        rest = str(comment).removeprefix(_COMMENT)
+        return int(rest) if comment != rest and rest.isdecimal() else None
+
+    def damage(self, connection: Connection) -> Iterator[Damage]:
+        """Each table, column, index, function or trigger of the schema that is not what we make."""
+        found = dict(_facts(connection))
+        expected = {
+            **{f"column {name}": f"{kind} NOT NULL" for name, kind in _COLUMNS.items()},
+            **{f"index {name}": "unique" for name in _UNIQUE},
+            **{f"function {name}": body for name, body in _FUNCTIONS.items()},
+            **{f"trigger {name}": f"A {statement}" for name, statement in _TRIGGERS.items()},
+        }
+        for name in sorted(expected.keys() | found.keys()):
+            if name not in found:
+                yield Damage(name, "it is missing")
+            elif name not in expected:
+                yield Damage(name, "it does not belong here")
+            elif found[name] != expected[name]:
+                yield Damage(name, "it was changed")
+
+    @contextmanager
+    def guarded(self) -> Iterator[None]:
+        """Turn what the server says into errors with a remedy."""
+        try:
+            yield
+        except DBAPIError as error:
+            raise _translated(self.where, error.orig) from None
+
+    def _parameters(self) -> dict[str, Any]:
+        driver = _psycopg()
+        # The URL is not repeated in what follows: somebody put a password into it.
+        if not self.url.startswith(("postgresql://", "postgres://")):
+            raise UsageError("this is not the URL of a PostgreSQL database", hint="Write postgresql://HOST/DATABASE")
+        try:
+            parameters: dict[str, Any] = driver.conninfo.conninfo_to_dict(self.url)
+        except driver.Error:
+            raise UsageError("the log's URL is malformed", hint="Write postgresql://USER@HOST:PORT/DATABASE") from None
+        if parameters.keys() & {"password", "sslpassword"}:
+            raise UsageError(
+                "the log's URL holds a password, and it is written into files and messages",
+                hint="Leave it out, change it, and give it by PGPASSFILE (~/.pgpass) or PGPASSWORD.",
+            )
+        return parameters
+
+
+def _psycopg() -> Any:
+    try:
+        import psycopg
+    except ImportError:
+        raise GovernError(
+            "a log in PostgreSQL needs psycopg", hint="Install the extra: pip install 'govern-unlearning[postgres]'"
+        ) from None
+    return psycopg
+
+
+def _facts(connection: Connection) -> Iterator[tuple[str, str]]:
+    """What the schema promises, by name."""
+    for table, column, kind, needed in connection.exec_driver_sql(
+        "SELECT c.relname, a.attname, format_type(a.atttypid, a.atttypmod), a.attnotnull FROM pg_attribute a "
+        "JOIN pg_class c ON c.oid = a.attrelid WHERE c.relnamespace = 'govern'::regnamespace AND c.relkind <> 'i' "
+        "AND a.attnum > 0 AND NOT a.attisdropped"
+    ):
+        yield f"column {table}.{column}", f"{kind} NOT NULL" if needed else kind
+    for table, columns, sound in connection.exec_driver_sql(
+        "SELECT t.relname, array_to_string(array(SELECT pg_get_indexdef(i.indexrelid, k, false) "
+        "FROM generate_series(1, i.indnatts) k), ', '), i.indisunique AND i.indisvalid AND i.indpred IS NULL "
+        "FROM pg_index i JOIN pg_class c ON c.oid = i.indexrelid JOIN pg_class t ON t.oid = i.indrelid "
+        "WHERE c.relnamespace = 'govern'::regnamespace"
+    ):
+        yield f"index {table}({columns})", "unique" if sound else "not unique"
+    for name, body in connection.exec_driver_sql(
+        "SELECT proname, prosrc FROM pg_proc WHERE pronamespace = 'govern'::regnamespace"
+    ):
+        yield f"function {name}", body
+    for name, enabled, definition in connection.exec_driver_sql(
+        "SELECT t.tgname, t.tgenabled, pg_get_triggerdef(t.oid) FROM pg_trigger t JOIN pg_class c ON c.oid = t.tgrelid "
+        "WHERE c.relnamespace = 'govern'::regnamespace AND NOT t.tgisinternal"
+    ):
+        yield f"trigger {name}", f"{enabled} {definition}"
+    for table, name in connection.exec_driver_sql(
+        "SELECT tablename, rulename FROM pg_rules WHERE schemaname = 'govern'"
+    ):
+        yield f"rule {table}.{name}", ""
+
+
+def _translated(where: str, error: BaseException | None) -> GovernError:
+    state = getattr(error, "sqlstate", None) or ""
+    said = str(error).split("\n")[0]
+    if state == "55P03":
+        return storage.busy(where)
+    if state in ("42501", "25006"):
+        return GovernError(
+            f"the audit log cannot be used: {said}",
+            where=where,
+            hint="It takes a server that is no standby, and a role with USAGE on the schema govern "
+            "and SELECT and INSERT on its tables.",
+        )
+    if state[:2] in ("53", "58"):
+        return GovernError(
+            f"the audit log cannot be written: {said}",
+            where=where,
+            hint="Make room on the server's disk, or repair it; events that were acknowledged are safe.",
+        )
+    if state[:2] in ("08", "57") or not state:
+        return GovernError(
+            f"the PostgreSQL server cannot be reached, or ended the connection: {said}",
+            where=where,
+            hint="See that it runs and lets you in (a password belongs in PGPASSFILE or PGPASSWORD); then look at "
+            "`govern audit log`: only an event that was acknowledged is surely in it.",
+        )
+    # A message may quote a row, so only the server's own words for damage are repeated.
+    known = state[:2] in ("XX", "23")
+    return IntegrityError(
+        f"the audit log is damaged: {said}" if known else f"the audit log is damaged (SQLSTATE {state})",
+        where=where,
+        hint="Keep the database as evidence and restore the log from a backup.",
+    )
