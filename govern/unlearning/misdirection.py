@@ -68,14 +68,14 @@ class Aim:
 
 
 class Frozen:
-    """The model as it was: the window's input and h⁰ of each batch, kept as far as memory is granted."""
+    """The model as it was: the window's input and h⁰ of each batch, kept in at most `room` bytes."""
 
-    def __init__(self, window: Window, weights: Mapping[str, Tensor]) -> None:
+    def __init__(self, window: Window, weights: Mapping[str, Tensor], *, room: int) -> None:
         self.weights = weights
         self._window = window
         self._entries: dict[tuple[str, int], Entry] = {}
         self._hidden: dict[tuple[str, int], Tensor] = {}
-        self._room = _KEPT_BYTES
+        self._room = room
 
     def entry(self, deck: Deck, number: int) -> Entry:
         """The window's input for a batch: the same for the edited and the frozen model."""
@@ -117,8 +117,11 @@ class Misdirection:
     fingerprint: str
 
     @classmethod
-    def open(cls, request: Request[SteeringT]) -> Misdirection:
-        """Load blocks 0 … ℓ and deal the topics' text into batches. Raises RemovalError where the model refuses."""
+    def open(cls, request: Request[SteeringT], *, room: int = _KEPT_BYTES) -> Misdirection:
+        """Load blocks 0 … ℓ and deal the topics' text into batches. Raises RemovalError where the model refuses.
+
+        `room`: bytes for what the frozen model says of the batches.
+        """
         settings = request.settings
         model = load_model(
             request.model_path,
@@ -146,7 +149,7 @@ class Misdirection:
             window=window,
             first=first,
             trained=trained,
-            frozen=Frozen(window, trained.within(first)),
+            frozen=Frozen(window, trained.within(first), room=room),
             topics=tuple(topics),
             fingerprint=canonical_digest(
                 {

@@ -80,6 +80,13 @@ class TrainedParameters:
         for name, parameter in self.live.items():
             parameter.copy_(self.masters[name])
 
+    @torch.no_grad()
+    def reset(self) -> None:
+        """Put the original weights back, into the masters and into the model."""
+        for name, master in self.masters.items():
+            master.copy_(self.original[name])
+        self.write()
+
     def within(self, first: int) -> dict[str, Tensor]:
         """The original weights by the names that a window beginning at block `first` gives them."""
         return {_renumbered(name, first): weight for name, weight in self.original.items()}

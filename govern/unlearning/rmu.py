@@ -15,26 +15,34 @@ from govern.unlearning.solvers.gradient import descend
 @memory_advice()
 def rmu(request: Request[RmuSettings]) -> Edit:
     """Steer h on forget text towards T = c · u, u a random unit vector of the topic's own. Raises as `srmu` does."""
+    return steer(Misdirection.open(request), request)
+
+
+def steer(setup: Misdirection, request: Request[RmuSettings]) -> Edit:
+    """RMU on an opened model."""
     c = request.settings.coefficient
     if isinstance(c, Sweep):
         raise undecided("coefficient")
-    setup = Misdirection.open(request)
     aims = {topic.name: _aim(topic, c, setup.survey(topic, [0]).forget_norm, setup) for topic in setup.topics}
-    return _steer(request, setup, aims)
+    return _descend(request, setup, aims)
 
 
 @memory_advice()
 def adaptive_rmu(request: Request[AdaptiveRmuSettings]) -> Edit:
     """RMU with c = s · mean ‖h_f‖ of the topic's first batch, constant from then on. Raises as `srmu` does."""
+    return steer_adaptively(Misdirection.open(request), request)
+
+
+def steer_adaptively(setup: Misdirection, request: Request[AdaptiveRmuSettings]) -> Edit:
+    """Adaptive RMU on an opened model."""
     scale = request.settings.scale
     if isinstance(scale, Sweep):
         raise undecided("scale")
-    setup = Misdirection.open(request)
     aims = {}
     for topic in setup.topics:
         norm = setup.survey(topic, [0]).forget_norm
         aims[topic.name] = _aim(topic, scale * norm, norm, setup)
-    return _steer(request, setup, aims)
+    return _descend(request, setup, aims)
 
 
 def _aim(topic: TopicText, c: float, norm: float, setup: Misdirection) -> Aim:
@@ -43,7 +51,7 @@ def _aim(topic: TopicText, c: float, norm: float, setup: Misdirection) -> Aim:
     return Aim((c * u).float().to(topic.forget.device), c, norm)
 
 
-def _steer(
+def _descend(
     request: Request[RmuSettings] | Request[AdaptiveRmuSettings], setup: Misdirection, aims: dict[str, Aim]
 ) -> Edit:
     return descend(

@@ -14,7 +14,7 @@ from govern.unlearning.memory import memory_advice
 from govern.unlearning.misdirection import Aim, Misdirection, Survey, TopicText, undecided
 from govern.unlearning.protocol import Edit, Request
 from govern.unlearning.settings import Relative, Sweep
-from govern.unlearning.solvers.closed_form import solve
+from govern.unlearning.solvers.closed_form import Measuring, solve
 from govern.unlearning.solvers.gradient import descend, visits_of
 from govern.unlearning.srmu_settings import SrmuClosedFormSettings, SrmuSettings, SrmuTarget
 
@@ -30,13 +30,27 @@ def srmu(request: Request[SrmuSettings | SrmuClosedFormSettings]) -> Edit:
     Raises RemovalError where the coefficient is still a sweep, the model lacks what the settings name, the loss
     diverges, or the closed form does not apply; IntegrityError where `request.checkpoint` is another removal's.
     """
-    settings = request.settings
-    if isinstance(settings.coefficient, Sweep):
+    if isinstance(request.settings.coefficient, Sweep):
         raise undecided("coefficient")
-    setup = Misdirection.open(request)
+    return steer(Misdirection.open(request), request)
+
+
+def steer(
+    setup: Misdirection,
+    request: Request[SrmuSettings | SrmuClosedFormSettings],
+    *,
+    measuring: Measuring | None = None,
+) -> Edit:
+    """Algorithm 1 on an opened model. `measuring` gives the closed form what other settings measured before."""
+    settings = request.settings
     if isinstance(settings, SrmuClosedFormSettings):
         return solve(
-            setup, partial(aim_at, settings), settings, checkpoint=request.checkpoint, progress=request.progress
+            setup,
+            partial(aim_at, settings),
+            settings,
+            checkpoint=request.checkpoint,
+            progress=request.progress,
+            measuring=measuring,
         )
 
     aims: dict[str, Aim] = {}

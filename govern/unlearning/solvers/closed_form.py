@@ -90,7 +90,7 @@ class Statistics:
         return weighted.add_(self.forget.inputs, alpha=1 / self.forget.tokens)
 
     def pull(self, retain_weight: float) -> Tensor:
-        """E_f[−h aᵀ] + α E_r[(h⁰ − h) aᵀ], [d, n]: what T = 0 asks for; the second term undoes drift in later blocks."""
+        """E_f[−h aᵀ] + α E_r[(h⁰ − h) aᵀ], [d, n]: what T = 0 asks for; in later blocks the second term undoes drift."""
         return self.forget.cross / -self.forget.tokens - (retain_weight / self.retain.tokens) * self.retain.cross
 
     def push(self) -> Tensor:
