@@ -2,23 +2,24 @@
 
 from __future__ import annotations
 
+import shutil
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar
+from typing import TypeVar
 
 from govern.audit import Log
 from govern.digests import canonical_json, sha256_bytes
 from govern.errors import GovernError, IntegrityError, Interrupted
 from govern.evaluation import decisions
 from govern.evaluation.answers import Answers, Part, Perplexity
-from govern.evaluation.harness import evaluate, perplexity
 from govern.models import apply_delta, load_model, load_tokenizer, read_delta
 from govern.policy import LoadedPolicy, PerplexityGate
 from govern.progress import Progress, silent
 from govern.records import (
     CorpusIdentity,
+    Environment,
     GateResult,
     ModelIdentity,
     Plan,
@@ -29,8 +30,10 @@ from govern.records import (
     worst,
 )
 from govern.signing import SigningKey
+from govern.sources import cache_folder
 from govern.workflow.environment import default_device, describe_environment
-from govern.workflow.plan import Planned, make_plan, question_sets
+from govern.workflow.measure import Measured, Memory, measure
+from govern.workflow.plan import Planned, make_plan
 from govern.workflow.report import Issued, finish_issue, issue_report, refuse_missing_templates
 from govern.workflow.runs import (
     DELTA,
@@ -43,9 +46,7 @@ from govern.workflow.runs import (
 )
 from govern.workspace import RunFolder, Workspace
 
-if TYPE_CHECKING:
-    from transformers import PreTrainedModel, PreTrainedTokenizerBase
-
+MEASURING = "measuring"
 PARTS: tuple[Part, ...] = ("certification", "selection")
 Identity = ModelIdentity | CorpusIdentity | TaskIdentity
 MeasuredT = TypeVar("MeasuredT", Answers, Perplexity)
@@ -58,23 +59,6 @@ class Verified:
     run: RunFolder
     verdict: Verdict
     issued: Issued
-
-
-@dataclass(frozen=True)
-class Measured:
-    """Everything asked of one model."""
-
-    answers: tuple[Answers, ...]
-    perplexities: tuple[Perplexity, ...]
-
-    def answered(self, task: str, metric: str) -> Answers:
-        """The answers to one set's certification questions: those that chose settings never decide a gate."""
-        found = next(found for found in self.answers if (found.task, found.metric) == (task, metric))
-        return found.part("certification")
-
-    def perplexity(self, name: str) -> Perplexity:
-        """The perplexity on one held-back corpus."""
-        return next(found for found in self.perplexities if found.task == name)
 
 
 def verify(
@@ -120,7 +104,7 @@ def verify(
                 started = time.monotonic()
                 planned = make_plan(loaded, device=environment.device, mirror=mirror, stored=run, progress=progress)
                 refuse_changed_inputs(planned.plan, plan)
-                before, after = measure_both(planned, loaded, removal, run, mirror, environment.device, progress)
+                before, after = measure_both(planned, loaded, removal, run, mirror, environment, progress)
                 gates = judge(loaded, before, after)
                 answers = store_answers(before, after)
                 verdict = Verdict(
@@ -166,10 +150,12 @@ def verify(
                 parameters={
                     "attempt": attempt,
                     "verdict": verdict.verdict,
+                    "remembered": {"before": list(before.remembered), "after": list(after.remembered)},
                     "questions": {task.name: [task.source, task.digest] for task in planned.plan.tasks},
                 },
                 environment=environment.to_json(),
             )
+            shutil.rmtree(run.path(MEASURING), ignore_errors=True)
             issued = issue_report(log, run, loaded, plan, removal, verdict, finished, key=key, templates=templates)
     return Verified(run, verdict, issued)
 
@@ -208,7 +194,7 @@ def measure_both(
     removal: Removal,
     run: RunFolder,
     mirror: Path | None,
-    device: str,
+    environment: Environment,
     progress: Progress,
 ) -> tuple[Measured, Measured]:
     """Ask the base model, edit it in place with the delta read back from disk, and ask it again."""
@@ -216,35 +202,16 @@ def measure_both(
 
     trust = planned.plan.model.remote_code
     tokenizer = load_tokenizer(planned.model.path, trust_remote_code=trust)
-    model = load_model(planned.model.path, dtype=torch.float32, device=device, trust_remote_code=trust)
-    before = measure(model, tokenizer, planned, loaded, mirror, labelled(progress, "before"))
+    model = load_model(planned.model.path, dtype=torch.float32, device=environment.device, trust_remote_code=trust)
+    # A base model's answers outlive the run, so only code that can be named may have given them.
+    kept = cache_folder() / "answers" if environment.dirty is False or environment.commit is None else None
+    memory = Memory(kept, removal.base_model_digest, environment)
+    before = measure(model, tokenizer, planned, loaded, mirror, memory, labelled(progress, "before"))
     delta = read_delta(run.path(DELTA), sha256=removal.delta_sha256, base_digest=planned.plan.model.digest)
     apply_delta(model, delta)
-    after = measure(model, tokenizer, planned, loaded, mirror, labelled(progress, "after"))
+    memory = Memory(run.path(MEASURING), removal.edited_model_digest, environment)
+    after = measure(model, tokenizer, planned, loaded, mirror, memory, labelled(progress, "after"))
     return before, after
-
-
-def measure(
-    model: PreTrainedModel,
-    tokenizer: PreTrainedTokenizerBase,
-    planned: Planned,
-    loaded: LoadedPolicy,
-    mirror: Path | None,
-    progress: Progress,
-) -> Measured:
-    """Ask one model every question and read it every held-back text."""
-    # Questions that only choose settings can certify nothing, so they are not asked here.
-    certifying = [task for task in question_sets(loaded) if isinstance(task, str) or task.use != "selection"]
-    answers = evaluate(
-        model,
-        tokenizer,
-        certifying,
-        share=loaded.policy.verification.selection.share,
-        mirror=mirror,
-        progress=progress,
-    )
-    held_back = planned.held_back.items()
-    return Measured(answers, tuple(perplexity(model, text, name=name, progress=progress) for name, text in held_back))
 
 
 def labelled(progress: Progress, label: str) -> Progress:

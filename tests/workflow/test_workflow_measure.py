@@ -1,0 +1,96 @@
+"""What a model was asked is not asked again: within a verification that was killed, and of a base model for ever."""
+
+from pathlib import Path
+
+import pytest
+
+import govern
+from govern.audit import Log
+from govern.errors import Interrupted
+from govern.evaluation.answers import Answers
+from govern.records import Environment
+from govern.workflow.measure import Memory
+
+HERE = Environment(
+    govern="0", python="3", platform="x", processor="y", device="cpu", threads=1, packages={}, commit=None, dirty=None
+)
+SAID = Answers(
+    task="secret",
+    metric="acc",
+    kind="cloze",
+    ids=("a", "b"),
+    clusters=None,
+    parts=("certification", "certification"),
+    correct=(True, False),
+    chosen=(0, 1),
+    choices=(4, 4),
+)
+
+
+def never():
+    raise AssertionError("it was asked again")
+
+
+def test_an_answer_is_remembered_for_the_same_model_questions_and_harness(tmp_path: Path):
+    memory = Memory(tmp_path, "model", HERE)
+    assert memory.answers("secret", "digest", Answers, lambda: (SAID,)) == (SAID,)
+    assert memory.answers("secret", "digest", Answers, never) == (SAID,)
+    assert memory.remembered == ["secret"]
+    others = [
+        (Memory(tmp_path, "another", HERE), "secret", "digest"),
+        (Memory(tmp_path, "model", HERE.model_copy(update={"threads": 2})), "secret", "digest"),
+        (Memory(tmp_path, "model", HERE.model_copy(update={"packages": {"lm-eval": "9"}})), "secret", "digest"),
+        (memory, "secret", "another"),
+        (memory, "colour", "digest"),
+    ]
+    for other, name, digest in others:
+        with pytest.raises(AssertionError, match="asked again"):
+            other.answers(name, digest, Answers, never)
+
+
+def test_a_damaged_file_is_as_good_as_none(tmp_path: Path):
+    memory = Memory(tmp_path, "model", HERE)
+    memory.answers("secret", "digest", Answers, lambda: (SAID,))
+    (path,) = tmp_path.iterdir()
+    path.write_bytes(path.read_bytes().replace(b"[true,false]", b"[true, true]"))
+    asked = []
+    memory.answers("secret", "digest", Answers, lambda: asked.append(1) or (SAID,))
+    assert asked
+    assert memory.remembered == []
+    assert memory.answers("secret", "digest", Answers, never) == (SAID,)
+
+
+def test_nothing_is_kept_without_a_folder():
+    memory = Memory(None, "model", HERE)
+    memory.answers("secret", "digest", Answers, lambda: (SAID,))
+    with pytest.raises(AssertionError, match="asked again"):
+        memory.answers("secret", "digest", Answers, never)
+
+
+def test_a_killed_verification_goes_on_where_it_was(tiny_policy):
+    govern.apply(tiny_policy.path, workspace=tiny_policy.workspace)
+
+    def kill(stage: str, done: int, total: int, **_: float) -> None:
+        if stage == "after: answer colour":
+            raise KeyboardInterrupt
+
+    with pytest.raises(Interrupted):
+        govern.verify(workspace=tiny_policy.workspace, progress=kill)
+    stages = set()
+    verified = govern.verify(
+        workspace=tiny_policy.workspace, progress=lambda stage, done, total, **_: stages.add(stage)
+    )
+    assert "after: answer secret" not in stages
+    assert "after: answer colour" in stages
+    with Log.open(tiny_policy.workspace / "audit.db") as log:
+        (finished,) = log.events(type="verify.finished")
+    assert finished.event.parameters["remembered"]["after"] == ["secret"]
+    assert {path.name for path in verified.run.root.iterdir()}.isdisjoint({"measuring"})
+
+
+def test_a_verification_asks_the_edited_model_anew_each_time(tiny_policy):
+    govern.apply(tiny_policy.path, workspace=tiny_policy.workspace)
+    govern.verify(workspace=tiny_policy.workspace)
+    stages = set()
+    govern.verify(workspace=tiny_policy.workspace, progress=lambda stage, done, total, **_: stages.add(stage))
+    assert {"after: answer secret", "after: answer colour"} <= stages
