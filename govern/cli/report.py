@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+import sys
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
@@ -18,7 +21,7 @@ from govern.cli.options import (
 )
 from govern.cli.signer import KeyOption, signing_key
 
-app = typer.Typer(help="Open a report, or check one that somebody gave you.", no_args_is_help=True)
+app = typer.Typer(help="Open a report, export it, or check one that somebody gave you.", no_args_is_help=True)
 
 
 @app.command("open")
@@ -61,6 +64,71 @@ def render_report(
         print_json({"report": str(issued.path), "sha256": issued.sha256, "throwaway_key": issued.throwaway})
         return
     typer.echo(str(issued.path))
+
+
+class ExportFormat(StrEnum):
+    """The formats of `govern report export`."""
+
+    CYCLONEDX = "cyclonedx"
+    MODEL_CARD = "model-card"
+    JUNIT = "junit"
+    SARIF = "sarif"
+    JSON = "json"
+
+
+class SchemaName(StrEnum):
+    """The schemas of `govern report schema`."""
+
+    REPORT = "report"
+    VERDICT = "verdict"
+
+
+@app.command("export")
+def export_report(
+    run: RunArgument = None,
+    *,
+    form: Annotated[
+        ExportFormat,
+        typer.Option(
+            "--format",
+            help="CycloneDX 1.7 ML-BOM, Hugging Face model card, JUnit XML, SARIF 2.1.0, or our own JSON.",
+        ),
+    ],
+    out: Annotated[
+        Path, typer.Option("--out", "-o", help="The file to write; for a model card, the folder of the edited model.")
+    ],
+    workspace: WorkspaceOption = DEFAULT_WORKSPACE,
+    as_json: JsonOption = False,
+    no_input: NoInputOption = False,
+) -> None:
+    """Write what the newest report says in a format for machines. It is not signed: the report's statement is."""
+    from govern.workflow.documents import reported, write_export
+
+    found = reported(run, workspace=workspace)
+    written = write_export(found, form.value, out)
+    if as_json:
+        print_json({"run": found.run.id, "format": form.value, "files": [str(path) for path in written]})
+        return
+    for path in written:
+        typer.echo(str(path))
+
+
+@app.command("schema")
+def print_schema(
+    name: Annotated[
+        SchemaName, typer.Argument(help="`report export --format json`, or `govern verify --json`.")
+    ] = SchemaName.REPORT,
+    *,
+    as_json: JsonOption = False,
+    no_input: NoInputOption = False,
+) -> None:
+    """Print the JSON Schema (draft 2020-12) of a report's or a verdict's JSON."""
+    from govern.reporting.exports import schema
+
+    if as_json:
+        print_json({"schema": schema(name.value)})
+    else:
+        sys.stdout.write(json.dumps(schema(name.value), indent=2, ensure_ascii=False) + "\n")
 
 
 @app.command("verify")

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -35,6 +36,8 @@ def verify(
     mirror: MirrorOption = None,
     device: DeviceOption = None,
     templates: TemplatesOption = None,
+    junit: Annotated[Path | None, typer.Option("--junit", help="Also write the gates as JUnit XML here.")] = None,
+    sarif: Annotated[Path | None, typer.Option("--sarif", help="Also write the gates as SARIF 2.1.0 here.")] = None,
     workspace: WorkspaceOption = DEFAULT_WORKSPACE,
     as_json: JsonOption = False,
     no_input: NoInputOption = False,
@@ -42,6 +45,7 @@ def verify(
     """Ask the model before and after, judge every gate, and issue a signed report."""
     from rich.text import Text
 
+    from govern.workflow.documents import reported, write_export
     from govern.workflow.verify import verify as run_verify
 
     signer = signing_key(key, workspace=workspace, no_input=no_input)
@@ -50,6 +54,12 @@ def verify(
             run, workspace=workspace, key=signer, mirror=mirror, device=device, templates=templates, progress=progress
         )
     verdict, issued = verified.verdict, verified.issued
+    if junit or sarif:
+        found = reported(verified.run.id, workspace=workspace)
+        if junit:
+            write_export(found, "junit", junit)
+        if sarif:
+            write_export(found, "sarif", sarif)
     if as_json:
         print_json({**verdict.to_json(), "report": str(issued.path)})
     else:

@@ -12,7 +12,8 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 COMMANDS = [
-    "plan", "apply", "verify", "export", "report open", "report render", "report verify", "review", "status",
+    "plan", "apply", "verify", "export", "report open", "report render", "report verify",
+    "report export", "report schema", "review", "status",
     "audit log", "audit verify", "policy validate", "policy schema", "keys generate",
 ]  # fmt: skip
 

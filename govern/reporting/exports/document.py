@@ -1,0 +1,70 @@
+"""The JSON of a run: what the pointers on a report's page point into, and what every other export is made from."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from govern.records import GateResult, Plan, Removal, Verdict
+from govern.records.base import Record
+from govern.reporting.facts import METRICS, NO_BREAK_SPACE, Fact, measure, percent, points
+from govern.reporting.text import one_line
+from govern.reporting.view import Issue, build_view
+
+_RULES = {"ceiling": "at most", "floor": "at least", "max_drop": "drop at most", "max_increase": "rise at most"}
+
+
+class RunDocument(Record):
+    """All that a report says of its run, but the policy's text. It holds neither texts nor questions."""
+
+    format_version: Literal[1] = 1
+    plan: Plan
+    removal: Removal
+    verdict: Verdict
+    report: Issue
+
+    @property
+    def model_name(self) -> str:
+        """A name for the edited model: the base model's own, and the policy's."""
+        base = self.plan.model.source.partition(":")[2].rstrip("/").rpartition("/")[2]
+        return one_line(f"{base or 'model'}-{self.plan.policy_name}")
+
+    def limits(self) -> tuple[Fact, ...]:
+        """What the report says that it does not claim."""
+        report = self.report
+        return build_view(
+            plan=self.plan,
+            removal=self.removal,
+            verdict=self.verdict,
+            policy_text="",
+            run=report.run,
+            issued=report.issued,
+            audit_origin=report.audit_origin,
+            audit_seq=report.audit_seq,
+            audit_leaf=report.audit_leaf,
+            signer=report.signer,
+            failed_runs=report.failed_runs,
+        ).not_claimed
+
+
+def hub_name(source: str) -> str | None:
+    """OWNER/NAME of a model or data set on the Hugging Face hub; None for what comes from elsewhere."""
+    scheme, _, name = source.partition(":")
+    return name if scheme == "hf" and name.count("/") == 1 else None
+
+
+def rule(gate: GateResult) -> str:
+    """What a gate asks for: `accuracy at most 40.0 %`."""
+    threshold = points(gate.threshold) if gate.kind == "max_drop" else percent(gate.threshold)
+    return plain_spaces(f"{METRICS[gate.metric]} {_RULES[gate.kind]} {threshold}")
+
+
+def finding(gate: GateResult) -> str:
+    """What was found: before, after, and the bound that was held against the threshold."""
+    value = measure(gate.metric)
+    bound = points(gate.bound) if gate.kind == "max_drop" else percent(gate.bound)
+    return plain_spaces(f"{value(gate.before)} before, {value(gate.after)} after, bound {bound} by {gate.method}")
+
+
+def plain_spaces(text: str) -> str:
+    """Text for programs, in which a no-break space would only surprise."""
+    return one_line(text).replace(NO_BREAK_SPACE, " ")

@@ -1,0 +1,105 @@
+"""SARIF 2.1.0 (OASIS): one result a gate, at the gate's place in the policy.
+
+`kind` is pass, fail, or open for an inconclusive gate: "insufficient information to decide" (section 3.27.9).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from govern.digests import canonical_json
+from govern.records import GateResult, VerdictValue
+from govern.reporting.exports.document import RunDocument, finding, plain_spaces, rule
+
+_SCHEMA = "https://docs.oasis-open.org/sarif/sarif/v2.1.0/errata01/os/schemas/sarif-schema-2.1.0.json"
+_KINDS: dict[VerdictValue, str] = {"pass": "pass", "fail": "fail", "inconclusive": "open"}
+_EXIT: dict[VerdictValue, int] = {"pass": 0, "fail": 3, "inconclusive": 5}
+_RULES = {
+    "ceiling": (
+        "The removed knowledge is gone",
+        "The upper bound of the accuracy after the removal is at most the ceiling.",
+    ),
+    "floor": ("The kept ability is there", "The lower bound of the accuracy after the removal is at least the floor."),
+    "max_drop": (
+        "The kept ability did not drop",
+        "The upper bound of the paired drop is at most what the policy allows.",
+    ),
+    "max_increase": (
+        "The model is still fluent",
+        "The upper bound of the perplexity's rise is at most what the policy allows.",
+    ),
+}
+
+
+@dataclass(frozen=True)
+class GatePlace:
+    """Where a gate stands in its policy; line and column count from 1."""
+
+    line: int
+    column: int
+
+
+def sarif(document: RunDocument, *, policy_uri: str, places: tuple[GatePlace, ...]) -> bytes:
+    """The gates of a run as SARIF. `policy_uri` is relative to the repository; `places` has one entry for each gate."""
+    plan, verdict = document.plan, document.verdict
+    kinds = list(_RULES)
+    run: dict[str, Any] = {
+        "tool": {
+            "driver": {
+                "name": "govern",
+                "version": plan.environment.govern,
+                "rules": [
+                    {
+                        "id": kind,
+                        "name": "".join(word.capitalize() for word in kind.split("_")),
+                        "shortDescription": {"text": f"{title}."},
+                        "fullDescription": {"text": text},
+                        "defaultConfiguration": {"level": "error"},
+                    }
+                    for kind, (title, text) in _RULES.items()
+                ],
+            }
+        },
+        "automationDetails": {"id": f"govern/{plan.policy_name}/{verdict.run}"},
+        "invocations": [
+            {
+                "executionSuccessful": True,
+                "exitCode": _EXIT[verdict.verdict],
+                "endTimeUtc": document.report.issued,
+            }
+        ],
+        "artifacts": [{"location": {"uri": policy_uri}, "hashes": {"sha-256": plan.policy_sha256}}],
+        "results": [
+            _result(gate, kinds.index(gate.kind), place, policy_uri)
+            for gate, place in zip(verdict.gates, places, strict=True)
+        ],
+        "columnKind": "unicodeCodePoints",
+        "properties": {
+            "verdict": verdict.verdict,
+            "verdict_sha256": verdict.sha256,
+            "model_before": plan.model.digest,
+            "model_after": verdict.edited_model_digest,
+        },
+    }
+    return canonical_json({"$schema": _SCHEMA, "version": "2.1.0", "runs": [run]})
+
+
+def _result(gate: GateResult, index: int, place: GatePlace, policy_uri: str) -> dict[str, Any]:
+    return {
+        "ruleId": gate.kind,
+        "ruleIndex": index,
+        "kind": _KINDS[gate.verdict],
+        "level": "error" if gate.verdict == "fail" else "none",
+        "message": {"text": plain_spaces(f"{gate.task}: {rule(gate)}. {finding(gate)}. {gate.reason}")},
+        "locations": [
+            {
+                "physicalLocation": {
+                    "artifactLocation": {"uri": policy_uri, "index": 0},
+                    "region": {"startLine": place.line, "startColumn": place.column},
+                }
+            }
+        ],
+        "partialFingerprints": {"gate/v1": f"{gate.task} {gate.metric} {gate.kind}"},
+        "properties": gate.to_json(),
+    }

@@ -1,0 +1,142 @@
+"""`govern report export`: what the newest report of a run says, in the formats that machines read."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+from urllib.parse import quote
+
+from govern.audit import Log
+from govern.errors import UsageError
+from govern.policy import LoadedPolicy, PerplexityGate
+from govern.records import Verdict
+from govern.reporting import Signer
+from govern.reporting.exports import GatePlace, RunDocument, junit, ml_bom, model_card, sarif
+from govern.reporting.view import Issue
+from govern.signing import parse_statement, report_predicate
+from govern.workflow.report import earlier_attempts, unverified
+from govern.workflow.runs import (
+    STATEMENT,
+    applied_run,
+    check_artefacts,
+    events_of,
+    stored_plan,
+    stored_policy,
+    stored_removal,
+)
+from govern.workspace import RunFolder, Workspace, write_atomic
+
+Form = Literal["cyclonedx", "model-card", "junit", "sarif", "json"]
+
+
+@dataclass(frozen=True)
+class Reported:
+    """A run with a report: its folder, its policy and its document."""
+
+    run: RunFolder
+    policy: LoadedPolicy
+    document: RunDocument
+
+
+def reported(run_id: str | None, *, workspace: Path) -> Reported:
+    """A run, the latest applied one by default, as its newest report knows it.
+
+    Raises IntegrityError where the log or an artefact of the run is not what it was, UsageError where the run has no
+    report.
+    """
+    place = Workspace.open(workspace)
+    with Log.open(place.database, create=False) as log:
+        log.verify()
+        run = applied_run(place, log, run_id)
+        return read_reported(log, run)
+
+
+def read_reported(log: Log, run: RunFolder) -> Reported:
+    """A run as its newest report knows it; its artefacts are held against the log."""
+    events = events_of(log, run)
+    if not any(event.type == "report.issued" for event in events):
+        raise unverified(run)
+    check_artefacts(run, events)
+    claim = report_predicate(parse_statement(run.read(STATEMENT)))
+    position = log.event(claim.audit.seq)
+    plan = stored_plan(run)
+    verdict = next(name for name in position.event.digests if name.endswith("verdict.json"))
+    document = RunDocument(
+        plan=plan,
+        removal=stored_removal(run),
+        verdict=Verdict.parse(run.read(verdict)),
+        report=Issue(
+            run=run.id,
+            issued=claim.issued,
+            audit_origin=claim.audit.origin,
+            audit_seq=claim.audit.seq,
+            audit_leaf=claim.audit.leaf,
+            signer=Signer(fingerprint=claim.signer.fingerprint, throwaway=claim.signer.kind == "throwaway"),
+            failed_runs=earlier_attempts(log, plan, position),
+        ),
+    )
+    return Reported(run, stored_policy(run, events), document)
+
+
+def write_export(found: Reported, form: Form, out: Path) -> list[Path]:
+    """Write a run in one of the formats to the file `out`; a model card to the folder `out`, beside a model or not.
+
+    Raises UsageError where a file of the card exists, or `out` cannot be written.
+    """
+    files = _files(found, form, out)
+    taken = [path for path in files if form == "model-card" and path.exists()]
+    if taken:
+        raise UsageError(
+            "a model card is never written over another file", where=str(taken[0]), hint="Remove it, or name a folder."
+        )
+    try:
+        for path, data in files.items():
+            path.parent.mkdir(parents=True, exist_ok=True)
+            write_atomic(path, data)
+    except OSError as error:
+        raise UsageError(f"the export cannot be written: {error.strerror}", where=str(out)) from None
+    return [*files]
+
+
+def _files(found: Reported, form: Form, out: Path) -> dict[Path, bytes]:
+    document = found.document
+    match form:
+        case "model-card":
+            return {out / name: data for name, data in model_card(document).items()}
+        case "cyclonedx":
+            return {out: ml_bom(document)}
+        case "junit":
+            return {out: junit(document)}
+        case "sarif":
+            return {out: sarif(document, policy_uri=_uri(found.policy.path), places=tuple(gate_places(found.policy)))}
+        case "json":
+            return {out: document.canonical()}
+
+
+def gate_places(loaded: LoadedPolicy) -> Iterator[GatePlace]:
+    """Where each gate of a verdict stands in the policy, in the verdict's order: ceilings, then utility."""
+    verification = loaded.policy.verification
+    for index, _ in enumerate(verification.forget):
+        yield _place(loaded, "verification", "forget", index, "ceiling")
+    for index, gate in enumerate(verification.utility):
+        if isinstance(gate, PerplexityGate):
+            yield _place(loaded, "verification", "utility", index, "max_increase")
+            continue
+        if gate.floor is not None:
+            yield _place(loaded, "verification", "utility", index, "floor")
+        if gate.max_drop is not None:
+            yield _place(loaded, "verification", "utility", index, "max_drop")
+
+
+def _place(loaded: LoadedPolicy, *location: str | int) -> GatePlace:
+    _, line, column = loaded.where(*location).rsplit(":", 2)
+    return GatePlace(int(line), int(column))
+
+
+def _uri(policy: Path) -> str:
+    """The policy relative to the current folder, as forges want it; its name alone where it lies elsewhere."""
+    here = Path.cwd()
+    absolute = policy.absolute()
+    return quote(absolute.relative_to(here).as_posix() if absolute.is_relative_to(here) else policy.name)

