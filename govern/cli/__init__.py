@@ -8,7 +8,21 @@ from typing import Any
 
 import typer
 
-from govern.cli import apply, audit, evidence, export, keys, plan, policy, report, review, status, trust, verify
+from govern.cli import (
+    apply,
+    audit,
+    compare,
+    evidence,
+    export,
+    keys,
+    plan,
+    policy,
+    report,
+    review,
+    status,
+    trust,
+    verify,
+)
 from govern.cli.console import print_error
 from govern.errors import ExitCode, GovernError
 
@@ -27,6 +41,7 @@ app.command("verify")(verify.verify)
 app.command("export")(export.export)
 app.command("review")(review.review)
 app.command("status")(status.status)
+app.command("compare")(compare.compare)
 app.add_typer(report.app, name="report")
 app.add_typer(audit.app, name="audit")
 app.add_typer(policy.app, name="policy")

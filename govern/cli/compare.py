@@ -1,0 +1,114 @@
+"""`govern compare`."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from govern.cli.console import output, print_json, printable
+from govern.cli.options import DEFAULT_WORKSPACE, JsonOption, NoInputOption, WorkspaceOption
+
+if TYPE_CHECKING:
+    from rich.text import Text
+
+    from govern.records import GateResult
+    from govern.reporting.comparison import Comparison
+
+
+def compare(
+    first: Annotated[str, typer.Argument(metavar="A", help="A run's id, or `latest`.")],
+    second: Annotated[str, typer.Argument(metavar="B", help="Another run's id, or `latest`.")],
+    *,
+    workspace: WorkspaceOption = DEFAULT_WORKSPACE,
+    as_json: JsonOption = False,
+    no_input: NoInputOption = False,
+) -> None:
+    """Show two runs side by side: verdicts, gates, and every setting that differs."""
+    from govern.workflow.compare import compare as compare_runs
+
+    found = compare_runs(
+        None if first == "latest" else first, None if second == "latest" else second, workspace=workspace
+    )
+    if as_json:
+        print_json(found.to_json())
+    else:
+        show_comparison(found)
+
+
+def show_comparison(found: Comparison) -> None:
+    """Print a comparison."""
+    from rich.table import Table
+    from rich.text import Text
+
+    from govern.cli.verify import STYLE
+
+    console = output()
+
+    def table(*columns: str) -> Table:
+        made = Table(*columns, box=None, pad_edge=False)
+        for column in made.columns:
+            column.overflow = "fold"
+        return made
+
+    runs = table("", "A", "B")
+    for name in ("run", "policy", "model", "method", "issued"):
+        runs.add_row(name, *(Text(printable(getattr(run, name))) for run in (found.first, found.second)))
+    runs.add_row("verdict", *(Text(run.verdict, style=STYLE[run.verdict]) for run in (found.first, found.second)))
+    runs.add_row("attempt", str(found.first.attempt), str(found.second.attempt))
+    console.print(runs)
+    for note in found.notes:
+        console.print(Text(f"note: {note}", style="yellow"))
+
+    gates = table("gate", "before", "after A", "after B", "A", "B")
+    for column in gates.columns[1:4]:
+        column.justify = "right"
+    for gate in found.gates:
+        either = gate.first or gate.second
+        assert either is not None  # noqa: S101 - a gate is listed because one of them has it
+        gates.add_row(
+            Text(printable("\n".join((gate.task, *gate.rules)))),
+            _before(gate.first, gate.second),
+            *(_after(side) for side in (gate.first, gate.second)),
+            *(_verdict(side) for side in (gate.first, gate.second)),
+        )
+    console.print()
+    console.print(gates)
+    console.print()
+    if not found.differences:
+        console.print(Text("The plans are the same."))
+        return
+    settings = table("differs", "A", "B")
+    settings.columns[0].ratio, settings.columns[1].ratio, settings.columns[2].ratio = 4, 3, 3
+    settings.expand = True
+    for difference in found.differences:
+        settings.add_row(
+            *(Text(printable(_short(text))) for text in (difference.name, difference.first, difference.second))
+        )
+    console.print(settings)
+
+
+def _before(first: GateResult | None, second: GateResult | None) -> str:
+    from govern.cli.verify import figure
+
+    return " / ".join(dict.fromkeys(figure(gate, gate.before) for gate in (first, second) if gate))
+
+
+def _after(gate: GateResult | None) -> str:
+    from govern.cli.verify import bound, figure
+
+    return f"{figure(gate, gate.after)}\n{bound(gate)}" if gate else "no gate"
+
+
+def _verdict(gate: GateResult | None) -> Text:
+    from rich.text import Text
+
+    from govern.cli.verify import STYLE
+
+    return Text(gate.verdict, style=STYLE[gate.verdict]) if gate else Text("")
+
+
+def _short(text: str) -> str:
+    """A digest's beginning tells two apart; the whole of it is in the JSON."""
+    return re.sub(r"\b([0-9a-f]{12})[0-9a-f]{52}\b", r"\1…", text)
