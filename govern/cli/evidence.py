@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -43,12 +44,18 @@ def verify_evidence(
         Path | None, typer.Option("--root", help="The organisation's root key (.pub), as you know it from elsewhere.")
     ] = None,
     log_key: VerifierOption = None,
+    delta: Annotated[
+        Path | None, typer.Option("--delta", help="The run's delta.safetensors, where you have it: is it the one?")
+    ] = None,
+    model: Annotated[
+        Path | None, typer.Option("--model", help="The edited model's folder, where you have it: is it the one?")
+    ] = None,
     as_json: JsonOption = False,
     no_input: NoInputOption = False,
 ) -> None:
     """Check every file of a pack against the others. Needs no log, no workspace and no network."""
     from govern.cli.trust import read_public
-    from govern.evidence import verify_pack
+    from govern.evidence import check_delta, check_model, verify_pack
     from govern.workflow.trust import now
 
     checked = verify_pack(
@@ -57,18 +64,24 @@ def verify_evidence(
         root=read_public(root) if root else None,
         log_key=public_log_key(log_key) if log_key else None,
     )
-    show(checked, folder, as_json=as_json)
+    held: dict[str, bool] = {}
+    if delta:
+        check_delta(checked, delta)
+        held["delta"] = True
+    if model:
+        held["model_signed"] = check_model(checked, model)
+    show(checked, folder, held=held, as_json=as_json)
 
 
-def show(checked: CheckedPack, folder: Path, *, as_json: bool) -> None:
-    """Print what a pack shows, and what it leaves to the reader."""
+def show(checked: CheckedPack, folder: Path, *, held: Mapping[str, bool] | None = None, as_json: bool) -> None:
+    """Print what a pack shows, what was held against it, and what it leaves to the reader."""
     from rich.text import Text
 
     from govern.cli.review import outlook
     from govern.cli.verify import STYLE
 
     if as_json:
-        print_json(_as_json(checked, folder))
+        print_json({**_as_json(checked, folder), **(held or {})})
         return
     claim, console = checked.claim, output()
     console.print(Text.assemble("verdict ", (claim.verdict, STYLE[claim.verdict]), printable(f"  of run {claim.run}")))
@@ -83,6 +96,11 @@ def show(checked: CheckedPack, folder: Path, *, as_json: bool) -> None:
         console.print(Text(printable(f"run     {outlook(checked.standing)}")), soft_wrap=True)
     console.print(Text(f"log     {checked.checkpoint.origin}, {checked.checkpoint.size} events"), soft_wrap=True)
     console.print(Text(f"pack    {checked.files} files, all of one piece: {folder}"), soft_wrap=True)
+    if held and "delta" in held:
+        console.print("delta   the file is the one that was made and signed", soft_wrap=True)
+    if held and "model_signed" in held:
+        signed = "and its signature holds" if held["model_signed"] else "and it is not signed"
+        console.print(f"model   the folder is what the run made, {signed}", soft_wrap=True)
     if checked.trust and not checked.root_known:
         console.print(
             Text(f"names are as good as root key sha256:{checked.trust.root}: compare it, or name it with --root"),

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from govern.errors import UsageError
-from govern.evidence.names import REVIEW_BUNDLE, REVIEWER_KEY, ROOT_KEY, SIGNER, TRUST_BUNDLE, VERIFY
+from govern.evidence.names import MODEL_SIGNATURE, REVIEW_BUNDLE, REVIEWER_KEY, ROOT_KEY, SIGNER, TRUST_BUNDLE, VERIFY
 from govern.workspace.atomic import sync_folder, write_atomic
 
 _PAGE = """\
@@ -26,7 +26,8 @@ them to the command (`--root root.pub --log-key log.vkey`).
 
 ## With openssl and a shell
 
-Every `*.sigstore.json` is one signature over one statement (DSSE). In bash, this checks each with its public key:
+`model.sig` and every `*.sigstore.json` is one signature over one statement (DSSE). In bash, this checks each with its
+public key:
 
     dsse() { sed -n 's/.*"'"$2"'":"\\([^"]*\\)".*/\\1/p' "$1" | openssl base64 -d -A; }
     check() {
@@ -40,6 +41,11 @@ The report's statement is the one that was signed, and it names the report's SHA
     dsse report.sigstore.json payload | cmp - statement.json
     grep -q "$(openssl dgst -sha256 -r report.html | cut -d ' ' -f 1)" statement.json
     grep -q "$(openssl dgst -sha256 -r report.md | cut -d ' ' -f 1)" statement.json
+
+The changed weights are too large for this folder. Where you have the file, `delta.safetensors` of the run, this holds
+it against its signature (`pip install model-signing pyOpenSSL`):
+
+    model_signing verify key "$DELTA" --signature model.sig --public_key signer.pub
 
 A key's fingerprint is the SHA-256 of its DER form:
 
@@ -79,9 +85,13 @@ def write_pack(files: Mapping[str, bytes], folder: Path) -> None:
 def verify_page(names: Iterable[str]) -> bytes:
     """The page for a pack of these files: it follows from their names alone."""
     listed = sorted(set(names) - {VERIFY})
-    checks = "\n".join(f"    check {name} {_key_of(name)}" for name in listed if name.endswith(".sigstore.json"))
+    checks = "\n".join(f"    check {name} {_key_of(name)}" for name in listed if _is_bundle(name))
     page = _PAGE.replace("$CHECKS", checks).replace("$FILES", "\n".join(f"- `{name}`" for name in listed))
     return page.encode()
+
+
+def _is_bundle(name: str) -> bool:
+    return name.endswith(".sigstore.json") or name == MODEL_SIGNATURE
 
 
 def _key_of(bundle: str) -> str:

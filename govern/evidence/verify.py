@@ -23,6 +23,7 @@ from govern.evidence.pack import verify_page
 from govern.evidence.statements import edit_statements
 from govern.records import AuditPosition, Event, EventType, Plan, Record, Removal, Trust, Verdict
 from govern.signing import PublicKey, ReportPredicate, load_public, parse_statement, report_predicate, verify
+from govern.signing.model_signature import WHOLE, verify_model
 from govern.signing.reviews import Review, Standing, standing, verify_review
 from govern.signing.statement import parse_canonical
 from govern.signing.trust_document import verify_trust
@@ -196,6 +197,9 @@ def _check_edit(pack: _Pack, signer: PublicKey, plan: Plan, removal: Removal, ve
         with _at(name):
             if verify(pack[name], signer) != expected:
                 raise IntegrityError("it does not say what follows from plan.json, removal.json and verdict.json")
+    with _at(names.MODEL_SIGNATURE):
+        if verify_model(pack[names.MODEL_SIGNATURE], signer) != {WHOLE: removal.delta_sha256}:
+            raise IntegrityError("it is over another model than the delta of removal.json")
 
 
 def _check_events(pack: _Pack, claim: ReportPredicate) -> Event:

@@ -47,10 +47,15 @@ class _Bundle(WireRecord):
     dsse_envelope: _Envelope = Field(alias="dsseEnvelope")
 
 
-def sign(statement: bytes, key: SigningKey) -> bytes:
-    """Sign a statement's bytes; returns the bundle as JSON."""
+def sign(statement: bytes, key: SigningKey, *, hint: str | None = None) -> bytes:
+    """Sign a statement's bytes; returns the bundle as JSON.
+
+    `hint` is what the bundle says of its key, by default the key's fingerprint.
+    """
     return _Bundle(
-        verification_material=_VerificationMaterial(public_key=_PublicKeyIdentifier(hint=key.public.fingerprint)),
+        verification_material=_VerificationMaterial(
+            public_key=_PublicKeyIdentifier(hint=hint or key.public.fingerprint)
+        ),
         dsse_envelope=_Envelope(
             payload=base64.b64encode(statement).decode(),
             signatures=(_Signature(sig=base64.b64encode(key.sign(pae(PAYLOAD_TYPE, statement))).decode()),),
@@ -58,13 +63,16 @@ def sign(statement: bytes, key: SigningKey) -> bytes:
     ).canonical()
 
 
-def verify(bundle: bytes, key: PublicKey) -> bytes:
-    """The signed payload of a bundle, if `key` signed it. Raises IntegrityError for everything else."""
+def verify(bundle: bytes, key: PublicKey, *, hint: str | None = None) -> bytes:
+    """The signed payload of a bundle, if `key` signed it and its hint is `hint`, by default the key's fingerprint.
+
+    Raises IntegrityError for everything else.
+    """
     parsed = parse_canonical(_Bundle, bundle, "bundle")
-    hint = parsed.verification_material.public_key.hint
-    if hint != key.fingerprint:
+    told = parsed.verification_material.public_key.hint
+    if told != (hint or key.fingerprint):
         raise IntegrityError(
-            f"the bundle was signed by another key, {hint}",
+            f"the bundle was signed by another key, {told}",
             where=f"key {key.fingerprint}",
             hint="Check with the signer's own public key.",
         )

@@ -52,11 +52,17 @@ def pack(run_id: str | None, out: Path, *, workspace: Path, log_key: LogKey) -> 
 def _run_files(log: Log, run: RunFolder) -> tuple[dict[str, bytes], dict[str, Stored]]:
     """The run's own files, and the events that bind them by the name of the file that holds each."""
     issued = _last(log, run, "report.issued")
-    if issued is None or not set(names.EDIT_BUNDLES) <= set(issued.event.digests):
+    if issued is None:
         raise UsageError(
             f"run {run.id} has no report to show evidence for",
             where=str(run.root),
             hint=f"Verify it: govern verify {run.id}",
+        )
+    if not set(names.ISSUED_FILES) <= set(issued.event.digests):
+        raise UsageError(
+            "the report is of a time when less was signed with it",
+            where=str(run.root),
+            hint=f"Issue it again: govern report render {run.id}",
         )
     events = {names.ISSUED_EVENT: issued}
     kinds: dict[str, EventType] = {names.APPLIED_EVENT: "apply.finished", names.VERIFIED_EVENT: "verify.finished"}

@@ -1,4 +1,4 @@
-"""`govern export`: a removal becomes a normal model folder."""
+"""`govern export`: a removal becomes a normal model folder, signed where there is a key."""
 
 from __future__ import annotations
 
@@ -6,25 +6,35 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from govern.audit import Log
+from govern.digests import sha256_bytes
 from govern.errors import IntegrityError
+from govern.evidence import model_folder
 from govern.models import export_model, model_digest, read_delta
 from govern.progress import Progress, silent
+from govern.signing import SigningKey
+from govern.signing.model_signature import MODEL_SIGNATURE, sign_model
 from govern.sources import resolve_model
-from govern.workflow.runs import DELTA, applied_run, check_artefacts, events_of, stored_policy, stored_removal
-from govern.workspace import RunFolder, Workspace
+from govern.workflow.runs import DELTA, SIGNER, applied_run, check_artefacts, events_of, stored_policy, stored_removal
+from govern.workspace import RunFolder, Workspace, write_atomic
 
 
 @dataclass(frozen=True)
 class Exported:
-    """A model folder that anybody can load, and its digest."""
+    """A model folder that anybody can load, and its digest. `signer` is the fingerprint of the key that signed it."""
 
     run: RunFolder
     path: Path
     model_digest: str
+    signer: str | None
 
 
-def export(run_id: str | None, out: Path, *, workspace: Path, progress: Progress = silent) -> Exported:
-    """Write the edited model of a run to `out`. Raises IntegrityError where it is not the model of the removal."""
+def export(
+    run_id: str | None, out: Path, *, workspace: Path, key: SigningKey | None = None, progress: Progress = silent
+) -> Exported:
+    """Write the edited model of a run to `out`, with its signature where there is a key.
+
+    Raises IntegrityError where it is not the model of the removal.
+    """
     place = Workspace.open(workspace)
     with Log.open(place.database, create=False, trust=place.trust) as log:
         run = applied_run(place, log, run_id)
@@ -47,12 +57,28 @@ def export(run_id: str | None, out: Path, *, workspace: Path, progress: Progress
                 f"the exported model is sha256:{digest}, the removal promised sha256:{removal.edited_model_digest}",
                 where=str(out),
             )
+        signed = _sign(run, out, key) if key else {}
+        signer = key.public.fingerprint if key else None
         log.append(
             "export.finished",
+            actor=signer,
             run=run.id,
             policy_digest=loaded.digest,
             model_before=removal.base_model_digest,
             model_after=digest,
+            digests=signed,
             parameters={"folder": str(out.absolute())},
         )
-    return Exported(run, out, digest)
+    return Exported(run, out, digest, signer)
+
+
+def _sign(run: RunFolder, out: Path, key: SigningKey) -> dict[str, str]:
+    """Sign an exported folder, and keep what the signature is checked with. Returns the digests to log."""
+    # Read back from the disk: what is signed is what lies there.
+    signature = sign_model(out.name, model_folder(out), key)
+    folder = run.next_numbered("exports")
+    artefacts = {f"{folder}/{MODEL_SIGNATURE}": signature, f"{folder}/{SIGNER}": key.public.pem}
+    for name, data in artefacts.items():
+        run.write(name, data)
+    write_atomic(out / MODEL_SIGNATURE, signature)
+    return {name: sha256_bytes(data) for name, data in artefacts.items()}

@@ -29,8 +29,10 @@ from govern.signing import (
     throwaway_key,
     verify,
 )
+from govern.signing.model_signature import MODEL_SIGNATURE, WHOLE, sign_model
 from govern.workflow.runs import (
     BUNDLE,
+    DELTA,
     REPORT,
     REPORT_MARKDOWN,
     SIGNER,
@@ -124,6 +126,7 @@ def issue_report(
         BUNDLE: sign(statement, signing_key),
         SIGNER: signing_key.public.pem,
         **{name: sign(said, signing_key) for name, said in edit_statements(plan, removal, verdict).items()},
+        MODEL_SIGNATURE: sign_model(DELTA, {WHOLE: removal.delta_sha256}, signing_key),
     }
     folder = run.next_numbered("reports")
     for name, data in artefacts.items():
@@ -173,7 +176,7 @@ def reissue(run_id: str | None, *, workspace: Path, key: SigningKey | None, temp
         check_artefacts(run, events)
         finished = list(log.events(run=run.id, type="verify.finished"))
         if not finished:
-            raise _unverified(run)
+            raise unverified(run)
         verdict = next(name for name in finished[-1].event.digests if name.endswith("verdict.json"))
         return issue_report(
             log,
@@ -196,14 +199,15 @@ def find_report(run_id: str | None, *, workspace: Path) -> Path:
     if run_id is not None:
         run = place.run(run_id)
         if run.id not in issued:
-            raise _unverified(run)
+            raise unverified(run)
         return run.path(REPORT)
     if not issued or issued[-1] is None:
         raise UsageError("there is no report yet", where=str(workspace), hint="Issue one with: govern verify")
     return place.run(issued[-1]).path(REPORT)
 
 
-def _unverified(run: RunFolder) -> UsageError:
+def unverified(run: RunFolder) -> UsageError:
+    """What to say of a run without a report."""
     return UsageError(
         f"run {run.id} was never verified, so it has no report",
         where=str(run.root),

@@ -21,6 +21,7 @@ from govern.errors import IntegrityError, UsageError
 from govern.evidence import edit_statements, verify_pack
 from govern.signing import throwaway_key
 from govern.signing.log_key import generate_log_key
+from govern.signing.model_signature import WHOLE, sign_model
 from govern.workflow.audit import audit
 from govern.workflow.evidence import pack
 from govern.workflow.keys import log_key_path, make_log_key
@@ -94,6 +95,19 @@ def test_a_signer_who_claims_what_does_not_follow_is_found(
         pack(None, tmp_path / "pack", workspace=team.workspace, log_key=key)
 
 
+def test_a_signer_who_signed_other_weights_is_found(
+    team: Team, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A mock, for the same reason."""
+    monkeypatch.setattr(
+        "govern.workflow.report.sign_model", lambda name, _, key: sign_model(name, {WHOLE: "0" * 64}, key)
+    )
+    govern.render(workspace=team.workspace, key=team.keys["ian"])
+    key = make_log_key(team.workspace, log_key_path(team.workspace), b"password")
+    with pytest.raises(IntegrityError, match=r"model\.sig.*over another model"):
+        pack(None, tmp_path / "pack", workspace=team.workspace, log_key=key)
+
+
 def test_only_a_key_that_the_log_names_signs_for_it(team: Team, tmp_path: Path) -> None:
     key = make_log_key(team.workspace, log_key_path(team.workspace), b"password")
     with Log.open(team.workspace / "audit.db", create=False) as log:
@@ -105,8 +119,12 @@ def test_only_a_key_that_the_log_names_signs_for_it(team: Team, tmp_path: Path) 
         pack(None, tmp_path / "pack", workspace=team.workspace, log_key=stranger)
 
 
-def run_line(line: str, folder: Path) -> subprocess.CompletedProcess[str]:
-    environment = {**os.environ, "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
+def run_line(line: str, folder: Path, delta: Path | None = None) -> subprocess.CompletedProcess[str]:
+    environment = {
+        **os.environ,
+        "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
+        "DELTA": str(delta or folder / "none"),
+    }
     return subprocess.run(
         ["bash", "-ec", line], cwd=folder, env=environment, capture_output=True, text=True, check=False
     )
@@ -122,9 +140,11 @@ def page_commands(folder: Path) -> str:
 def test_every_command_of_the_page_works_and_finds_a_change(packed: Path, team_once: Team) -> None:
     commands = page_commands(packed)
     checks = re.findall(r"^check (\S+) (\S+)$", commands, re.M)
-    assert len(checks) == 4 + 1 + 2
-    done = run_line(commands, packed)
+    assert len(checks) == 4 + 1 + 1 + 2
+    done = run_line(commands, packed, team_once.run / "delta.safetensors")
     assert done.returncode == 0, done.stderr
+    assert "Verification succeeded" in done.stdout
+    assert run_line(commands, packed, team_once.run / "removal.json").returncode != 0
     assert done.stdout.count("Verified OK") == len(checks)
     assert team_once.keys["ian"].public.fingerprint in done.stdout
     functions = commands[commands.index("dsse()") : commands.index("check gates")]

@@ -37,21 +37,21 @@ def key_of(bundle: Path) -> Path:
 
 
 def test_every_bundle_is_accepted_as_it_is_and_refused_as_it_is_not(packed_once: Path, tmp_path: Path) -> None:
-    bundles = sorted(packed_once.rglob("*.sigstore.json"))
-    assert len(bundles) == 7
+    bundles = sorted([*packed_once.rglob("*.sigstore.json"), packed_once / "model.sig"])
+    assert len(bundles) == 8
     stranger, changed = tmp_path / "stranger.pub", tmp_path / "changed.json"
     stranger.write_bytes(throwaway_key().public.pem)
     for bundle in bundles:
         assert accepts(bundle, key_of(bundle))
         assert not accepts(bundle, stranger)
-    bundle = json.loads(bundles[0].read_text())
-    envelope = bundle["dsseEnvelope"]
-    signature = envelope["signatures"][0]["sig"]
-    for part in (
-        {"payload": "A" + envelope["payload"][1:]},
-        {"payloadType": "text/plain"},
-        {"signatures": [{"sig": signature[:20] + ("A" if signature[20] != "A" else "B") + signature[21:]}]},
-        {"signatures": []},
-    ):
-        changed.write_text(json.dumps({**bundle, "dsseEnvelope": {**envelope, **part}}))
-        assert not accepts(changed, key_of(bundles[0]))
+        told = json.loads(bundle.read_text())
+        envelope = told["dsseEnvelope"]
+        signature = envelope["signatures"][0]["sig"]
+        for part in (
+            {"payload": "A" + envelope["payload"][1:]},
+            {"payloadType": "text/plain"},
+            {"signatures": [{"sig": signature[:20] + ("A" if signature[20] != "A" else "B") + signature[21:]}]},
+            {"signatures": []},
+        ):
+            changed.write_text(json.dumps({**told, "dsseEnvelope": {**envelope, **part}}))
+            assert not accepts(changed, key_of(bundle))

@@ -8,7 +8,7 @@ from __future__ import annotations
 import base64
 import json
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -19,11 +19,11 @@ from tiny_policy import TinyPolicy
 
 import govern
 from govern.audit import LogVerifier, format_proof, open_checkpoint, parse_proof, parse_vkey, sign_checkpoint
-from govern.digests import canonical_json
+from govern.digests import canonical_json, sha256_bytes
 from govern.errors import ExitCode, IntegrityError
 from govern.evidence import verify_pack
 from govern.evidence.pack import verify_page
-from govern.signing import SigningKey, sign, throwaway_key
+from govern.signing import PublicKey, SigningKey, load_public, sign, throwaway_key
 from govern.signing.log_key import load_log_key
 from govern.workflow.evidence import pack
 
@@ -205,11 +205,11 @@ def test_swap_key(altered: Path, pristine: dict[str, bytes], team_once: Team) ->
                     yield f"{name} replaced by sha256:{key.public.fingerprint[:8]}", {name: key.public.pem}
         # Signed afresh by somebody else, with or without that key put in place.
         for name, data in pristine.items():
-            if name.endswith(".sigstore.json"):
+            if is_bundle(data):
                 beside = key_of(name)
                 for key in keys:
                     if key.public.pem != pristine[beside]:
-                        signed = sign(payload(data), key)
+                        signed = signed_like(data, payload(data), key, pristine[beside])
                         yield f"{name} signed by another", {name: signed}
                         yield f"{name} and {beside} of another", {name: signed, beside: key.public.pem}
 
@@ -220,7 +220,7 @@ def test_swap_type(altered: Path, pristine: dict[str, bytes], team_once: Team) -
     """The same key's signature over a statement of another type, and another payload type."""
 
     def changes() -> Iterator[tuple[str, Change]]:
-        bundles = [name for name in pristine if name.endswith(".sigstore.json")]
+        bundles = [name for name, data in pristine.items() if is_bundle(data)]
         for name in bundles:
             key = holder(team_once, pristine[key_of(name)])
             statement = json.loads(payload(pristine[name]))
@@ -228,8 +228,12 @@ def test_swap_type(altered: Path, pristine: dict[str, bytes], team_once: Team) -
                 said = json.loads(payload(pristine[source]))
                 if said["predicateType"] != statement["predicateType"]:
                     typed = {**statement, "predicateType": said["predicateType"]}
-                    yield f"{name} called {said['predicateType']}", {name: sign(canonical_json(typed), key)}
-                    yield f"{name} with the statement of {source}", {name: sign(canonical_json(said), key)}
+                    for place, value in (
+                        (f"called {said['predicateType']}", typed),
+                        (f"saying what {source} says", said),
+                    ):
+                        signed = signed_like(pristine[name], canonical_json(value), key, pristine[key_of(name)])
+                        yield f"{name} {place}", {name: signed}
             bundle = json.loads(pristine[name])
             bundle["dsseEnvelope"]["payloadType"] = "application/vnd.oci.image.manifest.v1+json"
             yield f"{name} of another payload type", {name: canonical_json(bundle)}
@@ -242,10 +246,10 @@ def test_every_field(altered: Path, pristine: dict[str, bytes]) -> None:
 
     def changes() -> Iterator[tuple[str, Change]]:
         for name, data in pristine.items():
-            if name.endswith(".json"):
+            if name.endswith(".json") or is_bundle(data):
                 for place, value in variants(json.loads(data)):
                     yield f"{name} {place}", {name: canonical_json(value)}
-            if name.endswith(".sigstore.json"):
+            if is_bundle(data):
                 bundle = json.loads(data)
                 for place, value in variants(json.loads(payload(data))):
                     bundle["dsseEnvelope"]["payload"] = base64.b64encode(canonical_json(value)).decode()
@@ -259,11 +263,12 @@ def test_every_field_signed_again_by_its_own_signer(altered: Path, pristine: dic
 
     def changes() -> Iterator[tuple[str, Change]]:
         for name, data in pristine.items():
-            if name.endswith(".sigstore.json"):
-                key = holder(team_once, pristine[key_of(name)])
+            if is_bundle(data):
+                pem = pristine[key_of(name)]
+                key = holder(team_once, pem)
                 for place, value in variants(json.loads(payload(data))):
-                    yield f"{name} {place}", {name: sign(canonical_json(value), key)}
-                yield f"{name} signed once more", {name: sign(payload(data), key)}
+                    yield f"{name} {place}", {name: signed_like(data, canonical_json(value), key, pem)}
+                yield f"{name} signed once more", {name: signed_like(data, payload(data), key, pem)}
 
     assert survivors(altered, pristine, changes()) == []
 
@@ -274,7 +279,7 @@ def test_every_line(altered: Path, pristine: dict[str, bytes]) -> None:
 
     def changes() -> Iterator[tuple[str, Change]]:
         for name, data in pristine.items():
-            if name.endswith((".json", ".html", "report.md", "policy.yaml")):
+            if name.endswith((".json", ".html", "report.md", "policy.yaml")) or is_bundle(data):
                 continue
             lines = data.splitlines(keepends=True)
             for place in range(len(lines)):
@@ -335,6 +340,18 @@ def signed_log(pristine: dict[str, bytes]) -> Change:
             proof = parse_proof(data)
             change[name] = format_proof(proof.index, proof.hashes, note)
     return change
+
+
+def is_bundle(data: bytes) -> bool:
+    return data.startswith(b'{"dsseEnvelope"')
+
+
+def signed_like(bundle: bytes, statement: bytes, key: SigningKey, pem: bytes) -> bytes:
+    """A statement signed by `key`, which is named the way that `bundle` names the key in `pem`."""
+    hint = json.loads(bundle)["verificationMaterial"]["publicKey"]["hint"]
+    forms: list[Callable[[PublicKey], str]] = [lambda key: key.fingerprint, lambda key: sha256_bytes(key.pem)]
+    form = next(form for form in forms if form(load_public(pem)) == hint)
+    return sign(statement, key, hint=form(key.public))
 
 
 def payload(bundle: bytes) -> bytes:
