@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
 
 import pytest
+from postgres_server import PostgresServer, find_binaries
 from tiny_models import save_tiny_model
 
 from govern.errors import SourceError
@@ -52,3 +53,52 @@ def smollm2() -> Path:
         return resolve_model("builtin:smollm2-135m-instruct", revision=None, base=Path()).path
     except SourceError as error:
         pytest.skip(f"SmolLM2 cannot be fetched: {error.message}")
+
+
+@pytest.fixture(scope="session")
+def postgres_url() -> Iterator[Callable[[str], str]]:
+    """A function from a database's name to its URL, on the server of GOVERN_TEST_POSTGRES or one of our own.
+
+    `{}` in GOVERN_TEST_POSTGRES stands for the database. Its role may make databases.
+    """
+    pytest.importorskip("psycopg", reason="needs psycopg: pip install 'govern-unlearning[postgres]'")
+    if form := os.environ.get("GOVERN_TEST_POSTGRES"):
+        yield form.format
+        return
+    server = _own_server()
+    yield server.url
+    server.remove()
+
+
+@pytest.fixture(scope="session")
+def new_postgres(postgres_url: Callable[[str], str]) -> Iterator[Callable[[], str]]:
+    """A function that makes a new, empty database and returns its URL."""
+    import psycopg
+
+    made: list[str] = []
+    with psycopg.connect(postgres_url("postgres"), autocommit=True) as connection:
+
+        def make() -> str:
+            made.append(f"govern_test_{os.getpid()}_{len(made)}")
+            connection.execute(f"CREATE DATABASE {made[-1]} TEMPLATE template0")
+            return postgres_url(made[-1])
+
+        yield make
+        for name in made:
+            connection.execute(f"DROP DATABASE {name} WITH (FORCE)")
+
+
+@pytest.fixture
+def own_postgres() -> Iterator[PostgresServer]:
+    """A server that a test may kill."""
+    pytest.importorskip("psycopg", reason="needs psycopg: pip install 'govern-unlearning[postgres]'")
+    server = _own_server()
+    yield server
+    server.remove()
+
+
+def _own_server() -> PostgresServer:
+    binaries = find_binaries()
+    if binaries is None:
+        pytest.skip("needs PostgreSQL: its initdb and pg_ctl, or a server's URL in GOVERN_TEST_POSTGRES")
+    return PostgresServer.make(binaries)

@@ -58,18 +58,15 @@ class Log:
         cannot be opened or was written by a newer version.
         """
         storage = storage_of(database)
-        with storage.guarded():
-            if not storage.exists():
-                if not create or isinstance(database, str):
-                    raise UsageError(
-                        "there is no audit log",
-                        where=storage.where,
-                        hint="Every command that changes something starts one: govern apply POLICY"
-                        if isinstance(database, Path)
-                        else "Restore it from a backup; a new one is made by: govern audit move URL",
-                    )
-                storage.create(_begin)
-            log = cls(storage, storage.connect(), trust)
+        if isinstance(storage, Sqlite) and not storage.exists():
+            if not create:
+                raise UsageError(
+                    "there is no audit log",
+                    where=storage.where,
+                    hint="Every command that changes something starts one: govern apply POLICY",
+                )
+            create_log(database)
+        log = cls(storage, storage.connect(), trust)
         try:
             log._check_format()
         except BaseException:

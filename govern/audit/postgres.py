@@ -174,12 +174,21 @@ class Postgres:
         return engine
 
     def version(self, connection: Connection) -> int | None:
-        """What the comment on the schema says."""
-        comment = connection.exec_driver_sql(
-            "SELECT obj_description(to_regnamespace('govern'), 'pg_namespace')"
-        ).scalar()
+        """What the comment on the schema says. Raises GovernError where the role may not use the schema."""
+        found = connection.exec_driver_sql(
+            "SELECT obj_description(oid, 'pg_namespace'), has_schema_privilege(oid, 'USAGE') "
+            "FROM pg_namespace WHERE nspname = 'govern'"
+        ).first()
+        if found is None:
+            return None
+        comment, usable = found
         rest = str(comment).removeprefix(_COMMENT)
-        return int(rest) if comment != rest and rest.isdecimal() else None
+        if comment == rest or not rest.isdecimal():
+            return None
+        if not usable:
+            # Its tables would seem to be missing.
+            raise _no_rights(self.where, "permission denied for schema govern")
+        return int(rest)
 
     def damage(self, connection: Connection) -> Iterator[Damage]:
         """Each table, column, index, function or trigger of the schema that is not what we make."""
@@ -269,12 +278,7 @@ def _translated(where: str, error: BaseException | None) -> GovernError:
     if state == "55P03":
         return storage.busy(where)
     if state in ("42501", "25006"):
-        return GovernError(
-            f"the audit log cannot be used: {said}",
-            where=where,
-            hint="It takes a server that is no standby, and a role with USAGE on the schema govern "
-            "and SELECT and INSERT on its tables.",
-        )
+        return _no_rights(where, said)
     if state[:2] in ("53", "58"):
         return GovernError(
             f"the audit log cannot be written: {said}",
@@ -294,4 +298,13 @@ def _translated(where: str, error: BaseException | None) -> GovernError:
         f"the audit log is damaged: {said}" if known else f"the audit log is damaged (SQLSTATE {state})",
         where=where,
         hint="Keep the database as evidence and restore the log from a backup.",
+    )
+
+
+def _no_rights(where: str, said: str) -> GovernError:
+    return GovernError(
+        f"the audit log cannot be used: {said}",
+        where=where,
+        hint="It takes a server that is no standby, and a role with USAGE on the schema govern "
+        "and SELECT and INSERT on its tables.",
     )

@@ -2,10 +2,7 @@
 
 import hashlib
 import json
-import shutil
-import sqlite3
 import threading
-from contextlib import closing
 
 import pytest
 from hypothesis import given, settings
@@ -14,38 +11,44 @@ from hypothesis import strategies as st
 from govern.audit import Log, parse_event
 from govern.audit.merkle import Frontier, verify_consistency, verify_inclusion
 from govern.digests import canonical_json
-from govern.errors import GovernError, IntegrityError, UsageError
+from govern.errors import IntegrityError, UsageError
 from govern.records import Event
 
 ZEROS = "0" * 64
 
 
 @pytest.fixture
-def database(tmp_path):
-    return tmp_path / "audit.db"
+def database(logs, tmp_path):
+    """A log with its first event."""
+    return logs.new(tmp_path)
 
 
 @pytest.fixture(scope="module")
-def golden(tmp_path_factory):
+def golden(logs, tmp_path_factory):
     """A log of six events, copied by the tests that damage one."""
-    database = tmp_path_factory.mktemp("golden") / "audit.db"
+    database = logs.golden(tmp_path_factory.mktemp("golden"))
     with Log.open(database) as log:
         for seq in range(1, 6):
             log.append("apply.started", run=f"run-{seq % 2}", parameters={"c": seq / 4}, seed=seq)
     return database
 
 
+@pytest.fixture(scope="module")
+def growing(logs, tmp_path_factory):
+    """A log that only grows."""
+    return logs.golden(tmp_path_factory.mktemp("growing"))
+
+
+@pytest.fixture(scope="module")
+def last(golden):
+    """The newest event of the log of six."""
+    with Log.open(golden) as log:
+        return log.head()
+
+
 @pytest.fixture
-def copied(golden, database):
-    return shutil.copy(golden, database)
-
-
-def unprotected(database):
-    """A connection of somebody who drops the triggers first."""
-    connection = sqlite3.connect(database, isolation_level=None)
-    for (name,) in connection.execute("SELECT name FROM sqlite_schema WHERE type = 'trigger'").fetchall():
-        connection.execute(f"DROP TRIGGER {name}")
-    return closing(connection)
+def copied(logs, golden, tmp_path):
+    return logs.copy(golden, tmp_path)
 
 
 def rebuild_tree(connection):
@@ -81,7 +84,7 @@ def test_two_logs_have_different_origins(tmp_path):
     assert heads[0].origin != heads[1].origin
 
 
-def test_an_event_is_stored_as_the_bytes_that_were_hashed(database):
+def test_an_event_is_stored_as_the_bytes_that_were_hashed(logs, database):
     with Log.open(database) as log:
         first = log.head()
         stored = log.append(
@@ -94,7 +97,7 @@ def test_an_event_is_stored_as_the_bytes_that_were_hashed(database):
             seed=7,
             environment={"python": "3.11"},
         )
-    with closing(sqlite3.connect(database)) as connection:
+    with logs.connect(database) as connection:
         ((seq, prev, leaf, body),) = connection.execute("SELECT seq, prev, leaf, body FROM event WHERE seq = 1")
     assert seq == 1
     assert body == stored.body == canonical_json(json.loads(body))
@@ -150,9 +153,8 @@ def test_verify_gives_origin_size_and_leaf(golden):
         max_size=4,
     )
 )
-def test_any_json_value_survives(tmp_path_factory, parameters):
-    database = tmp_path_factory.mktemp("law") / "audit.db"
-    with Log.open(database) as log:
+def test_any_json_value_survives(growing, parameters):
+    with Log.open(growing) as log:
         stored = log.append("apply.started", parameters=parameters)
         assert log.verify().leaf == stored.leaf
         assert log.head().event.parameters == parameters
@@ -166,46 +168,23 @@ def test_a_value_that_json_cannot_carry_is_refused_and_nothing_is_written(databa
         assert log.verify().size == 1
 
 
-@pytest.mark.parametrize(
-    "statement",
-    [
-        "UPDATE event SET body = x'00' WHERE seq = 3",
-        "UPDATE event SET seq = 9 WHERE seq = 5",
-        "DELETE FROM event WHERE seq = 5",
-        "DELETE FROM event",
-        "INSERT OR REPLACE INTO event SELECT * FROM event WHERE seq = 5",
-        "REPLACE INTO event (seq, prev, leaf, body) SELECT 6, prev, leaf, body FROM event WHERE seq = 5",
-        "INSERT INTO event (seq, prev, leaf, body) VALUES (7, x'01', x'02', x'03')",
-        "INSERT INTO event (seq, prev, leaf, body) VALUES (-1, x'01', x'02', x'03')",
-        "INSERT INTO event (seq, prev, leaf, body) SELECT 6, prev, x'02', x'03' FROM event WHERE seq = 5",
-        "UPDATE node SET hash = zeroblob(32) WHERE size = 2",
-        "DELETE FROM node WHERE size = 2",
-        "INSERT OR REPLACE INTO node (size, level, hash) VALUES (2, 1, zeroblob(32))",
-    ],
-)
-def test_slips_of_the_hand_are_stopped(copied, statement):
-    with closing(sqlite3.connect(copied)) as connection, pytest.raises(sqlite3.IntegrityError):
-        connection.execute(statement)
-    assert verify(copied).size == 6
-
-
 @pytest.mark.parametrize("seq", range(6))
 @pytest.mark.parametrize("column", ["body", "leaf", "prev"])
 @pytest.mark.parametrize("place", [0, 17, -1])
-def test_one_flipped_bit_is_found_and_named(copied, seq, column, place):
-    with unprotected(copied) as connection:
+def test_one_flipped_bit_is_found_and_named(logs, copied, seq, column, place):
+    with logs.unprotected(copied) as connection:
         (data,) = connection.execute(f"SELECT {column} FROM event WHERE seq = ?", (seq,)).fetchone()
         flipped = bytearray(data)
         flipped[place] ^= 1
         connection.execute(f"UPDATE event SET {column} = ? WHERE seq = ?", (bytes(flipped), seq))
-    with pytest.raises(IntegrityError, match=rf"audit\.db event {seq}"):
+    with pytest.raises(IntegrityError, match=rf"event {seq}\b"):
         verify(copied)
 
 
 @pytest.mark.parametrize("seq", range(6))
 @pytest.mark.parametrize("rehash", [False, True])
-def test_a_rewritten_body_is_found_even_with_its_leaf_made_to_fit(copied, seq, rehash):
-    with unprotected(copied) as connection:
+def test_a_rewritten_body_is_found_even_with_its_leaf_made_to_fit(logs, copied, seq, rehash):
+    with logs.unprotected(copied) as connection:
         (body,) = connection.execute("SELECT body FROM event WHERE seq = ?", (seq,)).fetchone()
         body = canonical_json({**json.loads(body), "run": "another"})
         connection.execute("UPDATE event SET body = ? WHERE seq = ?", (body, seq))
@@ -217,7 +196,7 @@ def test_a_rewritten_body_is_found_even_with_its_leaf_made_to_fit(copied, seq, r
         assert verify(copied).size == 6
         return
     named = seq + 1 if rehash else seq
-    with pytest.raises(IntegrityError, match=rf"audit\.db event {named}"):
+    with pytest.raises(IntegrityError, match=rf"event {named}\b"):
         verify(copied)
 
 
@@ -235,21 +214,21 @@ def test_a_rewritten_body_is_found_even_with_its_leaf_made_to_fit(copied, seq, r
         {"seed": "7"},
     ],
 )
-def test_a_well_hashed_body_must_still_be_the_right_event(copied, change):
-    with unprotected(copied) as connection:
+def test_a_well_hashed_body_must_still_be_the_right_event(logs, copied, change):
+    with logs.unprotected(copied) as connection:
         (body,) = connection.execute("SELECT body FROM event WHERE seq = 5").fetchone()
         body = canonical_json({**json.loads(body), **change})
         connection.execute("UPDATE event SET body = ?, leaf = ? WHERE seq = 5", (body, leaf_of(body)))
         rebuild_tree(connection)
-    with pytest.raises(IntegrityError, match=r"audit\.db event 5"):
+    with pytest.raises(IntegrityError, match=r"event 5"):
         verify(copied)
 
 
 @pytest.mark.parametrize("body", [b"", b"{}", b"\xff", b"[" * 10_000, b"9" * 10_000, b"null"])
-def test_a_well_hashed_body_of_garbage_is_named(copied, body):
-    with unprotected(copied) as connection:
+def test_a_well_hashed_body_of_garbage_is_named(logs, copied, body):
+    with logs.unprotected(copied) as connection:
         connection.execute("UPDATE event SET body = ?, leaf = ? WHERE seq = 5", (body, leaf_of(body)))
-    with pytest.raises(IntegrityError, match=r"audit\.db event 5"):
+    with pytest.raises(IntegrityError, match=r"event 5"):
         verify(copied)
 
 
@@ -278,8 +257,8 @@ def test_a_body_with_every_kind_of_value_is_an_event(golden):
     parse_event(body.replace(b'"parameters":{"c":1.25}', b'"parameters":' + fitting.encode()))
 
 
-def test_another_spelling_of_the_same_body_is_found(copied):
-    with unprotected(copied) as connection:
+def test_another_spelling_of_the_same_body_is_found(logs, copied):
+    with logs.unprotected(copied) as connection:
         (body,) = connection.execute("SELECT body FROM event WHERE seq = 5").fetchone()
         spaced = json.dumps(json.loads(body), sort_keys=True).encode()
         connection.execute("UPDATE event SET body = ?, leaf = ? WHERE seq = 5", (spaced, leaf_of(spaced)))
@@ -288,32 +267,32 @@ def test_another_spelling_of_the_same_body_is_found(copied):
 
 
 @pytest.mark.parametrize("seq", range(5))
-def test_a_deleted_event_is_named(copied, seq):
-    with unprotected(copied) as connection:
+def test_a_deleted_event_is_named(logs, copied, seq):
+    with logs.unprotected(copied) as connection:
         connection.execute("DELETE FROM event WHERE seq = ?", (seq,))
-    with pytest.raises(IntegrityError, match=rf"audit\.db event {seq}: it is missing"):
+    with pytest.raises(IntegrityError, match=rf"event {seq}: it is missing"):
         verify(copied)
 
 
-def test_deleting_and_closing_the_gap_is_found(copied):
-    with unprotected(copied) as connection:
+def test_deleting_and_closing_the_gap_is_found(logs, copied):
+    with logs.unprotected(copied) as connection:
         connection.execute("DELETE FROM event WHERE seq = 2")
         for seq in (3, 4, 5):
             connection.execute("UPDATE event SET seq = seq - 1 WHERE seq = ?", (seq,))
-    with pytest.raises(IntegrityError, match=r"audit\.db event 2"):
+    with pytest.raises(IntegrityError, match=r"event 2"):
         verify(copied)
 
 
-def test_two_swapped_events_are_found(copied):
-    with unprotected(copied) as connection:
+def test_two_swapped_events_are_found(logs, copied):
+    with logs.unprotected(copied) as connection:
         for before, after in ((2, 100), (3, 2), (100, 3)):
             connection.execute("UPDATE event SET seq = ? WHERE seq = ?", (after, before))
-    with pytest.raises(IntegrityError, match=r"audit\.db event 2"):
+    with pytest.raises(IntegrityError, match=r"event 2"):
         verify(copied)
 
 
-def test_an_empty_log_is_not_a_log(copied):
-    with unprotected(copied) as connection:
+def test_an_empty_log_is_not_a_log(logs, copied):
+    with logs.unprotected(copied) as connection:
         connection.execute("DELETE FROM event")
     with Log.open(copied) as log:
         assert log.head() is None
@@ -323,30 +302,21 @@ def test_an_empty_log_is_not_a_log(copied):
             log.append("apply.started")
 
 
-def test_an_event_of_another_log_is_found(copied, tmp_path):
+def test_an_event_of_another_log_is_found(logs, copied, tmp_path):
     with Log.open(tmp_path / "other.db") as other:
         stored = [other.append("apply.started") for _ in range(5)][-1]
-    with unprotected(copied) as connection:
+    with logs.unprotected(copied) as connection:
         connection.execute(
             "UPDATE event SET prev = ?, leaf = ?, body = ? WHERE seq = 5",
             (bytes.fromhex(stored.prev), bytes.fromhex(stored.leaf), stored.body),
         )
-    with pytest.raises(IntegrityError, match=r"audit\.db event 5"):
+    with pytest.raises(IntegrityError, match=r"event 5"):
         verify(copied)
 
 
-@pytest.mark.parametrize("value", ["'text'", "CAST(x'ff' AS TEXT)", "5", "1.5", "''", "x''"])
-@pytest.mark.parametrize("column", ["body", "leaf", "prev"])
-def test_a_column_of_another_type_is_found(copied, column, value):
-    with unprotected(copied) as connection:
-        connection.execute(f"UPDATE event SET {column} = {value} WHERE seq = 3")
-    with pytest.raises(IntegrityError, match=r"audit\.db event 3"):
-        verify(copied)
-
-
-def test_nothing_is_appended_to_a_head_that_does_not_check_out(copied):
-    with unprotected(copied) as connection:
-        connection.execute("UPDATE event SET body = CAST('{}' AS BLOB) WHERE seq = 5")
+def test_nothing_is_appended_to_a_head_that_does_not_check_out(logs, copied):
+    with logs.unprotected(copied) as connection:
+        connection.execute("UPDATE event SET body = ? WHERE seq = 5", (b"{}",))
     with Log.open(copied) as log:
         with pytest.raises(IntegrityError, match="event 5"):
             log.append("apply.started")
@@ -354,9 +324,9 @@ def test_nothing_is_appended_to_a_head_that_does_not_check_out(copied):
             log.head()
 
 
-def test_errors_never_quote_a_body(copied):
+def test_errors_never_quote_a_body(logs, copied):
     secret = b'{"text":"a hazardous sentence"}'
-    with unprotected(copied) as connection:
+    with logs.unprotected(copied) as connection:
         connection.execute("UPDATE event SET body = ?, leaf = ? WHERE seq = 5", (secret, leaf_of(secret)))
     with pytest.raises(IntegrityError) as caught:
         verify(copied)
@@ -376,15 +346,15 @@ def test_errors_never_quote_a_body(copied):
         ("INSERT INTO node (size, level, hash) VALUES (3, 1, zeroblob(32))", 3),
     ],
 )
-def test_a_changed_tree_is_found_and_named(copied, statement, seq):
-    with unprotected(copied) as connection:
+def test_a_changed_tree_is_found_and_named(logs, copied, statement, seq):
+    with logs.unprotected(copied) as connection:
         connection.execute(statement)
-    with pytest.raises(IntegrityError, match=rf"audit\.db event {seq}: .*stored tree"):
+    with pytest.raises(IntegrityError, match=rf"event {seq}: .*stored tree"):
         verify(copied)
 
 
-def test_every_finding_is_listed_and_the_list_goes_on(copied):
-    with unprotected(copied) as connection:
+def test_every_finding_is_listed_and_the_list_goes_on(logs, copied):
+    with logs.unprotected(copied) as connection:
         connection.execute("UPDATE event SET leaf = zeroblob(32) WHERE seq = 1")
         connection.execute("DELETE FROM event WHERE seq = 3")
         connection.execute("UPDATE event SET body = 'text' WHERE seq = 5")
@@ -425,84 +395,11 @@ def test_proofs_beyond_the_end_are_refused(copied):
         assert log.event(3).event.seq == 3
 
 
-def test_a_missing_log_is_made_only_where_wanted(database):
-    with pytest.raises(UsageError, match="no audit log"):
-        Log.open(database, create=False)
-    assert not database.exists()
-
-
-@pytest.mark.parametrize("content", [b"", b"not a database, but long enough to look like one" * 100])
-def test_a_file_that_is_no_database_is_refused(database, content):
-    database.write_bytes(content)
-    with pytest.raises(IntegrityError):
-        Log.open(database)
-    assert database.read_bytes() == content
-
-
-def test_another_database_is_refused_and_left_alone(database):
-    with closing(sqlite3.connect(database)) as connection:
-        connection.execute("CREATE TABLE mine (x)")
-    before = database.read_bytes()
-    with pytest.raises(IntegrityError, match="not an audit log"):
-        Log.open(database)
-    assert database.read_bytes() == before
-
-
-def test_a_log_of_a_newer_version_is_refused(copied):
-    with closing(sqlite3.connect(copied)) as connection:
-        connection.execute("PRAGMA user_version = 2")
-    with pytest.raises(GovernError, match="schema version 2"):
-        Log.open(copied)
-
-
-def test_a_log_without_its_table_is_refused(copied):
-    with unprotected(copied) as connection:
+def test_a_log_without_its_table_is_refused(logs, copied):
+    with logs.unprotected(copied) as connection:
         connection.execute("DROP TABLE event")
     with Log.open(copied) as log, pytest.raises(IntegrityError, match="damaged"):
         log.verify()
-
-
-def test_torn_pages_are_an_integrity_error(golden, database):
-    whole = golden.read_bytes()
-    found = 0
-    for start in range(512, len(whole), 512):
-        database.write_bytes(whole[:start] + b"\xa5" * 512 + whole[start + 512 :])
-        try:
-            verify(database)
-        except IntegrityError:
-            found += 1
-        except GovernError as error:
-            pytest.fail(f"{start}: {error}")
-    assert found > 3
-
-
-def test_a_truncated_file_is_an_integrity_error(golden, database):
-    database.write_bytes(golden.read_bytes()[:5000])
-    with pytest.raises(IntegrityError):
-        verify(database)
-
-
-def test_a_lock_that_stays_is_said_plainly(copied, monkeypatch):
-    monkeypatch.setattr("govern.audit.storage.BUSY_SECONDS", 0.1)
-    with closing(sqlite3.connect(copied, isolation_level=None)) as other, Log.open(copied) as log:
-        other.execute("BEGIN IMMEDIATE")
-        with pytest.raises(GovernError, match="locked by another process"):
-            log.append("apply.started")
-        assert log.verify().size == 6
-        other.execute("ROLLBACK")
-        log.append("apply.started")
-
-
-def test_a_folder_in_the_logs_place_is_an_error(database):
-    database.mkdir()
-    with pytest.raises(GovernError):
-        Log.open(database)
-
-
-def test_durability_settings_are_the_strict_ones(copied):
-    with Log.open(copied) as log, log._engine.connect() as connection:
-        assert connection.exec_driver_sql("PRAGMA journal_mode").scalar() == "wal"
-        assert connection.exec_driver_sql("PRAGMA synchronous").scalar() == 2
 
 
 def test_threads_share_a_log(database):
@@ -515,24 +412,6 @@ def test_threads_share_a_log(database):
         assert log.verify().size == 41
 
 
-def test_many_openers_make_one_log(tmp_path):
-    database = tmp_path / "audit.db"
-    origins = []
-
-    def start():
-        with Log.open(database) as log:
-            origins.append(log.head().event.origin)
-
-    threads = [threading.Thread(target=start) for _ in range(8)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert len(origins) == 8
-    assert len(set(origins)) == 1
-    assert [entry.name for entry in tmp_path.iterdir()] == ["audit.db"]
-
-
 @given(st.binary(max_size=200))
 def test_the_event_parser_refuses_anything_without_falling_over(data):
     with pytest.raises(ValueError, match="its body"):
@@ -541,14 +420,12 @@ def test_the_event_parser_refuses_anything_without_falling_over(data):
 
 @settings(max_examples=200, deadline=None)
 @given(st.data())
-def test_a_mutated_body_never_means_the_same_event(golden, data):
-    with Log.open(golden) as log:
-        stored = log.head()
-    place = data.draw(st.integers(0, len(stored.body) - 1))
+def test_a_mutated_body_never_means_the_same_event(last, data):
+    place = data.draw(st.integers(0, len(last.body) - 1))
     byte = bytes([data.draw(st.integers(0, 255))])
-    mutated = stored.body[:place] + byte + stored.body[place + 1 :]
+    mutated = last.body[:place] + byte + last.body[place + 1 :]
     try:
         event: Event = parse_event(mutated)
     except ValueError:
         return
-    assert (event == stored.event) == (mutated == stored.body)
+    assert (event == last.event) == (mutated == last.body)
