@@ -37,8 +37,12 @@ class Bounds:
     upper: float
 
 
-def accuracy_bounds(correct: Sequence[bool], clusters: Sequence[str] | None, *, confidence: float) -> Bounds:
+def accuracy_bounds(
+    correct: Sequence[bool], clusters: Sequence[str] | None, *, confidence: float, times: float = 1
+) -> Bounds:
     """Bounds on the accuracy behind n answers, each one-sided at `confidence`.
+
+    With `times`, the bounds that so many times as much data of the same kind would give; so do the other bounds.
 
     Independent questions: Clopper–Pearson (1934), exact. Clustered questions: Korn and Graubard (1998,
     Survey Methodology 24:193–201), Clopper–Pearson at the effective sample size, with degrees of freedom adjusted.
@@ -46,19 +50,24 @@ def accuracy_bounds(correct: Sequence[bool], clusters: Sequence[str] | None, *, 
     """
     right = np.asarray(correct, dtype=np.float64)
     share = float(right.mean())
-    n = float(len(right))
+    n = len(right) * times
     if clusters is not None:
         sums, sizes = _by_cluster(right, clusters)
         if len(sizes) < 2:
             return Bounds(share, 0.0, 1.0)
         # Korn and Graubard: t quantiles on n − 1 and k − 1 degrees of freedom
-        degrees = float(t.ppf(confidence, n - 1) / t.ppf(confidence, len(sizes) - 1)) ** 2
-        n *= degrees / _design_effect(sums, sizes, independent=n * share * (1 - share))
+        degrees = float(t.ppf(confidence, n - 1) / t.ppf(confidence, len(sizes) * times - 1)) ** 2
+        n *= degrees / _design_effect(sums, sizes, independent=len(right) * share * (1 - share))
     return Bounds(share, *_clopper_pearson(share * n, n, confidence=confidence))
 
 
 def drop_bounds(
-    before: Sequence[bool], after: Sequence[bool], clusters: Sequence[str] | None, *, confidence: float
+    before: Sequence[bool],
+    after: Sequence[bool],
+    clusters: Sequence[str] | None,
+    *,
+    confidence: float,
+    times: float = 1,
 ) -> Bounds:
     """Bounds on the drop in accuracy over the same n questions, before − after, each one-sided at `confidence`.
 
@@ -70,7 +79,7 @@ def drop_bounds(
     lost, gained = float((first & ~second).sum()), float((~first & second).sum())
     n = float(len(first))
     drop = (lost - gained) / n
-    scale = 1.0
+    scale = float(times)
     if clusters is not None:
         sums, sizes = _by_cluster(first.astype(np.float64) - second, clusters)
         if len(sizes) < 2:
@@ -81,11 +90,11 @@ def drop_bounds(
             _design_effect(sums, sizes, independent=lost + gained - n * drop**2),
             _design_effect(losses, sizes, independent=lost * (1 - lost / n)),
         )
-        scale = float(norm.ppf(confidence) / t.ppf(confidence, len(sizes) - 1)) ** 2 / effect
+        scale *= float(norm.ppf(confidence) / t.ppf(confidence, len(sizes) * times - 1)) ** 2 / effect
     return Bounds(drop, *tango(lost * scale, gained * scale, n * scale, confidence=confidence))
 
 
-def log_ratio_bounds(before: Array, after: Array, tokens: Array, *, confidence: float) -> Bounds:
+def log_ratio_bounds(before: Array, after: Array, tokens: Array, *, confidence: float, times: float = 1) -> Bounds:
     """Bounds on the log of the perplexity ratio after/before over k documents, each one-sided at `confidence`.
 
     `before` and `after` are summed negative log-likelihoods per document (nats), `tokens` the counted tokens. The
@@ -99,7 +108,7 @@ def log_ratio_bounds(before: Array, after: Array, tokens: Array, *, confidence: 
         return Bounds(mean, -math.inf, math.inf)
     residual = difference - mean * tokens
     error = math.sqrt(k / (k - 1) * float(residual @ residual)) / float(tokens.sum())
-    reach = float(t.ppf(confidence, k - 1)) * error
+    reach = float(t.ppf(confidence, k * times - 1)) * error / math.sqrt(times)
     return Bounds(mean, mean - reach, mean + reach)
 
 

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
+from collections.abc import Callable
 from typing import Literal
 
 import numpy as np
@@ -24,6 +25,9 @@ from govern.records import GateResult, Interval, TaskResult, VerdictValue
 
 _SAME_LETTER = 0.9
 
+# Nobody writes a thousand times as many questions: then the data sit on the threshold.
+_MOST_TIMES = 1000
+
 
 def ceiling(before: Answers, after: Answers, *, metric: Metric, threshold: float, confidence: float) -> GateResult:
     """Whether the accuracy afterwards is at most `threshold`, on the questions given (the certifying ones).
@@ -31,8 +35,12 @@ def ceiling(before: Answers, after: Answers, *, metric: Metric, threshold: float
     Raises UsageError where the two models did not answer the same questions under `metric`.
     """
     _check_pairing(before, after, metric)
-    bounds = accuracy_bounds(after.correct, after.clusters, confidence=confidence)
-    verdict = _verdict(passes=bounds.upper <= threshold, fails=bounds.lower > threshold)
+
+    def decide(times: float = 1) -> tuple[VerdictValue, Bounds]:
+        bounds = accuracy_bounds(after.correct, after.clusters, confidence=confidence, times=times)
+        return _verdict(passes=bounds.upper <= threshold, fails=bounds.lower > threshold), bounds
+
+    verdict, bounds = decide()
     facts = f"accuracy went from {_percent(before.accuracy)} to {_percent(after.accuracy)} on {_questions(after)}"
     reason = {
         "pass": f"{facts}; with {_percent(confidence)} confidence it is at most {_percent(bounds.upper)}, "
@@ -40,7 +48,7 @@ def ceiling(before: Answers, after: Answers, *, metric: Metric, threshold: float
         "fail": f"{facts}; with {_percent(confidence)} confidence it is still at least {_percent(bounds.lower)}, "
         f"above the ceiling of {_percent(threshold)}.",
         "inconclusive": f"{facts}; the ceiling of {_percent(threshold)} lies between the bounds "
-        f"{_percent(bounds.lower)} and {_percent(bounds.upper)}, so more questions are needed.",
+        f"{_percent(bounds.lower)} and {_percent(bounds.upper)}, so {_remedy(len(after.ids), 'questions', decide)}.",
     }[verdict]
     shown = bounds.lower if verdict == "fail" else bounds.upper
     return _gate(before, after, "ceiling", shown, threshold, confidence, verdict, reason, _accuracy_method(after))
@@ -49,8 +57,12 @@ def ceiling(before: Answers, after: Answers, *, metric: Metric, threshold: float
 def floor(before: Answers, after: Answers, *, metric: Metric, threshold: float, confidence: float) -> GateResult:
     """Whether the accuracy afterwards is at least `threshold`. Raises UsageError as `ceiling` does."""
     _check_pairing(before, after, metric)
-    bounds = accuracy_bounds(after.correct, after.clusters, confidence=confidence)
-    verdict = _verdict(passes=bounds.lower >= threshold, fails=bounds.upper < threshold)
+
+    def decide(times: float = 1) -> tuple[VerdictValue, Bounds]:
+        bounds = accuracy_bounds(after.correct, after.clusters, confidence=confidence, times=times)
+        return _verdict(passes=bounds.lower >= threshold, fails=bounds.upper < threshold), bounds
+
+    verdict, bounds = decide()
     facts = f"accuracy went from {_percent(before.accuracy)} to {_percent(after.accuracy)} on {_questions(after)}"
     reason = {
         "pass": f"{facts}; with {_percent(confidence)} confidence it is at least {_percent(bounds.lower)}, "
@@ -58,7 +70,7 @@ def floor(before: Answers, after: Answers, *, metric: Metric, threshold: float, 
         "fail": f"{facts}; with {_percent(confidence)} confidence it is at most {_percent(bounds.upper)}, "
         f"below the floor of {_percent(threshold)}.",
         "inconclusive": f"{facts}; the floor of {_percent(threshold)} lies between the bounds "
-        f"{_percent(bounds.lower)} and {_percent(bounds.upper)}, so more questions are needed.",
+        f"{_percent(bounds.lower)} and {_percent(bounds.upper)}, so {_remedy(len(after.ids), 'questions', decide)}.",
     }[verdict]
     shown = bounds.upper if verdict == "fail" else bounds.lower
     return _gate(before, after, "floor", shown, threshold, confidence, verdict, reason, _accuracy_method(after))
@@ -70,8 +82,12 @@ def max_drop(before: Answers, after: Answers, *, metric: Metric, threshold: floa
     The result's `bound` is on the drop, before − after.
     """
     _check_pairing(before, after, metric)
-    bounds = drop_bounds(before.correct, after.correct, after.clusters, confidence=confidence)
-    verdict = _verdict(passes=bounds.upper <= threshold, fails=bounds.lower > threshold)
+
+    def decide(times: float = 1) -> tuple[VerdictValue, Bounds]:
+        bounds = drop_bounds(before.correct, after.correct, after.clusters, confidence=confidence, times=times)
+        return _verdict(passes=bounds.upper <= threshold, fails=bounds.lower > threshold), bounds
+
+    verdict, bounds = decide()
     lost = sum(first and not second for first, second in zip(before.correct, after.correct, strict=True))
     gained = sum(second and not first for first, second in zip(before.correct, after.correct, strict=True))
     facts = (
@@ -84,7 +100,7 @@ def max_drop(before: Answers, after: Answers, *, metric: Metric, threshold: floa
         "fail": f"{facts}; with {_percent(confidence)} confidence the drop is at least {_points(bounds.lower)} points, "
         f"more than the {_points(threshold)} allowed.",
         "inconclusive": f"{facts}; the {_points(threshold)} points allowed lie between the bounds "
-        f"{_points(bounds.lower)} and {_points(bounds.upper)}, so more questions are needed.",
+        f"{_points(bounds.lower)} and {_points(bounds.upper)}, so {_remedy(len(after.ids), 'questions', decide)}.",
     }[verdict]
     method = "Tango's paired score bound" + (
         "" if after.clusters is None else " at the effective number of pairs (clustered)"
@@ -99,8 +115,12 @@ def max_increase(before: Perplexity, after: Perplexity, *, threshold: float, con
     The result's `bound` is on the relative increase, after/before − 1. `n` counts documents.
     Raises UsageError where the two models did not read the same documents.
     """
-    bounds = _increase_bounds(before, after, confidence=confidence)
-    verdict = _verdict(passes=bounds.upper <= threshold, fails=bounds.lower > threshold)
+
+    def decide(times: float = 1) -> tuple[VerdictValue, Bounds]:
+        bounds = _increase_bounds(before, after, confidence=confidence, times=times)
+        return _verdict(passes=bounds.upper <= threshold, fails=bounds.lower > threshold), bounds
+
+    verdict, bounds = decide()
     facts = (
         f"perplexity went from {_perplexity(before):.2f} to {_perplexity(after):.2f} over {len(after.ids)} documents, "
         f"a change of {_signed(bounds.estimate)}"
@@ -111,7 +131,7 @@ def max_increase(before: Perplexity, after: Perplexity, *, threshold: float, con
         "fail": f"{facts}; with {_percent(confidence)} confidence the increase is at least {_signed(bounds.lower)}, "
         f"more than the {_signed(threshold)} allowed.",
         "inconclusive": f"{facts}; the {_signed(threshold)} allowed lies between the bounds "
-        f"{_signed(bounds.lower)} and {_signed(bounds.upper)}, so more documents are needed.",
+        f"{_signed(bounds.lower)} and {_signed(bounds.upper)}, so {_remedy(len(after.ids), 'documents', decide)}.",
     }[verdict]
     shown = bounds.lower if verdict == "fail" else bounds.upper
     return GateResult(
@@ -237,6 +257,21 @@ def _verdict(*, passes: bool, fails: bool) -> VerdictValue:
     return "pass" if passes else "inconclusive"
 
 
+def _remedy(n: int, unit: str, decide: Callable[[float], tuple[VerdictValue, Bounds]]) -> str:
+    """How much more data would decide, were it like the `n` at hand; `decide` takes how many times as much there is."""
+    enough = 2.0
+    while decide(enough)[0] == "inconclusive":
+        enough *= 2
+        if enough > _MOST_TIMES:
+            return f"not even {_MOST_TIMES} times as many {unit} like these would decide it"
+    few = enough / 2
+    while (enough - few) * n > 1:
+        middle = (few + enough) / 2
+        few, enough = (middle, enough) if decide(middle)[0] == "inconclusive" else (few, middle)
+    more = math.ceil((enough - 1) * n)
+    return f"it takes about {more} more {unit} like these to decide it; it would then {decide(enough)[0]}"
+
+
 def _gate(
     before: Answers,
     after: Answers,
@@ -272,14 +307,15 @@ def _gate(
     )
 
 
-def _increase_bounds(before: Perplexity, after: Perplexity, *, confidence: float) -> Bounds:
+def _increase_bounds(before: Perplexity, after: Perplexity, *, confidence: float, times: float = 1) -> Bounds:
     """Bounds on the relative increase of perplexity."""
     if not after.ids or (before.task, before.ids, before.tokens) != (after.task, after.ids, after.tokens):
         raise UsageError(
             f"the perplexities of {after.task} before and after are not over the same documents",
             hint="Verify again, so that both models read the same documents.",
         )
-    bounds = log_ratio_bounds(np.array(before.nll), np.array(after.nll), np.array(after.tokens), confidence=confidence)
+    nll, tokens = (np.array(before.nll), np.array(after.nll)), np.array(after.tokens)
+    bounds = log_ratio_bounds(*nll, tokens, confidence=confidence, times=times)
     return Bounds(_expm1(bounds.estimate), _expm1(bounds.lower), _expm1(bounds.upper))
 
 

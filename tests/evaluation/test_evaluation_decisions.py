@@ -1,4 +1,5 @@
 import math
+import re
 
 import pytest
 
@@ -52,6 +53,34 @@ def test_the_reason_is_a_sentence_with_the_numbers():
     gate = ceiling(KNOWS, GUESSES, metric="acc", threshold=0.40, confidence=0.95)
     assert gate.reason.startswith("Accuracy went from 95.0 % to 25.0 % on 400 questions; with 95.0 % confidence")
     assert gate.reason.endswith("within the ceiling of 40.0 %.")
+
+
+@pytest.mark.parametrize("right", [150, 170])
+def test_an_inconclusive_reason_says_how_many_more_questions_would_decide(right):
+    def gate(n):
+        after = answers(shares(right * n // 400, n))
+        return ceiling(answers([True] * n), after, metric="acc", threshold=0.40, confidence=0.95)
+
+    more, verdict = re.search(r"about (\d+) more questions .* then (\w+)\.", gate(400).reason).groups()
+    assert verdict == ("pass" if right < 160 else "fail")
+    enough = 400 + int(more)
+    assert gate(enough + 40).verdict == verdict  # whole questions round a share a little
+    assert gate(enough - 40).verdict == "inconclusive"
+
+
+def test_what_is_clustered_takes_more_questions():
+    def more(clusters):
+        after = answers([index % 50 < 19 for index in range(400)], clusters=clusters)
+        before = answers([True] * 400, clusters=clusters)
+        reason = ceiling(before, after, metric="acc", threshold=0.40, confidence=0.95).reason
+        return int(re.search(r"about (\d+) more questions", reason)[1])
+
+    assert more(tuple(f"fact {index % 50}" for index in range(400))) > 4 * more(None)
+
+
+def test_data_on_the_threshold_are_decided_by_no_number():
+    gate = ceiling(KNOWS, answers(shares(160)), metric="acc", threshold=0.40, confidence=0.95)
+    assert gate.reason.endswith("so not even 1000 times as many questions like these would decide it.")
 
 
 def test_a_gate_at_its_threshold_exactly_is_kept():
