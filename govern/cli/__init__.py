@@ -15,10 +15,12 @@ from govern.cli import (
     evidence,
     export,
     keys,
+    mirror,
     plan,
     policy,
     report,
     review,
+    site,
     status,
     trust,
     verify,
@@ -42,10 +44,12 @@ app.command("export")(export.export)
 app.command("review")(review.review)
 app.command("status")(status.status)
 app.command("compare")(compare.compare)
+app.command("site")(site.site)
 app.add_typer(report.app, name="report")
 app.add_typer(audit.app, name="audit")
 app.add_typer(policy.app, name="policy")
 app.add_typer(keys.app, name="keys")
+app.add_typer(mirror.app, name="mirror")
 app.add_typer(trust.app, name="trust")
 app.add_typer(evidence.app, name="evidence")
 

@@ -158,13 +158,7 @@ def _official(scorer: Scorer, name: str, *, share: float, mirror: Path | None, l
     ids: dict[str, list[str]] = {}
     chosen: dict[str, list[int]] = {}
     for member in members:
-        rows = loaded[member.name].test_docs()
-        if len(rows) != member.questions:
-            raise IntegrityError(
-                f"{member.name} holds {len(rows)} questions instead of {member.questions}",
-                where=str(mirror / member.dataset.path) if mirror else member.dataset.path,
-                hint="Lay the mirror out again from complete data.",
-            )
+        rows = _counted(loaded, member, mirror)
         every = [question_id(row["question"], row["choices"]) for row in rows]
         kept = list(range(len(every))) if limit is None else _first_by_hash(every, limit)
         ids[member.name] = [every[index] for index in kept]
@@ -182,6 +176,33 @@ def _official(scorer: Scorer, name: str, *, share: float, mirror: Path | None, l
         ],
         clusters=None,
     )
+
+
+def count_official(paths: Sequence[str], mirror: Path) -> dict[str, int]:
+    """How many questions each official task has in a mirror's data sets, by task, for data sets by their hub path.
+
+    Raises as `evaluate` does.
+    """
+    singles = [members[0] for members in OFFICIAL.values() if len(members) == 1]
+    counts: dict[str, int] = {}
+    for path in paths:
+        members = tuple(member for member in singles if member.dataset.path == path)
+        with quiet(offline=True):
+            loaded = load_official(members, mirror)
+            counts |= {member.name: len(_counted(loaded, member, mirror)) for member in members}
+    return counts
+
+
+def _counted(loaded: Mapping[str, ConfigurableTask], member: OfficialTask, mirror: Path | None) -> datasets.Dataset:
+    """A task's questions. Raises IntegrityError where they are not as many as published."""
+    rows = loaded[member.name].test_docs()
+    if len(rows) != member.questions:
+        raise IntegrityError(
+            f"{member.name} holds {len(rows)} questions instead of {member.questions}",
+            where=str(mirror / member.dataset.path) if mirror else member.dataset.path,
+            hint="Lay the mirror out again from complete data.",
+        )
+    return rows
 
 
 def load_official(members: tuple[OfficialTask, ...], mirror: Path | None) -> dict[str, ConfigurableTask]:

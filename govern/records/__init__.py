@@ -2,6 +2,7 @@
 
 from govern.records.base import Record, Sha256
 from govern.records.event import AuditPosition, Event, EventType
+from govern.records.mirror import Mirror, MirroredDataset
 from govern.records.plan import (
     CorpusIdentity,
     Environment,
@@ -26,6 +27,8 @@ __all__ = [
     "EventType",
     "GateResult",
     "Interval",
+    "Mirror",
+    "MirroredDataset",
     "ModelIdentity",
     "Name",
     "Overlap",

@@ -1,6 +1,7 @@
 """Where text and models come from: `builtin:`, `file:`, `hf:`, `self:`. Importing this loads no torch."""
 
 from govern.sources.cache import cache_folder
+from govern.sources.hub import hub_dataset
 from govern.sources.models import ResolvedModel, resolve_model
 from govern.sources.source import BUILTIN_MODELS, Source, parse_source
 from govern.sources.texts import ResolvedTexts, resolve_texts
@@ -11,6 +12,7 @@ __all__ = [
     "ResolvedTexts",
     "Source",
     "cache_folder",
+    "hub_dataset",
     "parse_source",
     "resolve_model",
     "resolve_texts",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Literal
@@ -36,6 +37,26 @@ def hub_model(name: str, *, revision: str | None) -> Path:
         raise
     except Exception as error:
         explained = explain("model", name, revision, error)
+        if explained is None:
+            raise
+        raise explained from None
+
+
+def hub_dataset(name: str, *, revision: str, into: Path) -> None:
+    """Fetch a hub data set whole into a folder of its own, as plain files.
+
+    Raises SourceError where it is not to be had.
+    """
+    from huggingface_hub import HfApi, snapshot_download
+
+    try:
+        if not _offline():
+            # Asked first because this fails at once without a network, where a download tries for half a minute.
+            HfApi().dataset_info(name, revision=revision, timeout=20)
+        snapshot_download(name, repo_type="dataset", revision=revision, local_dir=into)
+        shutil.rmtree(into / ".cache", ignore_errors=True)
+    except Exception as error:
+        explained = explain("dataset", name, revision, error)
         if explained is None:
             raise
         raise explained from None
