@@ -22,6 +22,8 @@ EventType = Literal[
     "key.generated",
     "trust.changed",
     "review.signed",
+    "checkpoint.cosigned",
+    "site.published",
 ]
 
 

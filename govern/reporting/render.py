@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -35,24 +36,35 @@ class Rendered:
 
 
 def render_html(view: ReportView, *, templates: Path | None = None) -> Rendered:
-    """One self-contained HTML file: no script, no outside resource, and a policy that forbids both.
+    """The report as one HTML file.
 
     A file in `templates` stands in for the shipped one of the same name (`report.html.j2`, `report.css`, …). Raises
     GovernError with file:line for a template that is broken.
     """
+    return render_page("report.html.j2", templates=templates, view=view)
+
+
+def render_page(
+    template: str, *, templates: Path | None = None, styles: Sequence[str] = (_STYLE_SHEET,), **values: object
+) -> Rendered:
+    """One self-contained HTML file: no script, no outside resource, and a policy that forbids both.
+
+    The style sheets `styles` go into it, and `values` are what the template sees.
+    """
     files = _TemplateFiles(templates)
     environment = _environment(files, finalize=lambda value: clean(value) if type(value) is str else value)
-    style = files.text(_STYLE_SHEET)
-    if "</" in style:
-        raise GovernError("a style sheet cannot hold “</”", where=str(files.used[_STYLE_SHEET].path))
+    style = "\n".join(map(files.text, styles))
+    for name in styles:
+        if "</" in files.text(name):
+            raise GovernError("a style sheet cannot hold “</”", where=str(files.used[name].path))
     style_hash = base64.b64encode(hashlib.sha256(style.encode()).digest()).decode()
     return _render(
         environment,
         files,
-        "report.html.j2",
-        view=view,
+        template,
         style=Markup(style),  # noqa: S704
         style_hash=style_hash,
+        **values,
     )
 
 
@@ -118,7 +130,7 @@ def _environment(files: _TemplateFiles, *, finalize: Any) -> Environment:
     )
 
 
-def _render(environment: Environment, files: _TemplateFiles, name: str, **values: object) -> Rendered:
+def _render(environment: Environment, files: _TemplateFiles, name: str, /, **values: object) -> Rendered:
     hint = "Correct the template, or remove it to use the shipped one."
     try:
         text = environment.get_template(name).render(**values)

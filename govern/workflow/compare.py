@@ -7,8 +7,8 @@ from pathlib import Path
 from govern.audit import Log
 from govern.reporting.comparison import Comparison
 from govern.reporting.comparison import compare as compare_documents
-from govern.workflow.documents import read_reported
-from govern.workflow.runs import applied_run
+from govern.workflow.documents import document_of
+from govern.workflow.runs import applied_run, check_artefacts, events_of
 from govern.workspace import Workspace
 
 
@@ -21,5 +21,7 @@ def compare(first: str | None, second: str | None, *, workspace: Path) -> Compar
     with Log.open(place.database, create=False) as log:
         log.verify()
         runs = [applied_run(place, log, run_id) for run_id in (first, second)]
-        one, other = (read_reported(log, run).document for run in runs)
+        for run in runs:
+            check_artefacts(run, events_of(log, run))
+        one, other = (document_of(log, run) for run in runs)
     return compare_documents(one, other)

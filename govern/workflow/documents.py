@@ -50,20 +50,20 @@ def reported(run_id: str | None, *, workspace: Path) -> Reported:
     with Log.open(place.database, create=False) as log:
         log.verify()
         run = applied_run(place, log, run_id)
-        return read_reported(log, run)
+        events = events_of(log, run)
+        check_artefacts(run, events)
+        return Reported(run, stored_policy(run, events), document_of(log, run))
 
 
-def read_reported(log: Log, run: RunFolder) -> Reported:
-    """A run as its newest report knows it; its artefacts are held against the log."""
-    events = events_of(log, run)
-    if not any(event.type == "report.issued" for event in events):
+def document_of(log: Log, run: RunFolder) -> RunDocument:
+    """What the newest report of a run says. The caller has held the run's artefacts against the log."""
+    if not any(log.events(run=run.id, type="report.issued")):
         raise unverified(run)
-    check_artefacts(run, events)
     claim = report_predicate(parse_statement(run.read(STATEMENT)))
     position = log.event(claim.audit.seq)
     plan = stored_plan(run)
     verdict = next(name for name in position.event.digests if name.endswith("verdict.json"))
-    document = RunDocument(
+    return RunDocument(
         plan=plan,
         removal=stored_removal(run),
         verdict=Verdict.parse(run.read(verdict)),
@@ -77,7 +77,6 @@ def read_reported(log: Log, run: RunFolder) -> Reported:
             failed_runs=earlier_attempts(log, plan, position),
         ),
     )
-    return Reported(run, stored_policy(run, events), document)
 
 
 def write_export(found: Reported, form: Form, out: Path) -> list[Path]:

@@ -311,7 +311,9 @@ def _licences(licence: str | None) -> dict[str, Any]:
 
 
 def _properties(**values: str) -> list[dict[str, str]]:
-    return [{"name": plain_spaces(f"govern:{name}"), "value": plain_spaces(value)} for name, value in sorted(values.items())]
+    return [
+        {"name": plain_spaces(f"govern:{name}"), "value": plain_spaces(value)} for name, value in sorted(values.items())
+    ]
 
 
 def _number(value: float) -> str:

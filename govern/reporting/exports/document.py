@@ -8,7 +8,7 @@ from govern.records import GateResult, Plan, Removal, Verdict
 from govern.records.base import Record
 from govern.reporting.facts import METRICS, NO_BREAK_SPACE, Fact, measure, percent, points
 from govern.reporting.text import one_line
-from govern.reporting.view import Issue, build_view
+from govern.reporting.view import Issue, ReportView, build_view
 
 _RULES = {"ceiling": "at most", "floor": "at least", "max_drop": "drop at most", "max_increase": "rise at most"}
 
@@ -30,6 +30,10 @@ class RunDocument(Record):
 
     def limits(self) -> tuple[Fact, ...]:
         """What the report says that it does not claim."""
+        return self.view().not_claimed
+
+    def view(self) -> ReportView:
+        """The report's view, without the policy's text."""
         report = self.report
         return build_view(
             plan=self.plan,
@@ -43,7 +47,7 @@ class RunDocument(Record):
             audit_leaf=report.audit_leaf,
             signer=report.signer,
             failed_runs=report.failed_runs,
-        ).not_claimed
+        )
 
 
 def hub_name(source: str) -> str | None:

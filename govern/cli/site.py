@@ -1,0 +1,79 @@
+"""`govern site`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from govern.cli.console import output, print_json, printable
+from govern.cli.options import DEFAULT_WORKSPACE, JsonOption, NoInputOption, TemplatesOption, WorkspaceOption
+from govern.cli.signer import KeyOption, signing_key
+
+
+def site(
+    *,
+    out: Annotated[
+        Path, typer.Option("--out", "-o", help="The site's folder: a new one, or the one of an older site.")
+    ] = Path("site"),
+    check: Annotated[
+        Path | None, typer.Option("--check", help="Write nothing; check the site in this folder. Needs no log.")
+    ] = None,
+    key: KeyOption = None,
+    templates: TemplatesOption = None,
+    workspace: WorkspaceOption = DEFAULT_WORKSPACE,
+    as_json: JsonOption = False,
+    no_input: NoInputOption = False,
+) -> None:
+    """Write a signed, static index of all runs, or check one: filters, reports, sign-offs, comparisons."""
+    from rich.text import Text
+
+    from govern.workflow.site import check_site, publish_site
+
+    console = output()
+    if check is None:
+        signer = signing_key(key, workspace=workspace, no_input=no_input)
+        published = publish_site(out, workspace=workspace, key=signer, templates=templates)
+        if as_json:
+            print_json(
+                {
+                    "folder": str(published.path),
+                    "runs": published.runs,
+                    "files": published.files,
+                    "fingerprint": published.signer,
+                    "throwaway_key": published.throwaway,
+                }
+            )
+            return
+        console.print(Text(f"site   {published.path}/index.html  {published.runs} runs"), soft_wrap=True)
+        if published.throwaway:
+            console.print(Text("signed by a throw-away key: it shows that nothing was changed since, not who signed"))
+        return
+    checked = check_site(check, workspace=workspace)
+    claim = checked.claim
+    if as_json:
+        print_json(
+            {
+                "folder": str(checked.path),
+                "valid": True,
+                "runs": [run.to_json() for run in claim.runs],
+                "issued": claim.issued,
+                "origin": claim.audit.origin,
+                "event": claim.audit.seq,
+                "signer": checked.signer,
+                "fingerprint": checked.fingerprint,
+                "throwaway_key": claim.signer.kind == "throwaway",
+                "files": checked.files,
+            }
+        )
+        return
+    console.print(Text(f"site   {len(claim.runs)} runs, {checked.files} files, none changed: {check}"), soft_wrap=True)
+    console.print(Text(printable(f"log    {claim.audit.origin}, up to event {claim.audit.seq}")), soft_wrap=True)
+    console.print(Text(printable(f"signed {claim.issued} by sha256:{checked.fingerprint}")), soft_wrap=True)
+    if claim.signer.kind == "throwaway":
+        console.print(Text("       valid, with a throw-away key: unchanged since, but nobody's name stands behind it"))
+    elif checked.signer is None:
+        console.print(Text(f"       valid, signer unknown: nobody pinned this key in {workspace / 'trusted'}"))
+    else:
+        console.print(Text(printable(f"       valid, signer {checked.signer}")))
