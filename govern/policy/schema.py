@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import posixpath
 from collections.abc import Iterable, Iterator
 from difflib import get_close_matches
@@ -17,7 +18,8 @@ from govern.evaluation.official import OFFICIAL, is_official
 from govern.sources import parse_source
 from govern.unlearning.registry import METHODS
 from govern.unlearning.rmu_settings import AdaptiveRmuSettings, RmuSettings
-from govern.unlearning.srmu_settings import SrmuClosedFormSettings, SrmuSettings
+from govern.unlearning.srmu_settings import Direction, ImportanceMap, SrmuClosedFormSettings, SrmuSettings
+from govern.unlearning.sweeping import grid_of, swept_coefficient
 
 NAME = r"^[a-z0-9][a-z0-9-]{0,63}$"
 WORD = r"^[a-z0-9][a-z0-9_-]{0,63}$"
@@ -35,6 +37,8 @@ PATTERNS = {
 """What each pattern of this schema asks for, in words."""
 
 DEFAULT_TOPIC = "default"
+
+_MOST_POINTS = 10_000
 
 
 class Problem(NamedTuple):
@@ -205,13 +209,30 @@ class Task(Part):
     use: Literal["certification", "selection", "split"] = Field(
         default="certification", description="What its questions do: certify, choose settings, or split by hash."
     )
+    selects: Word | None = Field(
+        default=None,
+        description="use: selection only. The gated task whose place these questions take in a sweep.",
+    )
 
     def problems(self) -> Iterator[Problem]:
-        """An own name, and a plain path."""
+        """An own name, a plain path, and questions that choose settings for another task only where they do."""
+        if self.selects is not None and self.use != "selection":
+            yield Problem(("selects",), "`selects` is for tasks of use: selection", "Remove it.")
         if is_official(self.name):
             yield Problem(("name",), f"{self.name} is the name of an official task", "Choose another name.")
         if self.file.startswith("file:"):
             yield Problem(("file",), "expected a path without file:", "Write the path alone.")
+
+
+class Axes(Part):
+    """What a sweep tries beside the coefficients; where an axis is left out, the removal's own value."""
+
+    importance: tuple[ImportanceMap, ...] = Field(default=(), description="Maps I to try.")
+    direction: tuple[Direction, ...] = Field(default=(), description="Directions V to try.")
+    retain_weight: tuple[Annotated[float, Field(ge=0)], ...] = Field(default=(), description="Weights α to try.")
+    solver: tuple[Literal["gradient", "closed_form"], ...] = Field(
+        default=(), description="Solvers to try; the closed form takes what it knows of the gradient's settings."
+    )
 
 
 class Selection(Part):
@@ -325,6 +346,10 @@ class Policy(Part):
     forget: tuple[TextSource, ...] = Field(min_length=1, description="Text that holds the knowledge to remove.")
     retain: tuple[TextSource, ...] = Field(min_length=1, description="Text whose effect on the model must stay.")
     removal: Removal = Field(description="The method and its settings.")
+    sweep: Axes | None = Field(
+        default=None,
+        description="What a sweep tries beside the coefficients. `govern sweep` then chooses the settings.",
+    )
     tasks: tuple[Task, ...] = Field(default=(), description="Question sets of the policy's own.")
     verification: Verification = Field(description="How the removal is judged.")
     review: Review = Field(default=Review(), description="Who has to sign the report.")
@@ -335,6 +360,49 @@ class Policy(Part):
         yield from self._sources()
         yield from self._tasks()
         yield from self._gates()
+        yield from self._sweep()
+
+    @property
+    def sweeps(self) -> bool:
+        """Whether the removal's settings are for a sweep to choose."""
+        return self.sweep is not None or swept_coefficient(self.removal) is not None
+
+    @property
+    def axes(self) -> dict[str, tuple[Any, ...]]:
+        """What a sweep tries beside the coefficients, by the name of the setting."""
+        return self.sweep.model_dump() if self.sweep else {}
+
+    def _sweep(self) -> Iterator[Problem]:
+        known = type(self.removal).model_fields
+        for name in (name for name, values in self.axes.items() if values and name not in known):
+            yield Problem(("sweep", name), f"{self.removal.method} has no `{name}` to sweep", "Remove it.")
+            return
+        if found := swept_coefficient(self.removal):
+            field, grid = found
+            if not len(grid.sweep):
+                yield Problem(("removal", field, "sweep", "stop"), "the grid ends before it starts", "Raise stop.")
+                return
+        count = math.prod(len(values) for values in self.axes.values() if values) * (len(grid.sweep) if found else 1)
+        if count > _MOST_POINTS:
+            where = ("removal", field) if found else ("sweep",)
+            yield Problem(where, f"a sweep of {count} points", f"Try at most {_MOST_POINTS}.")
+            return
+        try:
+            grid_of(self.removal, self.axes)
+        except ValidationError as error:
+            key = ".".join(map(str, error.errors(include_url=False)[0]["loc"]))
+            if key.startswith(("coefficient", "scale")):
+                yield Problem(
+                    ("removal", key.partition(".")[0]),
+                    "this method takes absolute coefficients alone",
+                    "Write start, stop and step, or values.",
+                )
+            else:
+                yield Problem(
+                    ("sweep", "solver"),
+                    f"the other solver needs `{key}`, which this removal does not have",
+                    "Write the removal for the solver with more settings, gradient; the closed form takes its part.",
+                )
 
     def _topics(self) -> Iterator[Problem]:
         topics = list(dict.fromkeys(text.topic or DEFAULT_TOPIC for text in self.forget))
@@ -383,6 +451,15 @@ class Policy(Part):
                     ("tasks", index, "name"), f"there is already a task {task.name!r}", "Choose another name."
                 )
             seen.add(task.name)
+        gated = [gate.task for gate in self.verification.forget]
+        gated += [gate.task for gate in self.verification.utility if isinstance(gate, TaskGate)]
+        for index, task in enumerate(self.tasks):
+            if task.selects is not None and task.selects not in gated:
+                yield Problem(
+                    ("tasks", index, "selects"),
+                    f"no gate is about a task {task.selects!r}",
+                    did_you_mean(task.selects, gated) or f"Gated tasks: {', '.join(dict.fromkeys(gated))}.",
+                )
 
     def _gates(self) -> Iterator[Problem]:
         tasks = {task.name: task for task in reversed(self.tasks)}  # of two with one name, the first

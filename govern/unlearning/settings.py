@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+import math
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag
 
 
 class Settings(BaseModel):
@@ -28,6 +29,9 @@ class Relative(Settings):
     relative: float = Field(gt=0, description="How many mean norms of h on forget text.")
 
 
+Positive = Annotated[float, Field(gt=0)]
+
+
 class SweepRange(Settings):
     """An arithmetic grid, `stop` included only where a step lands on it; the paper's is 1, 11, …, 161."""
 
@@ -35,14 +39,57 @@ class SweepRange(Settings):
     stop: float = Field(gt=0, description="Where the grid ends.")
     step: float = Field(gt=0, description="From one value to the next.")
 
+    def __len__(self) -> int:
+        return max(math.floor((self.stop - self.start) / self.step + 1e-9) + 1, 0)
+
+    @property
+    def coefficients(self) -> tuple[float, ...]:
+        """The values, each start + k·step."""
+        return tuple(self.start + k * self.step for k in range(len(self)))
+
+
+class SweepValues(Settings):
+    """Values one by one."""
+
+    values: tuple[Positive, ...] = Field(min_length=1, description="The values to try.")
+
+    def __len__(self) -> int:
+        return len(self.values)
+
+    @property
+    def coefficients(self) -> tuple[float, ...]:
+        """The values."""
+        return self.values
+
+
+class SweepRelative(Settings):
+    """Values as multiples of the mean norm of h on forget text."""
+
+    relative: tuple[Positive, ...] = Field(min_length=1, description="How many mean norms of h on forget text.")
+
+    def __len__(self) -> int:
+        return len(self.relative)
+
+    @property
+    def coefficients(self) -> tuple[Relative, ...]:
+        """The values."""
+        return tuple(Relative(relative=value) for value in self.relative)
+
+
+def _kind_of_grid(value: Any) -> str:
+    given = value if isinstance(value, dict) else getattr(value, "__dict__", {})
+    return next((kind for kind in ("values", "relative") if kind in given), "range")
+
 
 class Sweep(Settings):
-    """A grid of coefficients, one of which has to be chosen before the policy is applied."""
+    """A grid of coefficients, one of which a sweep chooses before the policy is applied."""
 
-    sweep: SweepRange = Field(description="The values to try.")
-
-
-Positive = Annotated[float, Field(gt=0)]
+    sweep: Annotated[
+        Annotated[SweepRange, Tag("range")]
+        | Annotated[SweepValues, Tag("values")]
+        | Annotated[SweepRelative, Tag("relative")],
+        Discriminator(_kind_of_grid),
+    ] = Field(description="The values to try: start, stop and step, or values, or relative.")
 
 
 class Steering(Settings):

@@ -9,20 +9,22 @@ from pydantic import Discriminator, Field, Tag
 from govern.unlearning.settings import Descent, Positive, Relative, Settings, Steering, Sweep
 
 
+ImportanceMap = Literal["ratio", "difference", "product", "uniform"]
+Direction = Literal["rademacher", "ones", "minus_ones", "uniform01", "zero"]
+
+
 class SrmuTarget(Settings):
     """The target T = c · V̂ ⊙ I_norm (the paper's eqs. 2 to 4) and the ablations of Table 4."""
 
     method: Literal["srmu"] = Field(description="The removal method.")
-    importance: Literal["ratio", "difference", "product", "uniform"] = Field(
+    importance: ImportanceMap = Field(
         default="ratio", description="The map I of how much each feature speaks of the forget text."
     )
     difference_weight: float = Field(default=1.0, ge=0, description="λ of the difference map (unpublished).")
     statistic: Literal["mean_abs", "rms"] = Field(
         default="mean_abs", description="What is averaged over tokens: |h|, or h² under a root."
     )
-    direction: Literal["rademacher", "ones", "minus_ones", "uniform01", "zero"] = Field(
-        default="rademacher", description="V: random signs, or an ablation."
-    )
+    direction: Direction = Field(default="rademacher", description="V: random signs, or an ablation.")
     direction_scale: Literal["unit", "raw"] = Field(
         default="unit", description="unit divides V by its norm, so that c has the scale of RMU's; raw does not."
     )

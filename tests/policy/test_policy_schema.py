@@ -102,6 +102,14 @@ ANY_COEFFICIENT = (
         ("{relative: '5'}", [("25:27", "removal.coefficient.relative: expected a number, found the text '5'")]),
         ("{sweep: 5}", [("25:24", "removal.coefficient.sweep: expected a mapping (key: value), found the number 5")]),
         (
+            "{sweep: {values: [1, 0]}}",
+            [("25:37", "removal.coefficient.sweep.values[1]: expected a number above 0, found the number 0")],
+        ),
+        (
+            "{sweep: {relative: []}}",
+            [("25:35", "removal.coefficient.sweep.relative: expected a list of at least 1, found an empty list")],
+        ),
+        (
             "{sweep: {start: 1, stop: x, stp: 10}}",
             [
                 ("25:17", "missing key 'step' in removal.coefficient.sweep"),
@@ -121,7 +129,13 @@ def test_of_a_choice_only_the_branch_that_was_meant_speaks(value, expected):
 
 @pytest.mark.parametrize(
     ("value", "expected"),
-    [("1", 1.0), ("{relative: 5}", {"relative": 5.0}), (COEFFICIENT, {"sweep": {"start": 1, "stop": 170, "step": 10}})],
+    [
+        ("1", 1.0),
+        ("{relative: 5}", {"relative": 5.0}),
+        (COEFFICIENT, {"sweep": {"start": 1, "stop": 170, "step": 10}}),
+        ("{sweep: {values: [3, 4]}}", {"sweep": {"values": [3, 4]}}),
+        ("{sweep: {relative: [2]}}", {"sweep": {"relative": [2]}}),
+    ],
 )
 def test_every_form_of_a_coefficient(value, expected):
     policy = parse(changed(COEFFICIENT, value)).policy
