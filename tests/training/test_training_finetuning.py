@@ -1,0 +1,83 @@
+"""Fine-tuning: what it learns, what it touches, and that it does the same twice."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from govern.corpora import TokenCorpus
+from govern.errors import GovernError
+from govern.models import load_model
+from govern.training import FineTuning, fine_tune
+
+DOCUMENTS = TokenCorpus(tuple(tuple(3 + (start + step) % 40 for step in range(length)) for start, length in
+                              ((0, 20), (7, 12), (13, 20), (21, 9), (30, 16))))  # fmt: skip
+
+
+@pytest.fixture
+def model(tiny_checkpoint):
+    return load_model(tiny_checkpoint("llama"), dtype=torch.float32)
+
+
+def weights(model):
+    return {name: tensor.clone() for name, tensor in model.state_dict().items()}
+
+
+@pytest.mark.parametrize("rank", [None, 4])
+def test_it_learns_and_leaves_an_ordinary_model(model, rank):
+    before = weights(model)
+    settings = FineTuning(steps=40, learning_rate=1e-2, batch_size=3, lora_rank=rank)
+    seen = []
+    losses = fine_tune(model, DOCUMENTS, settings, progress=lambda stage, done, total, **_: seen.append((done, total)))
+    assert len(losses) == 40
+    assert sum(losses[-5:]) < 0.7 * sum(losses[:5])
+    assert seen[-1] == (40, 40)
+    after = weights(model)
+    assert after.keys() == before.keys()
+    changed = {name for name in before if not torch.equal(before[name], after[name])}
+    if rank is None:
+        assert changed == set(before)
+    else:
+        assert changed == {name for name in before if name.endswith("_proj.weight")}
+        for name in changed:
+            assert torch.linalg.matrix_rank((after[name] - before[name]).double(), rtol=1e-4) <= rank
+    assert not model.training
+    assert all(parameter.grad is None for parameter in model.parameters())
+
+
+@pytest.mark.parametrize("rank", [None, 2])
+def test_the_same_seed_gives_the_same_bits_and_another_one_does_not(tiny_checkpoint, rank):
+    def trained(seed):
+        model = load_model(tiny_checkpoint("llama"), dtype=torch.float32)
+        fine_tune(model, DOCUMENTS, FineTuning(steps=5, learning_rate=1e-2, lora_rank=rank, seed=seed))
+        return weights(model)
+
+    first, second, other = trained(0), trained(0), trained(1)
+    assert all(torch.equal(first[name], second[name]) for name in first)
+    assert any(not torch.equal(first[name], other[name]) for name in first)
+
+
+def test_the_loss_is_that_of_the_model_and_padding_does_not_count(model):
+    single = TokenCorpus((DOCUMENTS.documents[1], DOCUMENTS.documents[2]))
+    (loss,) = fine_tune(model, single, FineTuning(steps=1, learning_rate=1e-12, batch_size=2))
+    total = count = 0.0
+    for document in single.documents:
+        ids = torch.tensor([document])
+        with torch.no_grad():
+            total += float(model(ids, labels=ids).loss) * (len(document) - 1)
+        count += len(document) - 1
+    assert loss == pytest.approx(total / count, rel=1e-5)
+
+
+def test_every_document_is_seen_once_an_epoch(model):
+    from govern.training.finetuning import _batches
+
+    rows = [row for batch in _batches(DOCUMENTS, FineTuning(steps=5, learning_rate=0, batch_size=2)) for row in batch]
+    assert sorted(rows[:5]) == sorted(rows[5:]) == sorted(DOCUMENTS.documents)
+
+
+def test_a_loss_that_is_no_number_ends_it_and_says_why(model):
+    with pytest.raises(GovernError, match="diverged") as caught:
+        fine_tune(model, DOCUMENTS, FineTuning(steps=50, learning_rate=1e30))
+    assert "1e+30" in caught.value.hint
+    assert not model.training
