@@ -14,6 +14,7 @@ from govern.cli import (
     compare,
     evidence,
     export,
+    init,
     keys,
     mirror,
     plan,
@@ -37,6 +38,7 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
+app.command("init")(init.init)
 app.command("plan")(plan.plan)
 app.command("apply")(apply.apply)
 app.command("verify")(verify.verify)

@@ -27,7 +27,10 @@ RunArgument = Annotated[
 ]
 
 TemplatesOption = Annotated[
-    Path | None, typer.Option("--templates", help="Your own report templates, used before the shipped ones.")
+    Path | None,
+    typer.Option(
+        "--templates", envvar="GOVERN_TEMPLATES", help="Your own report templates, used before the shipped ones."
+    ),
 ]
 
 DEFAULT_WORKSPACE = Path("audits")

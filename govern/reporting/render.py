@@ -22,6 +22,7 @@ from govern.reporting.view import ReportView
 from govern.shipped import shipped
 
 _STYLE_SHEET = "report.css"
+_SECTIONS = "sections"
 
 
 @dataclass(frozen=True)
@@ -38,10 +39,12 @@ class Rendered:
 def render_html(view: ReportView, *, templates: Path | None = None) -> Rendered:
     """The report as one HTML file.
 
-    A file in `templates` stands in for the shipped one of the same name (`report.html.j2`, `report.css`, …). Raises
-    GovernError with file:line for a template that is broken.
+    A file in `templates` stands in for the shipped one of the same name (`report.html.j2`, `report.css`, …), and each
+    `sections/*.html.j2` there is a section of its own before "How to verify". Raises GovernError with file:line for a
+    template that is broken.
     """
-    return render_page("report.html.j2", templates=templates, view=view)
+    own = own_sections(templates, ".html.j2")
+    return render_page("report.html.j2", templates=templates, view=view, own_sections=own)
 
 
 def render_page(
@@ -69,13 +72,41 @@ def render_page(
 
 
 def render_markdown(view: ReportView, *, templates: Path | None = None) -> Rendered:
-    """Markdown (GitHub's dialect) with the same facts. Raises GovernError with file:line for a broken template."""
+    """Markdown (GitHub's dialect) with the same facts, and each `sections/*.md.j2` of `templates`.
+
+    Raises GovernError with file:line for a broken template.
+    """
     files = _TemplateFiles(templates)
     environment = _environment(files, finalize=_markdown_output)
     environment.filters["fenced"] = _fenced
     environment.filters["code"] = _code_span
     environment.filters["quoted"] = _quoted
-    return _render(environment, files, "report.md.j2", view=view)
+    return _render(environment, files, "report.md.j2", view=view, own_sections=own_sections(templates, ".md.j2"))
+
+
+@dataclass(frozen=True)
+class OwnSection:
+    """A section that an organisation adds: `sections/20-data-retention.html.j2` is headed "Data retention"."""
+
+    template: str
+    id: str
+    title: str
+
+
+def own_sections(templates: Path | None, suffix: str) -> tuple[OwnSection, ...]:
+    """The sections in a folder of templates, by file name; leading digits only order them."""
+    found = sorted((templates / _SECTIONS).glob(f"*{suffix}")) if templates else []
+    sections = []
+    for path in found:
+        words = re.sub(r"^[\d\W_]+", "", path.name.removesuffix(suffix)).replace("_", "-").strip("-")
+        sections.append(
+            OwnSection(
+                template=f"{_SECTIONS}/{path.name}",
+                id=f"own-{re.sub(r'[^a-z0-9]+', '-', words.lower())}",
+                title=words.replace("-", " ").capitalize() or path.name,
+            )
+        )
+    return tuple(sections)
 
 
 @dataclass(frozen=True)

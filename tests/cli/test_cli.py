@@ -12,7 +12,7 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 COMMANDS = [
-    "plan", "apply", "verify", "export", "report open", "report render", "report verify",
+    "init", "plan", "apply", "verify", "export", "report open", "report render", "report verify",
     "report export", "report schema", "review", "status", "compare", "site",
     "audit log", "audit verify", "policy validate", "policy schema", "keys generate",
 ]  # fmt: skip
