@@ -89,16 +89,28 @@ def new_postgres(postgres_url: Callable[[str], str]) -> Iterator[Callable[[], st
 
 
 @pytest.fixture
-def own_postgres() -> Iterator[PostgresServer]:
-    """A server that a test may kill."""
+def make_postgres() -> Iterator[Callable[[Path | None], PostgresServer]]:
+    """A function that makes a server, in a folder where one is given, for a test that does it harm."""
     pytest.importorskip("psycopg", reason="needs psycopg: pip install 'govern-unlearning[postgres]'")
-    server = _own_server()
-    yield server
-    server.remove()
+    made: list[PostgresServer] = []
+
+    def make(parent: Path | None) -> PostgresServer:
+        made.append(_own_server(parent))
+        return made[-1]
+
+    yield make
+    for server in made:
+        server.remove()
 
 
-def _own_server() -> PostgresServer:
+@pytest.fixture
+def own_postgres(make_postgres: Callable[[Path | None], PostgresServer]) -> PostgresServer:
+    """A server that a test may kill."""
+    return make_postgres(None)
+
+
+def _own_server(parent: Path | None = None) -> PostgresServer:
     binaries = find_binaries()
     if binaries is None:
         pytest.skip("needs PostgreSQL: its initdb and pg_ctl, or a server's URL in GOVERN_TEST_POSTGRES")
-    return PostgresServer.make(binaries)
+    return PostgresServer.make(binaries, parent)

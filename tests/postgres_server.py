@@ -33,11 +33,11 @@ class PostgresServer:
     folder: Path
 
     @classmethod
-    def make(cls, binaries: Path) -> PostgresServer:
-        """A new, empty server, started."""
+    def make(cls, binaries: Path, parent: Path | None = None) -> PostgresServer:
+        """A new, empty server, started, in a folder of its own in `parent`."""
         # Short, since the path of a socket may have 107 bytes; in memory where possible, since the tests kill processes
         # and never the power.
-        parent = next(path for path in ("/dev/shm", "/tmp") if os.access(path, os.W_OK))
+        parent = parent or next(Path(path) for path in ("/dev/shm", "/tmp") if os.access(path, os.W_OK))
         server = cls(binaries, Path(tempfile.mkdtemp(prefix="govern-pg-", dir=parent)))
         if os.geteuid() == 0:
             shutil.chown(server.folder, server._user())
@@ -68,6 +68,12 @@ class PostgresServer:
         # In a container nobody may have buried the first process, and the next one would take it for alive.
         for left in (self._data / "postmaster.pid", *self.folder.glob(".s.PGSQL.*")):
             left.unlink()
+
+    def restart(self) -> None:
+        """Start it once more, whether it still runs or not."""
+        if (self._data / "postmaster.pid").exists():
+            self.crash()
+        self.start()
 
     def remove(self) -> None:
         """Stop it and delete all that it had."""

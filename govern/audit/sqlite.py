@@ -43,14 +43,17 @@ class Sqlite:
         database = self.database
         with tempfile.TemporaryDirectory(dir=database.parent, prefix=f".{database.name}.") as folder:
             fresh = Path(folder) / database.name
-            with closing(sqlite3.connect(fresh)) as connection:
-                # Kept in the file's header, so that opening somebody else's database changes nothing in it.
-                connection.execute("PRAGMA journal_mode = WAL")
+            fresh.touch()
             engine = Sqlite(fresh).connect()
             with engine.begin() as transaction:
                 create_schema(transaction)
                 fill(transaction)
             engine.dispose()
+            with closing(sqlite3.connect(fresh)) as connection:
+                # Kept in the file's header, so that opening somebody else's database changes nothing in it. Only now:
+                # what were still in a write-ahead log beside the file would not be linked with it.
+                connection.execute("PRAGMA synchronous = FULL")
+                connection.execute("PRAGMA journal_mode = WAL")
             try:
                 os.link(fresh, database)
             except FileExistsError:
