@@ -13,6 +13,7 @@ import hashlib
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Final
 
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
@@ -22,7 +23,7 @@ from govern.errors import IntegrityError
 
 _ED25519 = b"\x01"
 _KEY_ID_SIZE = 4
-_MOST_BYTES = 100_000
+MOST_BYTES: Final = 100_000
 _SIZE = re.compile(r"0|[1-9][0-9]{0,18}")
 _NAME = re.compile(r"[^\s+]+")
 _NOTE = re.compile(rb"(?:[^\n]+\n){3}\n(?:\xe2\x80\x94 [^\n]*\n)+")
@@ -53,25 +54,39 @@ class LogVerifier:
     @property
     def key_id(self) -> bytes:
         """The first four bytes of SHA-256(name ‖ 0x0A ‖ 0x01 ‖ key): an address, not a proof."""
-        return hashlib.sha256(self.name.encode() + b"\n" + _ED25519 + self.key).digest()[:_KEY_ID_SIZE]
+        return key_id(self.name, _ED25519 + self.key)
 
     @property
     def vkey(self) -> str:
         """The key in the form that other tools of this kind read: name+id+base64."""
-        return f"{self.name}+{self.key_id.hex()}+{base64.b64encode(_ED25519 + self.key).decode()}"
+        return format_vkey(self.name, _ED25519 + self.key)
 
 
 def parse_vkey(text: str) -> LogVerifier:
-    """Read a verifier key (name+id+base64). Raises IntegrityError."""
+    """Read a log's verifier key (name+id+base64). Raises IntegrityError."""
+    return LogVerifier(*parse_key(text, _ED25519, "a log's Ed25519 verifier key"))
+
+
+def key_id(name: str, key: bytes) -> bytes:
+    """The first four bytes of SHA-256(name ‖ 0x0A ‖ key). `key` begins with the byte of its kind."""
+    return hashlib.sha256(name.encode() + b"\n" + key).digest()[:_KEY_ID_SIZE]
+
+
+def format_vkey(name: str, key: bytes) -> str:
+    """A verifier key's text (name+id+base64). `key` begins with the byte of its kind."""
+    return f"{name}+{key_id(name, key).hex()}+{base64.b64encode(key).decode()}"
+
+
+def parse_key(text: str, kind: bytes, what: str) -> tuple[str, bytes]:
+    """The name and the 32 bytes of a verifier key of one kind. Raises IntegrityError, which says `what` it is not."""
     name, _, rest = text.partition("+")
-    key_id, _, encoded = rest.partition("+")
+    told, _, encoded = rest.partition("+")
     key = decode_base64(encoded)
-    if not _NAME.fullmatch(name) or len(key) != 1 + 32 or key[:1] != _ED25519:
-        raise IntegrityError("this is not a log's Ed25519 verifier key (name+id+base64)")
-    verifier = LogVerifier(name, key[1:])
-    if verifier.vkey != text:
-        raise IntegrityError(f"the verifier key's id is {key_id!r}, its key's own is {verifier.key_id.hex()}")
-    return verifier
+    if not _NAME.fullmatch(name) or len(key) != 1 + 32 or key[:1] != kind:
+        raise IntegrityError(f"this is not {what} (name+id+base64)")
+    if format_vkey(name, key) != text:
+        raise IntegrityError(f"the verifier key's id is {told!r}, its key's own is {key_id(name, key).hex()}")
+    return name, key[1:]
 
 
 def sign_checkpoint(checkpoint: Checkpoint, verifier: LogVerifier, sign: Callable[[bytes], bytes]) -> bytes:
@@ -88,10 +103,10 @@ def open_checkpoint(note: bytes, verifier: LogVerifier) -> Checkpoint:
     Signatures of other keys, such as witnesses', are left alone, as the note's specification demands. Raises
     IntegrityError for everything that is not a checkpoint of that log.
     """
-    checkpoint, signatures = _parse(note)
+    checkpoint, signatures = open_note(note)
     if checkpoint.origin != verifier.name:
         raise IntegrityError(f"the checkpoint is of another log, {checkpoint.origin!r}", where=verifier.name)
-    ours = [found[_KEY_ID_SIZE:] for name, found in signatures if (name, found[:4]) == (verifier.name, verifier.key_id)]
+    ours = [signature for *by, signature in signatures if by == [verifier.name, verifier.key_id]]
     if not ours:
         raise IntegrityError("the log's key did not sign this checkpoint", where=verifier.vkey)
     for signature in ours:
@@ -124,9 +139,19 @@ def decode_base64(text: str) -> bytes:
     return data
 
 
-def _parse(note: bytes) -> tuple[Checkpoint, list[tuple[str, bytes]]]:
-    if len(note) > _MOST_BYTES:
-        raise IntegrityError(f"the checkpoint has more than {_MOST_BYTES} bytes")
+def own_note(note: bytes) -> bytes:
+    """The checkpoint with its first signature alone, the log's own: what it was before anybody cosigned it.
+
+    Raises IntegrityError where it is none.
+    """
+    open_note(note)
+    return b"".join(note.splitlines(keepends=True)[:5])
+
+
+def open_note(note: bytes) -> tuple[Checkpoint, list[tuple[str, bytes, bytes]]]:
+    """A note's checkpoint and its signatures (name, key id, signature), none of them checked. Raises IntegrityError."""
+    if len(note) > MOST_BYTES:
+        raise IntegrityError(f"the checkpoint has more than {MOST_BYTES} bytes")
     try:
         text = note.decode()
     except UnicodeDecodeError:
@@ -142,14 +167,15 @@ def _parse(note: bytes) -> tuple[Checkpoint, list[tuple[str, bytes]]]:
     decoded = decode_base64(root)
     if len(decoded) != HASH_SIZE:
         raise IntegrityError(f"the checkpoint's root does not have {HASH_SIZE} bytes")
-    return Checkpoint(origin, int(size), decoded), [_signature(line) for line in signatures]
+    return Checkpoint(origin, int(size), decoded), [split_line(line) for line in signatures]
 
 
-def _signature(line: str) -> tuple[str, bytes]:
+def split_line(line: str) -> tuple[str, bytes, bytes]:
+    """A signature line's name, key id and signature, not checked. Raises IntegrityError."""
     matched = _SIGNATURE_LINE.fullmatch(line)
     if not matched:
         raise IntegrityError("a signature line of the checkpoint is malformed")
     signature = decode_base64(matched[2])
     if len(signature) <= _KEY_ID_SIZE:
         raise IntegrityError("a signature of the checkpoint is too short")
-    return matched[1], signature
+    return matched[1], signature[:_KEY_ID_SIZE], signature[_KEY_ID_SIZE:]

@@ -8,8 +8,9 @@ from typing import Annotated
 
 import typer
 
-from govern.cli import checkpoints
+from govern.cli import checkpoints, cosigning
 from govern.cli.console import output, print_json, printable
+from govern.cli.cosigning import CosignersOption, cosigned_lines, moment, public_cosigners
 from govern.cli.log_key import VerifierOption, public_log_key
 from govern.cli.options import DEFAULT_WORKSPACE, JsonOption, NoInputOption, WorkspaceOption
 from govern.errors import ExitCode, UsageError
@@ -56,6 +57,7 @@ def verify_log(
     *,
     against: AgainstOption = None,
     log_key: VerifierOption = None,
+    cosigner: CosignersOption = None,
     workspace: WorkspaceOption = DEFAULT_WORKSPACE,
     as_json: JsonOption = False,
     no_input: NoInputOption = False,
@@ -68,9 +70,15 @@ def verify_log(
 
     from govern.workflow.audit import audit
 
-    if log_key and against is None:
-        raise UsageError("a log's key is for checking a checkpoint", where="--log-key", hint="Name one: --against FILE")
-    audited = audit(workspace, against=against, verifier=public_log_key(log_key) if log_key else None)
+    if against is None and (log_key or cosigner):
+        name = "--log-key" if log_key else "--cosigner"
+        raise UsageError("a key is for checking a checkpoint", where=name, hint="Name one: --against FILE")
+    audited = audit(
+        workspace,
+        against=against,
+        verifier=public_log_key(log_key) if log_key else None,
+        cosigners=public_cosigners(cosigner),
+    )
     if as_json:
         print_json(
             {
@@ -85,6 +93,7 @@ def verify_log(
                 "reviews": audited.reviews,
                 "checkpoints": audited.checkpoints,
                 "against": audited.against.size if audited.against else None,
+                "cosigned": {vkey: moment(time) for vkey, time in audited.cosigned.items()},
             }
         )
         return
@@ -92,7 +101,8 @@ def verify_log(
     output().print(
         Text(
             f"the log holds: {audited.head.size} events, {audited.runs} runs, {audited.artefacts} artefacts, "
-            f"{audited.reports} reports, {audited.reviews} sign-offs, {audited.checkpoints} checkpoints{since}\n"
+            f"{audited.reports} reports, {audited.reviews} sign-offs, {audited.checkpoints} checkpoints{since}"
+            f"{cosigned_lines(audited.cosigned)}\n"
             f"head sha256:{audited.head.leaf}"
         ),
         soft_wrap=True,
@@ -199,5 +209,8 @@ def move_to_postgres(
 
 app.command("checkpoint")(checkpoints.checkpoint)
 app.command("witness")(checkpoints.witness)
+app.command("request-cosignature")(cosigning.request_cosignature)
+app.command("cosign")(cosigning.cosign)
+app.command("accept-cosignature")(cosigning.accept_cosignature)
 app.command("prove")(checkpoints.prove)
 app.command("check-proof")(checkpoints.check_proof)

@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from govern.cli.console import output, print_json, printable
+from govern.cli.cosigning import CosignersOption, cosigned_lines, moment, public_cosigners
 from govern.cli.log_key import LogKeyOption, VerifierOption, private_log_key, public_log_key
 from govern.cli.options import DEFAULT_WORKSPACE, JsonOption, NoInputOption, WorkspaceOption
 from govern.errors import UsageError
@@ -44,8 +45,14 @@ def checkpoint(
 
 
 def witness(
-    file: Annotated[Path, typer.Argument(help="The witness's file: on another machine, or in a git repository.")],
+    file: Annotated[
+        Path, typer.Argument(help="The witness's file, better on another machine. With --git, its path in there.")
+    ],
     *,
+    git: Annotated[
+        str | None,
+        typer.Option("--git", metavar="REPOSITORY", help="Keep the file in a git repository: its folder or its URL."),
+    ] = None,
     log_key: VerifierOption = None,
     workspace: WorkspaceOption = DEFAULT_WORKSPACE,
     as_json: JsonOption = False,
@@ -54,13 +61,17 @@ def witness(
     """Add the newest checkpoint to a witness's file, if the log goes on from every checkpoint in it."""
     from rich.text import Text
 
+    from govern.workflow.git_witness import witness_git
     from govern.workflow.witness import witness as run_witness
 
-    seen = run_witness(workspace, file, verifier=public_log_key(log_key) if log_key else None)
+    verifier = public_log_key(log_key) if log_key else None
+    pushed = witness_git(workspace, git, file.as_posix(), verifier=verifier) if git else None
+    seen = pushed.seen if pushed else run_witness(workspace, file, verifier=verifier)
     if as_json:
         print_json(
             {
-                "witness": str(seen.path),
+                "witness": str(file),
+                **({"repository": git, "commit": pushed.commit} if pushed else {}),
                 "origin": seen.newest.origin,
                 "events": seen.newest.size,
                 "root": seen.newest.root.hex(),
@@ -71,8 +82,10 @@ def witness(
         return
     state = "added" if seen.added else "already there"
     output().print(
-        Text(f"{seen.path}: checkpoint of {seen.newest.size} events {state}, {seen.count} in all"), soft_wrap=True
+        Text(f"{file}: checkpoint of {seen.newest.size} events {state}, {seen.count} in all"), soft_wrap=True
     )
+    if pushed:
+        output().print(Text(f"commit {pushed.commit} of {git}"), soft_wrap=True)
 
 
 def prove(
@@ -118,6 +131,7 @@ def check_proof(
         Path | None, typer.Option("--event", help="The event's exact bytes. By default the .json beside the proof.")
     ] = None,
     log_key: VerifierOption = None,
+    cosigner: CosignersOption = None,
     as_json: JsonOption = False,
     no_input: NoInputOption = False,
 ) -> None:
@@ -133,7 +147,12 @@ def check_proof(
             where="--log-key",
             hint="Name the log.vkey that you were given.",
         )
-    proved = run_check(proof, entry=event or entry_path(proof), verifier=public_log_key(log_key))
+    proved = run_check(
+        proof,
+        entry=event or entry_path(proof),
+        verifier=public_log_key(log_key),
+        cosigners=public_cosigners(cosigner),
+    )
     if as_json:
         print_json(
             {
@@ -142,6 +161,7 @@ def check_proof(
                 "origin": proved.checkpoint.origin,
                 "events": proved.checkpoint.size,
                 "root": proved.checkpoint.root.hex(),
+                "cosigned": {vkey: moment(time) for vkey, time in proved.cosigned.items()},
             }
         )
         return
@@ -155,6 +175,7 @@ def check_proof(
                 f"log    {proved.checkpoint.origin}, {proved.checkpoint.size} events, "
                 f"root {proved.checkpoint.root.hex()}"
             )
+            + cosigned_lines(proved.cosigned)
         ),
         soft_wrap=True,
     )

@@ -24,11 +24,16 @@ def generate_key(
     out: Annotated[
         Path | None,
         typer.Option(
-            "--out", help="Where the private key goes. By default keys/signing.pem or keys/log.pem of the workspace."
+            "--out",
+            help="Where the private key goes. By default keys/signing.pem, log.pem or cosigner.pem of the workspace.",
         ),
     ] = None,
     log: Annotated[
         bool, typer.Option("--log", help="Make the log's own key (Ed25519), which signs its checkpoints and no report.")
+    ] = False,
+    cosigner: Annotated[
+        bool,
+        typer.Option("--cosigner", help="Make the key (Ed25519) that cosigns other logs' checkpoints as a witness."),
     ] = False,
     workspace: WorkspaceOption = DEFAULT_WORKSPACE,
     as_json: JsonOption = False,
@@ -39,8 +44,10 @@ def generate_key(
 
     from govern.workflow.keys import generate
 
-    if log:
-        _generate_log_key(out, workspace, as_json=as_json, no_input=no_input)
+    if log and cosigner:
+        raise UsageError("one key is either the log's or a cosigner's", where="--cosigner", hint="Make two keys.")
+    if log or cosigner:
+        _generate_log_key(out, workspace, cosigner=cosigner, as_json=as_json, no_input=no_input)
         return
     key = generate(workspace, read_password(confirm=True, no_input=no_input), out=out)
     if as_json:
@@ -56,13 +63,20 @@ def generate_key(
     )
 
 
-def _generate_log_key(out: Path | None, workspace: Path, *, as_json: bool, no_input: bool) -> None:
+def _generate_log_key(out: Path | None, workspace: Path, *, cosigner: bool, as_json: bool, no_input: bool) -> None:
     from rich.text import Text
 
-    from govern.workflow.keys import log_key_path, make_log_key, verifier_path
+    from govern.workflow.keys import (
+        cosigner_key_path,
+        log_key_path,
+        make_cosigner_key,
+        make_log_key,
+        verifier_path,
+    )
 
-    path = out or log_key_path(workspace)
-    make_log_key(workspace, path, read_password(confirm=True, no_input=no_input))
+    path = out or (cosigner_key_path if cosigner else log_key_path)(workspace)
+    make = make_cosigner_key if cosigner else make_log_key
+    make(workspace, path, read_password(confirm=True, no_input=no_input))
     public = verifier_path(path)
     vkey = public.read_text(encoding="utf-8").strip()
     if as_json:
@@ -71,7 +85,7 @@ def _generate_log_key(out: Path | None, workspace: Path, *, as_json: bool, no_in
     output().print(
         Text(
             f"private key {path} (encrypted; keep it away from the log, if you can)\n"
-            f"public key  {public} (hand it out: checkpoints of this log are checked with it)\n"
+            f"public key  {public} (hand it out: what this key signs is checked with it)\n"
             f"{vkey}"
         ),
         soft_wrap=True,

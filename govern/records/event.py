@@ -14,6 +14,11 @@ EventType = Literal[
     "apply.resumed",
     "apply.finished",
     "apply.failed",
+    "sweep.started",
+    "sweep.resumed",
+    "sweep.point",
+    "sweep.finished",
+    "sweep.failed",
     "verify.started",
     "verify.finished",
     "verify.failed",
@@ -32,8 +37,9 @@ class Event(Record):
 
     `seq` is dense from 0 and assigned by the log. `prev` is the `leaf` of the event before, 64 zeros for the first,
     so that an event commits to all that came before it. `time` is UTC, RFC 3339 with microseconds and `Z`.
-    `digests` maps the path of each artefact that the event binds, relative to the run's folder (the workspace where
-    `run` is None), to its SHA-256. `trust` is the SHA-256 of the trust document in force, None before there is one.
+    `run` is the id of a run, or of a sweep in a sweep's events. `digests` maps the path of each artefact that the event
+    binds, relative to the folder of that run or sweep (the workspace where `run` is None), to its SHA-256. `trust` is
+    the SHA-256 of the trust document in force, None before there is one.
     """
 
     # In a field of any type, pydantic would otherwise write a NaN as null without a word.

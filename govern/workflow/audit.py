@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from govern.audit import Checkpoint, Damage, Head, Log, LogVerifier, Stored, fsck
+from govern.audit import Checkpoint, Cosigner, Damage, Head, Log, LogVerifier, Stored, cosigned_at, fsck
 from govern.errors import IntegrityError
 from govern.signing import AuditPosition
-from govern.workflow.checkpoints import at, check_kept, check_one, kept_paths, log_verifiers, read_series
+from govern.workflow.checkpoints import Kept, at, check_kept, check_one, kept_paths, log_verifiers, read_series
 from govern.workflow.report import check_report
 from govern.workflow.review import read_reviews
 from govern.workflow.runs import POLICY, REPORT, check_artefacts, events_of
@@ -20,7 +21,8 @@ from govern.workspace import Workspace
 class Audited:
     """A log that holds, and how much of what it binds was compared with it.
 
-    `checkpoints` counts those that the workspace keeps; `against` is the newest of the file that was named.
+    `checkpoints` counts those that the workspace keeps; `against` is the newest of the file that was named, and
+    `cosigned` when each of the named cosigners saw that one, in seconds since 1970.
     """
 
     head: Head
@@ -30,6 +32,7 @@ class Audited:
     reviews: int
     checkpoints: int
     against: Checkpoint | None
+    cosigned: dict[str, int]
 
 
 def read_log(workspace: Path, *, run: str | None = None) -> list[Stored]:
@@ -41,17 +44,25 @@ def read_log(workspace: Path, *, run: str | None = None) -> list[Stored]:
         return list(log.events(run=run))
 
 
-def audit(workspace: Path, *, against: Path | None = None, verifier: LogVerifier | None = None) -> Audited:
+def audit(
+    workspace: Path,
+    *,
+    against: Path | None = None,
+    verifier: LogVerifier | None = None,
+    cosigners: Sequence[Cosigner] = (),
+) -> Audited:
     """Check the log's chain, the trust documents, every artefact that the log binds, every report and every sign-off.
 
     The log must go on from every checkpoint that the workspace keeps, and from those in the file `against`, which was
     kept elsewhere: one, or a witness's series. `verifier` is the log's key as the reader knows it; by default the keys
-    count that the log names. Raises IntegrityError naming the first event or artefact that is not what it was.
+    count that the log names. Each of `cosigners` must have cosigned the newest of them. Raises IntegrityError naming
+    the first event or artefact that is not what it was.
     """
     place = Workspace.open(workspace)
     with Log.open(place.database, create=False) as log:
         head = log.verify()
         named = _hold_against(log, head, against, [verifier] if verifier else log_verifiers(log)) if against else None
+        seen = cosigned_by(named, cosigners) if named else {}
         kept = check_kept(place, log, head.tree)
         known = {stored.event.run for stored in log.events(type="apply.started")}
         artefacts, reports, reviews = check_trust(place, log), 0, 0
@@ -71,7 +82,8 @@ def audit(workspace: Path, *, against: Path | None = None, verifier: LogVerifier
                 refuse_lost_event(log, checked.claim.audit, run.path(REPORT))
                 reports += 1
             reviews += len(read_reviews(log, run))
-    return Audited(head, len(known), artefacts, reports, reviews, len(kept), named)
+    against_tree = named.checkpoint if named else None
+    return Audited(head, len(known), artefacts, reports, reviews, len(kept), against_tree, seen)
 
 
 def find_damage(workspace: Path) -> list[Damage]:
@@ -94,12 +106,18 @@ def find_damage(workspace: Path) -> list[Damage]:
     return damage
 
 
-def _hold_against(log: Log, head: Head, path: Path, verifiers: list[LogVerifier]) -> Checkpoint:
+def _hold_against(log: Log, head: Head, path: Path, verifiers: list[LogVerifier]) -> Kept:
     series = read_series(path, verifiers)
     for known in series:
         with at(path):
             log.check_prefix(head.tree, known.checkpoint)
-    return series[-1].checkpoint
+    return series[-1]
+
+
+def cosigned_by(kept: Kept, cosigners: Sequence[Cosigner]) -> dict[str, int]:
+    """When each cosigner saw a checkpoint, by its verifier key. Raises IntegrityError where one did not."""
+    with at(kept.path):
+        return {cosigner.vkey: cosigned_at(kept.note, cosigner) for cosigner in cosigners}
 
 
 def refuse_lost_event(log: Log, position: AuditPosition, report: Path) -> None:

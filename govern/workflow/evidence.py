@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from govern.audit import Log, Stored, format_proof
+from govern.audit import Log, Stored, format_proof, own_note
 from govern.errors import UsageError
 from govern.evidence import CheckedPack, names, verify_pack, write_pack
 from govern.records import EventType
@@ -94,7 +94,9 @@ def _add_trust(place: Workspace, log: Log, files: dict[str, bytes], events: dict
 
 
 def _add_proofs(log: Log, kept: Kept, files: dict[str, bytes], events: Mapping[str, Stored]) -> None:
-    files[names.CHECKPOINT] = kept.note
+    # A pack's reader cannot check cosignatures without knowing the cosigners, and nothing unchecked lies in a pack.
+    note = own_note(kept.note)
+    files[names.CHECKPOINT] = note
     files[names.LOG_KEY] = f"{kept.verifier.vkey}\n".encode()
     made = next(
         entry for entry in log.events(type="key.generated") if entry.event.parameters.get("vkey") == kept.verifier.vkey
@@ -102,7 +104,7 @@ def _add_proofs(log: Log, kept: Kept, files: dict[str, bytes], events: Mapping[s
     for name, stored in {**events, names.LOG_EVENT: made}.items():
         files[name] = stored.body
         hashes = log.prove_inclusion(stored.event.seq, kept.checkpoint.size)
-        files[names.proof_of(name)] = format_proof(stored.event.seq, hashes, kept.note)
+        files[names.proof_of(name)] = format_proof(stored.event.seq, hashes, note)
 
 
 def _last(log: Log, run: RunFolder, kind: EventType, *, before: int | None = None) -> Stored | None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from govern.audit import Log, LogVerifier
+from govern.audit import Cosigner, Log, LogVerifier
 from govern.digests import sha256_bytes
 from govern.errors import UsageError
 from govern.signing import LogKey, generate_key, generate_log_key, public_path
@@ -29,6 +29,11 @@ def signing_key_path(workspace: Path) -> Path:
 def log_key_path(workspace: Path) -> Path:
     """Where a workspace keeps the key that signs checkpoints of its log."""
     return workspace / "keys" / "log.pem"
+
+
+def cosigner_key_path(workspace: Path) -> Path:
+    """Where a workspace keeps the key that cosigns other logs' checkpoints."""
+    return workspace / "keys" / "cosigner.pem"
 
 
 def verifier_path(path: Path) -> Path:
@@ -60,18 +65,32 @@ def make_log_key(workspace: Path, path: Path, password: bytes) -> LogKey:
 
     Raises UsageError for an empty password or where the files exist, IntegrityError where the log does not hold.
     """
+    return _make_log_key(workspace, path, password, LogVerifier, "vkey")
+
+
+def make_cosigner_key(workspace: Path, path: Path, password: bytes) -> LogKey:
+    """Make the key that cosigns other logs' checkpoints in this log's name, and write it into the log.
+
+    Raises UsageError for an empty password or where the files exist, IntegrityError where the log does not hold.
+    """
+    return _make_log_key(workspace, path, password, Cosigner, "cosigner")
+
+
+def _make_log_key(
+    workspace: Path, path: Path, password: bytes, kind: type[LogVerifier | Cosigner], field: str
+) -> LogKey:
     public = verifier_path(path)
     if public.exists():
         raise UsageError(
             "a key is never overwritten, and this file exists",
             where=str(public),
-            hint="Name another file with --out: old checkpoints need the old key's public half.",
+            hint="Name another file with --out: old signatures need the old key's public half.",
         )
     place = Workspace.open(workspace)
     with Log.open(place.database, trust=place.trust) as log:
         origin = log.verify().origin
         key = generate_log_key(path, password)
-        verifier = LogVerifier(origin, key.public)
-        write_atomic(public, f"{verifier.vkey}\n".encode())
-        log.append("key.generated", parameters={"algorithm": "Ed25519", "vkey": verifier.vkey})
+        vkey = kind(origin, key.public).vkey
+        write_atomic(public, f"{vkey}\n".encode())
+        log.append("key.generated", parameters={"algorithm": "Ed25519", field: vkey})
     return key

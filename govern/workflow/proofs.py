@@ -2,10 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from govern.audit import Checkpoint, Log, LogVerifier, format_proof, parse_event, parse_proof, verify_proof
+from govern.audit import (
+    Checkpoint,
+    Cosigner,
+    Log,
+    LogVerifier,
+    cosigned_at,
+    format_proof,
+    parse_event,
+    parse_proof,
+    verify_proof,
+)
 from govern.errors import IntegrityError, UsageError
 from govern.records import Event
 from govern.workflow.checkpoints import at, newest, read, refuse_existing, write
@@ -14,12 +25,16 @@ from govern.workspace import Workspace
 
 @dataclass(frozen=True)
 class Proved:
-    """An event that is in a log, the checkpoint under which it is, and the files that show it."""
+    """An event that is in a log, the checkpoint under which it is, and the files that show it.
+
+    `cosigned` says when each of the named cosigners saw the checkpoint, in seconds since 1970.
+    """
 
     event: Event
     checkpoint: Checkpoint
     proof: Path
     entry: Path
+    cosigned: dict[str, int]
 
 
 def prove(workspace: Path, seq: int, out: Path) -> Proved:
@@ -46,7 +61,7 @@ def prove(workspace: Path, seq: int, out: Path) -> Proved:
         verify_proof(proof, stored.body, kept.verifier)
     write(entry, stored.body)
     write(out, proof)
-    return Proved(stored.event, kept.checkpoint, out, entry)
+    return Proved(stored.event, kept.checkpoint, out, entry, {})
 
 
 def entry_path(proof: Path) -> Path:
@@ -56,10 +71,11 @@ def entry_path(proof: Path) -> Path:
     return proof.with_suffix(".json")
 
 
-def check_proof(proof: Path, *, entry: Path, verifier: LogVerifier) -> Proved:
+def check_proof(proof: Path, *, entry: Path, verifier: LogVerifier, cosigners: Sequence[Cosigner] = ()) -> Proved:
     """Check that the event whose exact bytes are in `entry` is in the log that `verifier` signs for.
 
-    Needs no database, no workspace and no network. Raises IntegrityError naming the file that is not what it must be.
+    Each of `cosigners` must have cosigned the proof's checkpoint. Needs no database, no workspace and no network.
+    Raises IntegrityError naming the file that is not what it must be.
     """
     data, body = read(proof), read(entry)
     with at(entry):
@@ -71,6 +87,8 @@ def check_proof(proof: Path, *, entry: Path, verifier: LogVerifier) -> Proved:
             raise IntegrityError(f"the event is of another log, {event.origin}")
     with at(proof):
         checkpoint = verify_proof(data, body, verifier)
-        if parse_proof(data).index != event.seq:
+        parsed = parse_proof(data)
+        if parsed.index != event.seq:
             raise IntegrityError(f"it is for another place in the log than the event's own, {event.seq}")
-    return Proved(event, checkpoint, proof, entry)
+        cosigned = {cosigner.vkey: cosigned_at(parsed.checkpoint, cosigner) for cosigner in cosigners}
+    return Proved(event, checkpoint, proof, entry, cosigned)

@@ -7,9 +7,11 @@ from pathlib import Path
 
 import pytest
 from review_team import Team, gather
+from small_log import PASSWORD, grow
 from tiny_policy import FORGET, RETAIN, TinyPolicy, questions, write_jsonl
 
 import govern
+from govern.workflow.checkpoints import sign_head
 from govern.workflow.evidence import pack
 from govern.workflow.keys import log_key_path, make_log_key
 
@@ -57,6 +59,22 @@ def packed_once(team_once: Team, tmp_path_factory: pytest.TempPathFactory) -> Pa
     team.decide("bob")
     key = make_log_key(team.workspace, log_key_path(team.workspace), b"password")
     return pack(None, folder / "pack", workspace=team.workspace, log_key=key).path
+
+
+@pytest.fixture(scope="session")
+def logged_once(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A workspace whose log has a key, seven events and a checkpoint of them."""
+    workspace = tmp_path_factory.mktemp("logged") / "audits"
+    key = make_log_key(workspace, log_key_path(workspace), PASSWORD)
+    grow(workspace)
+    sign_head(workspace, key=key)
+    return workspace
+
+
+@pytest.fixture
+def logged(logged_once: Path, tmp_path: Path) -> Path:
+    shutil.copytree(logged_once, tmp_path / "audits")
+    return tmp_path / "audits"
 
 
 def lay(tmp_path: Path, tiny_llama: Path) -> TinyPolicy:

@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from small_log import PASSWORD, cut, grow, key_of, verifier_of
 
 from govern.audit import (
     Checkpoint,
@@ -22,64 +23,18 @@ from govern.audit import (
     Stored,
     format_line,
     format_proof,
-    parse_vkey,
     sign_checkpoint,
 )
 from govern.audit.merkle import leaf_hash, node_hash
 from govern.digests import canonical_json
 from govern.errors import GovernError, IntegrityError, UsageError
 from govern.records import Event
-from govern.signing import LogKey, load_log_key
 from govern.workflow.audit import audit, find_damage
 from govern.workflow.checkpoints import read_series, sign_head
-from govern.workflow.keys import log_key_path, make_log_key, verifier_path
+from govern.workflow.keys import log_key_path, make_log_key
 from govern.workflow.log_export import check_export, export_log
 from govern.workflow.proofs import check_proof, prove
 from govern.workflow.witness import witness
-
-PASSWORD = b"password"
-
-
-def grow(workspace: Path, count: int = 5) -> None:
-    with Log.open(workspace / "audit.db") as log:
-        for _ in range(count):
-            log.append("export.finished", parameters={"folder": "“ü”"})
-
-
-def key_of(workspace: Path) -> LogKey:
-    return load_log_key(log_key_path(workspace), PASSWORD)
-
-
-def verifier_of(workspace: Path) -> LogVerifier:
-    return parse_vkey(verifier_path(log_key_path(workspace)).read_text().strip())
-
-
-def cut(workspace: Path, size: int) -> None:
-    """Cut events off the end, and everything in the database that would tell."""
-    with closing(sqlite3.connect(workspace / "audit.db", isolation_level=None)) as connection:
-        triggers = connection.execute("SELECT name, sql FROM sqlite_schema WHERE type = 'trigger'").fetchall()
-        for name, _ in triggers:
-            connection.execute(f"DROP TRIGGER {name}")
-        connection.execute("DELETE FROM event WHERE seq >= ?", (size,))
-        connection.execute("DELETE FROM node WHERE size > ?", (size,))
-        for _, sql in triggers:
-            connection.execute(sql)
-
-
-@pytest.fixture(scope="session")
-def logged_once(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A workspace whose log has a key, seven events and a checkpoint of them."""
-    workspace = tmp_path_factory.mktemp("logged") / "audits"
-    key = make_log_key(workspace, log_key_path(workspace), PASSWORD)
-    grow(workspace)
-    sign_head(workspace, key=key)
-    return workspace
-
-
-@pytest.fixture
-def logged(logged_once: Path, tmp_path: Path) -> Path:
-    shutil.copytree(logged_once, tmp_path / "audits")
-    return tmp_path / "audits"
 
 
 @pytest.fixture

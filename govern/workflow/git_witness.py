@@ -1,0 +1,201 @@
+"""`govern audit witness --git`: a witness's file in a git repository that somebody else hosts.
+
+The workspace remembers the repository in `witnesses/`, so a history that was rewritten on the other side is noticed:
+git is never told to overwrite anything, here or there. Nothing of the repository is checked out.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import Final
+from urllib.parse import urlsplit
+
+from filelock import FileLock
+
+from govern.audit import LogVerifier
+from govern.digests import sha256_bytes
+from govern.errors import GovernError, IntegrityError, UsageError
+from govern.workflow.witness import Witnessed, witness
+from govern.workspace import Workspace
+
+TIMEOUT: Final = 300  # seconds
+_KNOWN: Final = "refs/heads/witness"
+_FETCHED: Final = "refs/fetched/main"
+_IDENTITY: Final = {
+    f"GIT_{who}_{what}": value
+    for who in ("AUTHOR", "COMMITTER")
+    for what, value in (("NAME", "govern"), ("EMAIL", "govern@localhost"))
+}
+_OURS: Final = ("GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE", "GIT_OBJECT_DIRECTORY", "GIT_NAMESPACE")
+
+
+@dataclass(frozen=True)
+class GitWitnessed:
+    """A witness's file, called `name` in the repository, and the commit that it is now in."""
+
+    name: str
+    repository: str
+    commit: str
+    seen: Witnessed
+
+
+def witness_git(workspace: Path, repository: str, name: str, *, verifier: LogVerifier | None = None) -> GitWitnessed:
+    """Add the log's newest checkpoint to the file `name` of a repository's main branch, and push that.
+
+    Every commit of the file must have added to the one before. Raises IntegrityError where it did not, where the
+    repository's history is not the one of last time, or where the log does not go on from a checkpoint in it;
+    UsageError where the repository cannot be used.
+    """
+    _refuse_unsafe(repository, name)
+    place = Workspace.open(workspace)
+    source = str(Path(repository).resolve()) if Path(repository).exists() else repository
+    folder = place.root / "witnesses"
+    folder.mkdir(exist_ok=True)
+    git = _Git(folder / f"{sha256_bytes(source.encode())[:16]}.git", source)
+    with FileLock(git.mirror.with_suffix(".lock")):
+        branch = git.fetch()
+        tip = git.tip()
+        _check_growth(git, tip, name)
+        with tempfile.TemporaryDirectory() as temporary:
+            file = Path(temporary) / "witness"
+            if tip and (data := git.contents([f"{tip}:{name}"])[0]) is not None:
+                file.write_bytes(data)
+            try:
+                seen = witness(workspace, file, verifier=verifier)
+            except GovernError as error:
+                error.where = error.where and error.where.replace(str(file), f"{repository}:{name}")
+                raise
+            if seen.added:
+                message = f"{seen.newest.origin}: {seen.newest.size} events"
+                commit = git.commit(tip, name, file.read_bytes(), message)
+                git.push(commit, branch)
+                return GitWitnessed(name, repository, commit, seen)
+    assert tip  # noqa: S101 - a file that holds the checkpoint already is in a commit
+    return GitWitnessed(name, repository, tip, seen)
+
+
+def _refuse_unsafe(repository: str, name: str) -> None:
+    path = PurePosixPath(name)
+    if path.is_absolute() or ".." in path.parts or str(path) != name or not name.isprintable():
+        raise UsageError("this is not a file's path in a repository", where=name)
+    if urlsplit(repository).password:
+        raise UsageError(
+            "a password has no place in an argument",
+            where="--git",
+            hint="Let git ask its credential helper, or use a key (ssh).",
+        )
+
+
+def _check_growth(git: _Git, tip: str | None, name: str) -> None:
+    """Hold every commit that touches the file against those before it. Raises IntegrityError."""
+    if tip is None:
+        return
+    # With --parents and a path, git names as parents the nearest commits that touch the path, of every side of a merge.
+    told = git.run("rev-list", "--full-history", "--parents", tip, "--", name).decode()
+    steps = [line.split() for line in told.splitlines()]
+    commits = [commit for commit, *_ in steps]
+    content = dict(zip(commits, git.contents([f"{commit}:{name}" for commit in commits]), strict=True))
+    for commit, *parents in steps:
+        for parent in parents:
+            before, after = content.get(parent) or b"", content[commit]
+            if after is None or not after.startswith(before):
+                raise IntegrityError(
+                    "a commit took something out of the witness's file or changed it; it may only grow",
+                    where=f"{git.source}:{name} at {commit}",
+                    hint="Ask who hosts the repository. The commit before it still holds what was there.",
+                )
+
+
+@dataclass(frozen=True)
+class _Git:
+    """What is known of the repository `source`: its main branch as of last time, in the bare repository `mirror`."""
+
+    mirror: Path
+    source: str
+
+    def fetch(self) -> str:
+        """Bring what is known up to date; returns the main branch's name. Raises IntegrityError for a rewritten one."""
+        if not self.mirror.exists():
+            self.run("init", "--quiet", "--bare", "--template=", str(self.mirror), inside=False)
+        told = self.run("ls-remote", "--symref", "--", self.source, inside=False).decode().splitlines()
+        mains = [line[5:].split("\t")[0] for line in told if line.startswith("ref: refs/heads/")]
+        # A host's empty repository may name a main branch that nobody ever pushes.
+        branch = mains[0] if mains else "refs/heads/main"
+        if not any(line.endswith(f"\t{branch}") for line in told):
+            if self.tip():
+                raise self._rewritten()
+            return branch
+        self.run("fetch", "--quiet", "--no-tags", "--", self.source, f"+{branch}:{_FETCHED}")
+        if self.tip() and self.run("rev-list", "--max-count=1", _KNOWN, f"^{_FETCHED}"):
+            raise self._rewritten()
+        self.run("update-ref", _KNOWN, _FETCHED)
+        return branch
+
+    def tip(self) -> str | None:
+        """The newest commit that is known."""
+        return self.run("for-each-ref", "--format=%(objectname)", _KNOWN).decode().strip() or None
+
+    def contents(self, names: list[str]) -> list[bytes | None]:
+        """The bytes of each object, None where there is none or it is no file."""
+        rest = self.run("cat-file", "--batch", stdin="".join(f"{name}\n" for name in names).encode())
+        found: list[bytes | None] = []
+        while rest:
+            head, _, rest = rest.partition(b"\n")
+            if head.endswith(b" missing"):
+                found.append(None)
+                continue
+            _, kind, size = head.rsplit(b" ", 2)
+            found.append(rest[: int(size)] if kind == b"blob" else None)
+            rest = rest[int(size) + 1 :]
+        return found
+
+    def commit(self, parent: str | None, name: str, data: bytes, message: str) -> str:
+        """A commit after `parent` that has `data` as the file `name`. Nothing points at it yet."""
+        with tempfile.TemporaryDirectory() as folder:
+            index = {"GIT_INDEX_FILE": str(Path(folder) / "index")}
+            blob = self.run("hash-object", "-w", "--stdin", stdin=data).decode().strip()
+            self.run("read-tree", parent or "--empty", environment=index)
+            self.run("update-index", "--add", "--cacheinfo", f"100644,{blob},{name}", environment=index)
+            tree = self.run("write-tree", environment=index).decode().strip()
+        parents = ["-p", parent] if parent else []
+        return self.run("commit-tree", tree, *parents, "-m", message, environment=_IDENTITY).decode().strip()
+
+    def push(self, commit: str, branch: str) -> None:
+        """Give the repository a commit, if its branch is still where it was."""
+        self.run("push", "--quiet", "--", self.source, f"{commit}:{branch}")
+        self.run("update-ref", _KNOWN, commit)
+
+    def run(
+        self, *arguments: str, inside: bool = True, stdin: bytes = b"", environment: dict[str, str] | None = None
+    ) -> bytes:
+        """Run git, in the mirror by default. Raises UsageError with git's own words where it fails."""
+        command = ["git", *(["--git-dir", str(self.mirror)] if inside else []), *arguments]
+        kept = {name: value for name, value in os.environ.items() if name not in _OURS}
+        settings = {"LC_ALL": "C", "GIT_TERMINAL_PROMPT": "0", "GIT_ALLOW_PROTOCOL": "file:git:http:https:ssh"}
+        try:
+            done = subprocess.run(  # noqa: S603 - no shell, and what comes from outside stands behind `--`
+                command,
+                input=stdin,
+                capture_output=True,
+                check=False,
+                timeout=TIMEOUT,
+                env={**kept, **settings, **(environment or {})},
+            )
+        except FileNotFoundError:
+            raise UsageError("the git command is not installed", where="--git") from None
+        except subprocess.TimeoutExpired:
+            raise UsageError(f"git did not answer within {TIMEOUT} seconds", where=self.source) from None
+        if done.returncode:
+            raise UsageError(f"git refuses: {done.stderr.decode(errors='replace').strip()}", where=self.source)
+        return done.stdout
+
+    def _rewritten(self) -> IntegrityError:
+        return IntegrityError(
+            "the repository's history is not the one of last time: it was rewritten or replaced",
+            where=self.source,
+            hint=f"What it was lies in {self.mirror}. Ask who hosts it.",
+        )
