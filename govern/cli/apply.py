@@ -22,16 +22,32 @@ def apply(
     as_json: JsonOption = False,
     no_input: NoInputOption = False,
 ) -> None:
-    """Remove what the policy names from its model. The model's files stay; the result is a delta beside them."""
+    """Remove what the policy names from its model. The model's files stay; the result is a delta beside them.
+
+    On several GPUs or processes: torchrun --standalone --nproc-per-node N -m govern apply POLICY
+    """
     from rich.text import Text
 
     from govern.cli.plan import show_plan
+    from govern.unlearning.followers import follow
+    from govern.unlearning.parallel import joined
     from govern.workflow.apply import apply as run_apply
 
-    with shown_progress() as progress:
-        applied = run_apply(
-            policy, workspace=workspace, resume=resume, plan=plan, device=device, mirror=mirror, progress=progress
-        )
+    with joined() as workers:
+        if workers.rank > 0:
+            follow(workers)
+            return
+        with shown_progress() as progress:
+            applied = run_apply(
+                policy,
+                workspace=workspace,
+                resume=resume,
+                plan=plan,
+                device=device,
+                mirror=mirror,
+                workers=workers,
+                progress=progress,
+            )
     removal = applied.removal
     if as_json:
         print_json({"run": applied.run.id, "folder": str(applied.run.root), "removal": removal.to_json()})

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-from pydantic import JsonValue
+from pydantic import Field, JsonValue
 
 from govern.records.base import Record
 
@@ -69,7 +69,10 @@ class TaskIdentity(Record):
 
 
 class Environment(Record):
-    """Where a run happened. `commit` and `dirty` describe the code when it runs from a checkout."""
+    """Where a run happened. `commit` and `dirty` describe the code when it runs from a checkout.
+
+    `workers`, the processes that computed it together, is left out of the JSON where there was one.
+    """
 
     govern: str
     python: str
@@ -77,6 +80,7 @@ class Environment(Record):
     processor: str
     device: str
     threads: int
+    workers: int = Field(default=1, exclude_if=lambda workers: workers == 1)
     packages: dict[str, str]
     commit: str | None
     dirty: bool | None

@@ -7,6 +7,8 @@ from typing import Literal
 import torch
 from torch import Tensor
 
+from govern.unlearning.parallel import Workers
+
 Statistic = Literal["mean_abs", "rms"]
 Map = Literal["ratio", "difference", "product", "uniform"]
 
@@ -32,13 +34,23 @@ class Average:
         self._norms += float(rows.norm(dim=1).sum())
         self.tokens += len(rows)
 
+    def join(self, workers: Workers) -> None:
+        """Take in what the other workers averaged. Each of them has been given something, be it no rows."""
+        counts = torch.tensor([self.tokens, self._norms], dtype=torch.float64, device=self._total.device)
+        workers.add(self._total, counts)
+        self.tokens, self._norms = int(counts[0]), float(counts[1])
+
     @property
     def features(self) -> Tensor:
         """v, [d]: the mean of |h|, or the root of the mean of h²."""
+        mean = self._total / self.tokens
+        return mean if self.statistic == "mean_abs" else mean.sqrt()
+
+    @property
+    def _total(self) -> Tensor:
         if self._sum is None:
             raise ValueError("nothing has been averaged")
-        mean = self._sum / self.tokens
-        return mean if self.statistic == "mean_abs" else mean.sqrt()
+        return self._sum
 
     @property
     def norm(self) -> float:

@@ -18,9 +18,10 @@ from govern.unlearning.activations import Entry, Window, find_blocks
 from govern.unlearning.batches import Deck
 from govern.unlearning.checkpoint_tensors import stored_tensors
 from govern.unlearning.importance import Average, Statistic
+from govern.unlearning.parallel import Workers
 from govern.unlearning.parameters import TrainedParameters
 from govern.unlearning.protocol import Request
-from govern.unlearning.settings import Steering
+from govern.unlearning.settings import Descent, Steering
 from govern.unlearning.settings_check import Refusal, check_settings
 
 # What the frozen model said of a batch is kept up to here, and computed again beyond: another time, the same result.
@@ -107,7 +108,11 @@ class Frozen:
 
 @dataclass(frozen=True)
 class Misdirection:
-    """A model opened for steering the output h of block ℓ; its window begins at the first trained block."""
+    """A model opened for steering the output h of block ℓ; its window begins at the first trained block.
+
+    For descent each worker holds its rows of every batch; for the closed form all hold all batches, and each passes
+    over its share of them, since a forward of fewer rows rounds differently.
+    """
 
     window: Window
     first: int
@@ -115,6 +120,7 @@ class Misdirection:
     frozen: Frozen
     topics: tuple[TopicText, ...]
     fingerprint: str
+    workers: Workers
 
     @classmethod
     def open(cls, request: Request[SteeringT], *, room: int = _KEPT_BYTES) -> Misdirection:
@@ -136,9 +142,16 @@ class Misdirection:
         window = Window(model, first=first, last=settings.layer)
 
         def deal(corpus: TokenCorpus, seed: str) -> Deck:
-            return Deck.deal(
-                corpus, batch_size=settings.batch_size, mask=settings.mask, seed=seed, device=request.device
+            descent = isinstance(settings, Descent)
+            deck = Deck.deal(
+                corpus,
+                batch_size=settings.batch_size,
+                mask=settings.mask,
+                seed=seed,
+                device=request.device,
+                by_length=not descent,
             )
+            return deck.shared(request.workers) if descent else deck
 
         topics = []
         for topic in request.topics:
@@ -158,6 +171,7 @@ class Misdirection:
                     "weights": trained.digest(),
                 }
             ),
+            workers=request.workers,
         )
 
     def survey(
@@ -172,6 +186,7 @@ class Misdirection:
                 hidden = self.frozen.hidden(deck, number, keep=role == "retain")
                 average.add(hidden[deck.batch(number).counted])
                 progress(f"measure {topic.name} {role}", done, len(numbers))
+            average.join(self.workers)
             averages.append(average)
         forget, retain = averages
         return Survey(forget.features, retain.features, forget.norm)
@@ -187,10 +202,14 @@ class Misdirection:
     def first_token_drift(self, topic: TopicText) -> float:
         """How far the first token, which does not count by default, has moved: mean ‖h − h⁰‖/‖h⁰‖, one batch."""
         number = topic.retain.visit(0)
-        before = self.frozen.hidden(topic.retain, number)[:, 0].float()
+        before = self.frozen.hidden(topic.retain, number, keep=True)[:, 0].float()
         with torch.no_grad():
             after = self.window.replay(self.frozen.entry(topic.retain, number))[:, 0].float()
-        return float(((after - before).norm(dim=1) / before.norm(dim=1)).mean())
+        own = topic.retain.batch(number).counted.any(dim=1)
+        drifts = ((after - before).norm(dim=1) / before.norm(dim=1))[own]
+        total = torch.stack([drifts.sum(), drifts.new_tensor(len(drifts))])
+        self.workers.add(total)
+        return float(total[0] / total[1])
 
 
 def undecided(field: str) -> RemovalError:

@@ -14,7 +14,7 @@ from govern.unlearning.memory import memory_advice
 from govern.unlearning.misdirection import Misdirection
 from govern.unlearning.protocol import Edit, Request
 from govern.unlearning.registry import METHODS
-from govern.unlearning.settings import Steering
+from govern.unlearning.settings import Descent, Steering
 from govern.unlearning.solvers.closed_form import Equations, MeasuredBlock, measure_block
 from govern.unlearning.srmu_settings import SrmuClosedFormSettings
 
@@ -60,7 +60,8 @@ class Points:
         return _STEERS[method](setup, request)
 
     def _open(self, request: Request[Any]) -> Misdirection:
-        key = request.settings.model_dump(include=_OPENED)
+        # The closed form deals the text in another order than descent does.
+        key = {**request.settings.model_dump(include=_OPENED), "descent": isinstance(request.settings, Descent)}
         if self._opened is None or self._opened[0] != key:
             self._opened = self._measured = self._equations = None  # freed before the next is loaded
             self._opened = (key, Misdirection.open(request, room=_room(request.device)))

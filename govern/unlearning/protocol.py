@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Generic, Literal, Protocol, TypeVar
 from govern.corpora.tokens import TokenCorpus
 from govern.progress import Progress, silent
 from govern.records import CurvePoint
+from govern.unlearning.parallel import ALONE, Workers
 
 if TYPE_CHECKING:
     import torch
@@ -34,7 +35,8 @@ class Request(Generic[SettingsT]):
 
     `model_path` is a folder with config, tokenizer and safetensors. `checkpoint` is a folder that belongs to this
     removal alone: a method saves its state there as it goes and continues from it when it finds one, so that a killed
-    run and an uninterrupted one give the same delta, bit for bit.
+    run and an uninterrupted one give the same delta, bit for bit. `workers` compute it together; all of them return
+    the same edit, and rank 0 alone writes to `checkpoint`.
     """
 
     model_path: Path
@@ -44,6 +46,7 @@ class Request(Generic[SettingsT]):
     trust_remote_code: bool = False
     checkpoint: Path | None = None
     progress: Progress = silent
+    workers: Workers = ALONE
 
 
 @dataclass(frozen=True)

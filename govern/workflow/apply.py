@@ -19,6 +19,8 @@ from govern.models import edited_digest, read_tensors, write_delta
 from govern.policy import LoadedPolicy, load_policy
 from govern.progress import Progress, silent
 from govern.records import Environment, Plan, Removal, TensorChange
+from govern.unlearning.followers import hand_out
+from govern.unlearning.parallel import ALONE, Workers
 from govern.unlearning.protocol import Edit, Request
 from govern.unlearning.registry import METHODS
 from govern.workflow.environment import default_device, describe_environment, peak_memory_bytes
@@ -41,6 +43,15 @@ if TYPE_CHECKING:
 
 CHECKPOINT = "checkpoint"
 
+# What decides about the last bits of a sum: fields of the environment, and how an error names them.
+_DECIDING = {
+    "device": "device",
+    "processor": "processor",
+    "threads": "number of threads",
+    "workers": "number of processes",
+    "packages": "set of packages",
+}
+
 
 @dataclass(frozen=True)
 class Applied:
@@ -59,10 +70,12 @@ def apply(
     plan: Path | None = None,
     device: str | None = None,
     mirror: Path | None = None,
+    workers: Workers = ALONE,
     progress: Progress = silent,
 ) -> Applied:
     """Apply the policy at `policy` to its model, or with `resume` finish the latest unfinished run (of that policy).
 
+    This is what rank 0 of `workers` does; the others `follow` it.
     Raises PolicyErrors for an invalid policy, UsageError where `plan` is stale, SourceError for what is missing,
     RemovalError where the method gives up.
     """
@@ -70,7 +83,7 @@ def apply(
     if loaded is None and not resume:
         raise UsageError("there is no policy to apply", hint="Name one: govern apply POLICY")
     promised = read_plan(plan) if plan else None
-    environment = describe_environment(device or default_device())
+    environment = describe_environment(device or default_device(), workers=workers.size)
     place = Workspace.open(workspace)
     with Log.open(place.database, trust=place.trust) as log:
         if resume:
@@ -89,11 +102,12 @@ def apply(
                     device=environment.device,
                     mirror=mirror,
                     stored=run if has_plan(run) else None,
+                    workers=workers.size,
                     progress=progress,
                 )
                 refuse_stale(planned.plan, promised, name=str(plan))
                 planned = keep_inputs(run, planned)
-                removal = remove(run, planned, loaded, environment.device, log=log, progress=progress)
+                removal = remove(run, planned, loaded, environment.device, log=log, workers=workers, progress=progress)
             except Exception as error:
                 # The message of an unforeseen error may quote text, so the log gets its kind alone.
                 reason = error.message if isinstance(error, GovernError) else type(error).__name__
@@ -193,9 +207,7 @@ def keep_inputs(run: RunFolder, planned: Planned) -> Planned:
 
 def refuse_other_machine(now: Environment, then: Environment, run: RunFolder) -> None:
     """Raise UsageError where what decides about the last bits of a sum is not what it was."""
-    changed = [
-        name for name in ("device", "processor", "threads", "packages") if getattr(now, name) != getattr(then, name)
-    ]
+    changed = [said for name, said in _DECIDING.items() if getattr(now, name) != getattr(then, name)]
     if changed:
         raise UsageError(
             f"run {run.id} began with another {' and another '.join(changed)}, so its last bits would differ",
@@ -214,7 +226,14 @@ def input_digests(planned: Planned) -> dict[str, str]:
 
 
 def remove(
-    run: RunFolder, planned: Planned, loaded: LoadedPolicy, device: str, *, log: Log, progress: Progress
+    run: RunFolder,
+    planned: Planned,
+    loaded: LoadedPolicy,
+    device: str,
+    *,
+    log: Log,
+    workers: Workers,
+    progress: Progress,
 ) -> Removal:
     """Run the method and store its delta, bound to the base model."""
     settings = loaded.policy.removal
@@ -222,17 +241,18 @@ def remove(
     checkpoint.mkdir(exist_ok=True)
     started = time.monotonic()
     method = METHODS[settings.method].load()
-    edit: Edit = method(
-        Request(
-            model_path=planned.model.path,
-            topics=planned.topics,
-            settings=settings,
-            device=device,
-            trust_remote_code=planned.plan.model.remote_code,
-            checkpoint=checkpoint,
-            progress=progress,
-        )
+    request = Request(
+        model_path=planned.model.path,
+        topics=planned.topics,
+        settings=settings,
+        device=device,
+        trust_remote_code=planned.plan.model.remote_code,
+        checkpoint=checkpoint,
+        progress=progress,
+        workers=workers,
     )
+    hand_out(request)
+    edit: Edit = method(request)
     seconds = time.monotonic() - started
     delta_sha256 = write_delta(run.path(DELTA), edit.tensors, base_digest=planned.plan.model.digest)
     removal = Removal(

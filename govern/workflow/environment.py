@@ -15,8 +15,8 @@ from govern.records import Environment
 _PACKAGES = ("torch", "transformers", "tokenizers", "safetensors", "datasets", "lm-eval", "numpy", "scipy")
 
 
-def describe_environment(device: str) -> Environment:
-    """The environment of this process. `device` is the one that tensors live on, such as "cpu" or "cuda".
+def describe_environment(device: str, *, workers: int = 1) -> Environment:
+    """The environment of this process, one of `workers`. `device` is where tensors live, such as "cpu" or "cuda".
 
     Raises UsageError for a device that is not there.
     """
@@ -34,6 +34,7 @@ def describe_environment(device: str) -> Environment:
         processor=torch.cuda.get_device_name() if device.startswith("cuda") else _processor(),
         device=device,
         threads=torch.get_num_threads(),
+        workers=workers,
         packages={name: found for name in _PACKAGES if (found := _version(name))},
         commit=commit,
         dirty=dirty,

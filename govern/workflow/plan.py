@@ -68,9 +68,10 @@ def make_plan(
     device: str | None = None,
     mirror: Path | None = None,
     stored: RunFolder | None = None,
+    workers: int = 1,
     progress: Progress = silent,
 ) -> Planned:
-    """Resolve a policy. With `stored`, text that was sampled from the model comes from that run instead of anew.
+    """Resolve a policy, for so many workers. With `stored`, text that was sampled from the model comes from that run.
 
     Raises PolicyError for what only the model can tell (a layer out of range), SourceError for what is missing.
     """
@@ -112,7 +113,7 @@ def make_plan(
         parameters=policy.removal.model_dump(mode="json"),
         seed=policy.removal.seed,
         warnings=warnings_about(loaded, model, corpora.values(), overlaps),
-        environment=describe_environment(device),
+        environment=describe_environment(device, workers=workers),
     )
     return Planned(plan, resolved, topics, corpora)
 

@@ -19,6 +19,7 @@ from govern.records import CurvePoint
 from govern.unlearning.batches import Deck, generator
 from govern.unlearning.importance import Average, Statistic
 from govern.unlearning.misdirection import Aim, Misdirection, Survey, TopicText
+from govern.unlearning.parallel import Workers
 from govern.unlearning.protocol import Edit
 from govern.unlearning.solvers.linearity import linear_scale
 from govern.unlearning.solvers.state import State, load_state, save_state
@@ -66,6 +67,12 @@ class Moments:
         for name in ("inputs", "cross", "input_sum", "output_sum", "squares"):
             getattr(self, name).add_(getattr(other, name))
         return self
+
+    def join(self, workers: Workers) -> None:
+        """Take in what the other workers summed up."""
+        tokens = torch.tensor(self.tokens, device=self.inputs.device)
+        workers.add(tokens, self.inputs, self.cross, self.input_sum, self.output_sum, self.squares)
+        self.tokens = int(tokens)
 
     def loss(self, change: Tensor, target: Tensor | None = None) -> float:
         """(1 / N d) Σ ‖y + D a − T‖² for a change D ([d, n]) of the linear map and a target T ([d], zero if None)."""
@@ -235,7 +242,7 @@ class _Block:
         sums: list[tuple[Moments, Average]] = []
         for role, deck in (("forget", topic.forget), ("retain", topic.retain)):
             moments, average = Moments(inputs, outputs, deck.device), Average(statistic)
-            for number in range(len(deck)):
+            for number in range(len(deck))[self.setup.workers.rank :: self.setup.workers.size]:
                 a, hidden = self.output(deck, number)
                 # Nothing before the first trained block has changed, so its output is still the original one.
                 original = self.original(deck, number) if self.blocks > 1 else hidden
@@ -244,6 +251,8 @@ class _Block:
                 progress(
                     f"measure {topic.name} block {self.layer}", number + 1 + (total - len(deck)) * bool(sums), total
                 )
+            moments.join(self.setup.workers)
+            average.join(self.setup.workers)
             sums.append((moments, average))
         (forget, v_f), (retain, v_r) = sums
         return Statistics(forget, retain), Survey(v_f.features, v_r.features, v_f.norm)
@@ -314,7 +323,7 @@ def solve(
                 )
             )
             progress("unlearn", done + 1, len(layers), loss=loss, forget=forget, retain=retain)
-        if checkpoint is not None:
+        if checkpoint is not None and setup.workers.rank == 0:
             _save(checkpoint, setup, curve, figures)
     for topic in setup.topics:
         figures[f"{topic.name}.first_token_drift"] = setup.first_token_drift(topic)

@@ -12,7 +12,9 @@ from torch import Tensor
 from govern.errors import RemovalError
 from govern.progress import Progress
 from govern.records import CurvePoint
+from govern.unlearning.batches import Deck
 from govern.unlearning.misdirection import Aim, Misdirection, TopicText
+from govern.unlearning.parallel import Workers
 from govern.unlearning.protocol import Edit
 from govern.unlearning.settings import Descending, Descent
 from govern.unlearning.solvers.state import State, load_state, save_state
@@ -55,33 +57,42 @@ def descend(
 
         number = topic.forget.visit(visit)
         hidden = window.replay(frozen.entry(topic.forget, number))
-        forget_loss = mean_square(hidden.float() - target, topic.forget.batch(number).counted)
+        forget_loss = mean_square(hidden.float() - target, topic.forget, number)
         forget_loss.backward()  # before the retain graph is built: one graph in memory at a time
 
         number = topic.retain.visit(visit)
-        original = frozen.hidden(topic.retain, number, keep=True)
+        original = frozen.hidden(topic.retain, number, keep=True).float()
         hidden = window.replay(frozen.entry(topic.retain, number))
-        retain_loss = mean_square(hidden.float() - original.float(), topic.retain.batch(number).counted)
+        retain_loss = mean_square(hidden.float() - original, topic.retain, number)
         (settings.retain_weight * retain_loss).backward()
 
-        norm = _hand_over_gradients(trained.live, trained.masters)
+        sums = torch.stack([forget_loss.detach(), retain_loss.detach(), mean_square(original, topic.retain, number)])
+        setup.workers.add(sums)
+        forget, retain, scale = sums.tolist()
+        norm = _hand_over_gradients(trained.live, trained.masters, setup.workers)
         point = CurvePoint(
             step=step,
             topic=topic.name,
-            forget_loss=_finite(float(forget_loss.detach()), step, settings),
-            retain_loss=_finite(float(retain_loss.detach()), step, settings),
-            loss=_finite(float(forget_loss.detach() + settings.retain_weight * retain_loss.detach()), step, settings),
+            forget_loss=_finite(forget, step, settings),
+            retain_loss=_finite(retain, step, settings),
+            loss=_finite(forget + settings.retain_weight * retain, step, settings),
             gradient_norm=_finite(norm, step, settings),
         )
-        _refuse_explosion(point, curve, scale=float(original.float().square().mean()), settings=settings)
+        _refuse_explosion(point, curve, scale=scale, settings=settings)
         optimizer.step()
         trained.write()
 
         curve.append(point)
         progress(
-            "unlearn", step + 1, settings.steps, loss=point.loss, forget=point.forget_loss, retain=point.retain_loss
+            "unlearn",
+            step + 1,
+            settings.steps,
+            loss=point.loss,
+            forget=point.forget_loss,
+            norm=norm,
         )
-        if checkpoint is not None and (step + 1) % STEPS_BETWEEN_CHECKPOINTS == 0 and step + 1 < settings.steps:
+        due = (step + 1) % STEPS_BETWEEN_CHECKPOINTS == 0 and step + 1 < settings.steps
+        if due and checkpoint is not None and setup.workers.rank == 0:
             _save(checkpoint, setup, optimizer, curve)
     figures: dict[str, float] = {}
     for topic in setup.topics:
@@ -94,13 +105,16 @@ def visits_of(setup: Misdirection, topic: TopicText, steps: int) -> int:
     return len(range(setup.topics.index(topic), steps, len(setup.topics)))
 
 
-def mean_square(difference: Tensor, counted: Tensor) -> Tensor:
-    """(1 / N d) Σ over counted tokens Σ over features of `difference`²; [batch, tokens, d] and [batch, tokens]."""
-    return difference[counted].square().mean()
+def mean_square(difference: Tensor, deck: Deck, number: int) -> Tensor:
+    """(1 / N d) Σ over counted tokens Σ over features of `difference`², [batch, tokens, d], as float32.
+
+    N counts the whole batch, so that the results of the workers that share it add up to its mean.
+    """
+    return difference[deck.batch(number).counted].square().sum() / (deck.counted([number]) * difference.shape[-1])
 
 
-def _hand_over_gradients(live: Mapping[str, Tensor], masters: Mapping[str, Tensor]) -> float:
-    """Move the model's gradients to the masters, in float32, and say how long they are together."""
+def _hand_over_gradients(live: Mapping[str, Tensor], masters: Mapping[str, Tensor], workers: Workers) -> float:
+    """Move the sum of all workers' gradients to the masters, in float32, and say how long they are together."""
     squares = 0.0
     for name, parameter in live.items():
         if parameter.grad is None:
@@ -110,6 +124,7 @@ def _hand_over_gradients(live: Mapping[str, Tensor], masters: Mapping[str, Tenso
                 hint="Train modules that feed the residual stream, such as mlp.down_proj.",
             )
         gradient = parameter.grad.float()
+        workers.add(gradient)
         masters[name].grad = gradient
         squares += float(gradient.double().square().sum())
         parameter.grad = None
