@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from typing import Any
 
 from pydantic import ValidationError
+from pydantic_core import from_json, to_json
 from rfc8785 import CanonicalizationError
 
 from govern.audit import merkle
+from govern.digests import canonical_json
 from govern.records import Event
 
 NO_PREV = "0" * 64
-
-_WRITER = json.JSONEncoder(sort_keys=True, ensure_ascii=False, separators=(",", ":"))
 
 
 @dataclass(frozen=True)
@@ -50,13 +49,19 @@ def read_row(seq: Any, prev: Any, leaf: Any, body: Any) -> Stored:
 def parse_event(body: bytes) -> Event:
     """Read an event from untrusted bytes. Raises ValueError where they are not the RFC 8785 form of a known event."""
     try:
-        event = Event.parse(body)
-        if _plainly_canonical(event, body):
-            return event
-        canonical = event.canonical()
+        value = from_json(body)
+    except ValueError:
+        raise ValueError("its body is no event of a known version: JSON") from None
+    try:
+        event = Event.model_validate(value, strict=True)
     except ValidationError as error:
         fields = sorted({str(finding["loc"][0]) if finding["loc"] else "JSON" for finding in error.errors()})
         raise ValueError(f"its body is no event of a known version: {', '.join(fields)}") from None
+    # To pydantic, true is as good as 1, and a version that is not there as good as the newest.
+    if type(value.get("format_version")) is not int:
+        raise ValueError("its body is no event of a known version: format_version")
+    try:
+        canonical = body if _is_plainly_canonical(value, body) else canonical_json(value)
     except (CanonicalizationError, RecursionError):
         raise ValueError("its body holds a value that RFC 8785 cannot write") from None
     if canonical != body:
@@ -64,22 +69,23 @@ def parse_event(body: bytes) -> Event:
     return event
 
 
-def _plainly_canonical(event: Event, body: bytes) -> bool:
-    """Whether an ASCII body without floats is its event's RFC 8785 form: Python's own writer agrees with it there.
+def _is_plainly_canonical(value: object, body: bytes) -> bool:
+    """Whether `body` is its value's RFC 8785 form, as far as that is seen quickly: ASCII, no floats, keys in order.
 
-    Ten times as fast as writing any event, and nearly all events are of this kind. False means: look again.
+    pydantic's writer is RFC 8785's there, but for the order of keys, which it leaves alone. Nearly all events are of
+    this kind. False means: look again.
     """
-    value = event.to_json()
-    if not body.isascii() or not _is_plain(value):
+    if not body.isascii() or to_json(value) != body:
         return False
-    return _WRITER.encode(value).encode() == body
-
-
-def _is_plain(value: object) -> bool:
-    if isinstance(value, dict):
-        return all(map(_is_plain, value.values()))
-    if isinstance(value, list):
-        return all(map(_is_plain, value))
-    if isinstance(value, int):
-        return -(2**53) < value < 2**53
-    return value is None or isinstance(value, str)
+    left = [value]
+    while left:
+        inner = left.pop()
+        if isinstance(inner, dict):
+            if list(inner) != sorted(inner):
+                return False
+            left.extend(inner.values())
+        elif isinstance(inner, list):
+            left.extend(inner)
+        elif isinstance(inner, float) or (isinstance(inner, int) and not -(2**53) < inner < 2**53):
+            return False
+    return True
