@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from govern.cli import checkpoints, cosigning
+from govern.cli import checkpoints, cosigning, timestamps
 from govern.cli.console import output, print_json, printable
 from govern.cli.cosigning import CosignersOption, cosigned_lines, moment, public_cosigners
 from govern.cli.log_key import VerifierOption, public_log_key
@@ -212,5 +212,7 @@ app.command("witness")(checkpoints.witness)
 app.command("request-cosignature")(cosigning.request_cosignature)
 app.command("cosign")(cosigning.cosign)
 app.command("accept-cosignature")(cosigning.accept_cosignature)
+app.command("timestamp")(timestamps.timestamp)
+app.command("check-timestamp")(timestamps.check_timestamp)
 app.command("prove")(checkpoints.prove)
 app.command("check-proof")(checkpoints.check_proof)

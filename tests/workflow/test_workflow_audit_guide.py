@@ -10,6 +10,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from timestamp_authority import make_authority, serve
 
 from govern.audit import Log
 
@@ -25,11 +26,6 @@ def test_the_guide_s_commands_work(tmp_path: Path) -> None:
         **os.environ,
         "GOVERN_KEY_PASSWORD": "password",
         "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
-        "GIT_CONFIG_COUNT": "2",
-        "GIT_CONFIG_KEY_0": "user.name",
-        "GIT_CONFIG_VALUE_0": "Witness",
-        "GIT_CONFIG_KEY_1": "user.email",
-        "GIT_CONFIG_VALUE_1": "witness@example.org",
     }
 
     def run(line: str) -> str:
@@ -41,17 +37,27 @@ def test_the_guide_s_commands_work(tmp_path: Path) -> None:
 
     (tmp_path / "audits").mkdir()
     (tmp_path / "elsewhere").mkdir()
-    run("git init -q elsewhere")
+    (tmp_path / "tsa").mkdir()
+    authority = make_authority(tmp_path / "tsa")
+    shutil.copy(authority.root, tmp_path / "tsa.pem")
+    run("git init -q --bare -b main hosted.git")
     with Log.open(tmp_path / "audits" / "audit.db") as log:
         for _ in range(5):
             log.append("export.finished")
     lines = re.findall(r"^    (\S.*)$", GUIDE.replace("```python", "```").split("```")[0], re.M)
-    shown = {line: run(line) for line in lines}
-    assert len(lines) == 15
+    with serve(authority, []) as url:
+        shown = {line: run(line.replace("https://tsa.example.org/", url)) for line in lines}
+    assert len(lines) == 24
     checkpoint = (tmp_path / "handed-out.checkpoint").read_text()
     assert shown["govern audit checkpoint"] == checkpoint
     assert "Signature Verified" in next(out for line, out in shown.items() if line.startswith("openssl"))
-    assert run("git -C elsewhere log --format=%s") == "checkpoint\n"
+    assert (
+        "cosigned by"
+        in shown["govern audit verify --against audits/checkpoints/7 --cosigner theirs/keys/cosigner.vkey"]
+    )
+    assert (
+        "Verification: OK" in shown["openssl ts -verify -data handed-out.checkpoint -in handed-out.tsr -CAfile tsa.pem"]
+    )
 
     script = GUIDE.split("```python\n")[1].split("```")[0]
     # Events that came since the checkpoint do not change the root of those before.
