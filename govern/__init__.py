@@ -58,17 +58,22 @@ def apply(
     *,
     workspace: str | PathLike[str],
     resume: bool = False,
+    sweep: str | None = None,
     mirror: str | PathLike[str] | None = None,
     device: str | None = None,
     progress: Progress = silent,
 ) -> Applied:
-    """Apply a policy to its model, or with `resume` finish the latest unfinished run (of that policy, or of any)."""
+    """Apply a policy to its model, or with `resume` finish the latest unfinished run (of that policy, or of any).
+
+    What the policy leaves to a sweep comes from the sweep of the id `sweep`, or else from its latest finished one.
+    """
     from govern.workflow.apply import apply
 
     return apply(
         _path(policy),
         workspace=Path(workspace),
         resume=resume,
+        sweep=sweep,
         mirror=_path(mirror),
         device=device,
         progress=progress,

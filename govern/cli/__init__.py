@@ -23,6 +23,7 @@ from govern.cli import (
     review,
     site,
     status,
+    sweep,
     trust,
     verify,
 )
@@ -40,6 +41,7 @@ app = typer.Typer(
 )
 app.command("init")(init.init)
 app.command("plan")(plan.plan)
+app.command("sweep")(sweep.sweep)
 app.command("apply")(apply.apply)
 app.command("verify")(verify.verify)
 app.command("export")(export.export)

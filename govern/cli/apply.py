@@ -16,6 +16,9 @@ def apply(
     *,
     resume: Annotated[bool, typer.Option("--resume", help="Finish the latest unfinished run.")] = False,
     plan: Annotated[Path | None, typer.Option("--plan", help="Refuse to apply anything but this plan.")] = None,
+    sweep: Annotated[
+        str | None, typer.Option("--sweep", help="Take the settings that this sweep chose. The latest one by default.")
+    ] = None,
     mirror: MirrorOption = None,
     device: DeviceOption = None,
     workspace: WorkspaceOption = DEFAULT_WORKSPACE,
@@ -43,6 +46,7 @@ def apply(
                 workspace=workspace,
                 resume=resume,
                 plan=plan,
+                sweep=sweep,
                 device=device,
                 mirror=mirror,
                 workers=workers,

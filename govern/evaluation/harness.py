@@ -28,7 +28,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from govern.digests import sha256_bytes
 from govern.errors import GovernError, IntegrityError, SourceError
-from govern.evaluation.answers import Answers, Metric, TaskKind
+from govern.evaluation.answers import Answers, Metric, Part, TaskKind
 from govern.evaluation.official import OFFICIAL, OfficialTask
 from govern.evaluation.perplexity import perplexity
 from govern.evaluation.questions import (
@@ -58,9 +58,10 @@ def evaluate(
     share: float,
     mirror: Path | None = None,
     limit: int | None = None,
+    part: Part | None = None,
     progress: Progress = silent,
 ) -> tuple[Answers, ...]:
-    """Ask a model all questions of all tasks: own ones, or official ones by name.
+    """Ask a model all questions of all tasks, or those of one `part`: own tasks, or official ones by name.
 
     `share` is the expected share of selection questions in official sets and in own ones of use `split`. `mirror`
     holds the official data sets (MIRROR/cais/wmdp, MIRROR/cais/mmlu); without it they come from the hub at their
@@ -81,14 +82,16 @@ def evaluate(
         scorer.stage = f"answer {name}"
         with quiet(offline=mirror is not None or isinstance(task, OwnTask)):
             if isinstance(task, str):
-                answers.append(_official(scorer, task, share=share, mirror=mirror, limit=limit))
+                answers.append(_official(scorer, task, share=share, mirror=mirror, limit=limit, part=part))
             else:
-                answers.extend(_own(scorer, task, share=share, limit=limit))
+                answers.extend(_own(scorer, task, share=share, limit=limit, part=part))
     return tuple(answers)
 
 
-def _own(scorer: Scorer, task: OwnTask, *, share: float, limit: int | None) -> list[Answers]:
+def _own(scorer: Scorer, task: OwnTask, *, share: float, limit: int | None, part: Part | None) -> list[Answers]:
     questions = load_questions(task)
+    if part is not None:
+        questions = tuple(question for question in questions if own_part(task, question, share=share) == part)
     if limit is not None:
         kept = _first_by_hash([question.id for question in questions], limit)
         questions = tuple(questions[index] for index in kept)
@@ -123,17 +126,7 @@ def _own_task(name: str, kind: Literal["letters", "cloze"], questions: Sequence[
 
     Letters are asked for as the official tasks do; cloze compares the choices as continuations of the question.
     """
-    rows = []
-    for question in questions:
-        letters = list(ascii_uppercase[: len(question.choices)])
-        listed = "".join(f"\n{letter}. {choice}" for letter, choice in zip(letters, question.choices, strict=True))
-        rows.append(
-            {
-                "prompt": f"{question.text.strip()}{listed}\nAnswer:" if kind == "letters" else question.text.strip(),
-                "options": letters if kind == "letters" else list(question.choices),
-                "gold": question.answer,
-            }
-        )
+    rows = [_row(kind, question) for question in questions]
     return ConfigurableTask(
         config={
             "task": name,
@@ -152,7 +145,71 @@ def _own_task(name: str, kind: Literal["letters", "cloze"], questions: Sequence[
     )
 
 
-def _official(scorer: Scorer, name: str, *, share: float, mirror: Path | None, limit: int | None) -> Answers:
+def _row(kind: Literal["letters", "cloze"], question: Question) -> dict[str, Any]:
+    if kind == "cloze":
+        return {"prompt": question.text.strip(), "options": list(question.choices), "gold": question.answer}
+    letters = list(ascii_uppercase[: len(question.choices)])
+    listed = "".join(f"\n{letter}. {choice}" for letter, choice in zip(letters, question.choices, strict=True))
+    return {"prompt": f"{question.text.strip()}{listed}\nAnswer:", "options": letters, "gold": question.answer}
+
+
+def ask_questions(
+    model: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerBase,
+    name: str,
+    kind: Literal["letters", "cloze"],
+    questions: Sequence[Question],
+    *,
+    progress: Progress = silent,
+) -> Answers:
+    """A model's answers to some questions in one form, under `acc`; all count as certifying. Raises as `evaluate`."""
+    with quiet(offline=True):
+        scorer = Scorer(model, tokenizer, progress=progress)
+        scorer.stage = f"answer {name}"
+        samples = _ask(scorer, {name: _own_task(name, kind, questions)}, {})[name]
+    return _answers(
+        name,
+        "acc",
+        kind,
+        samples,
+        ids=[question.id for question in questions],
+        parts=["certification"] * len(questions),
+        clusters=[sha256_bytes((question.cluster or question.id).encode())[:16] for question in questions],
+    )
+
+
+def prompts_of(
+    model: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerBase,
+    kind: Literal["letters", "cloze"],
+    questions: Sequence[Question],
+) -> Iterator[list[tuple[list[int], list[int]]]]:
+    """For each question, the (context ids, choice ids) of each of its choices, as lm-eval's models see them."""
+    with quiet(offline=True):
+        scorer = Scorer(model, tokenizer)
+    for question in questions:
+        row = _row(kind, question)
+        yield [scorer._encode_pair(row["prompt"], f" {option}") for option in row["options"]]
+
+
+def official_questions(name: str, *, share: float, mirror: Path | None) -> tuple[Question, ...]:
+    """An official task's certifying questions, to be asked in other ways than the official one."""
+    members = OFFICIAL[name]
+    with quiet(offline=mirror is not None):
+        loaded = load_official(members, mirror)
+        found = []
+        for member in members:
+            for row in _counted(loaded, member, mirror):
+                identifier = question_id(row["question"], row["choices"])
+                if part_of(identifier, salt=member.name, share=share) == "certification":
+                    question, choices = row["question"], tuple(row["choices"])
+                    found.append(Question(identifier, question, choices, row["answer"], None))
+    return tuple(found)
+
+
+def _official(
+    scorer: Scorer, name: str, *, share: float, mirror: Path | None, limit: int | None, part: Part | None
+) -> Answers:
     members = OFFICIAL[name]
     loaded = load_official(members, mirror)
     ids: dict[str, list[str]] = {}
@@ -161,6 +218,8 @@ def _official(scorer: Scorer, name: str, *, share: float, mirror: Path | None, l
         rows = _counted(loaded, member, mirror)
         every = [question_id(row["question"], row["choices"]) for row in rows]
         kept = list(range(len(every))) if limit is None else _first_by_hash(every, limit)
+        if part is not None:
+            kept = [index for index in kept if part_of(every[index], salt=member.name, share=share) == part]
         ids[member.name] = [every[index] for index in kept]
         chosen[member.name] = kept
     samples = _ask(scorer, loaded, chosen)

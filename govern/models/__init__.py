@@ -1,6 +1,6 @@
 """Models: identity, loading whole or in part, deltas, export. Importing this loads no torch."""
 
-from govern.models.delta import apply_delta, read_delta, write_delta
+from govern.models.delta import apply_delta, delta_bytes, read_delta, write_delta
 from govern.models.export import edited_digest, export_model
 from govern.models.identity import identify
 from govern.models.loading import load_config, load_model, load_tokenizer, read_tensors
@@ -8,6 +8,7 @@ from govern.sources.model_files import model_digest
 
 __all__ = [
     "apply_delta",
+    "delta_bytes",
     "edited_digest",
     "export_model",
     "identify",

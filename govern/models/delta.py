@@ -20,13 +20,18 @@ _FORMAT_VERSION = 1
 
 def write_delta(path: Path, tensors: Mapping[str, torch.Tensor], *, base_digest: str) -> str:
     """Write a delta atomically and return its SHA-256. The same tensors and base always give the same bytes."""
+    data = delta_bytes(tensors, base_digest=base_digest)
+    write_atomic(path, data)
+    return sha256_bytes(data)
+
+
+def delta_bytes(tensors: Mapping[str, torch.Tensor], *, base_digest: str) -> bytes:
+    """A delta as the bytes of its file."""
     from safetensors.torch import save
 
     # One metadata key: safetensors writes several of them in no fixed order.
     metadata = {_KEY: _metadata(base_digest)}
-    data = save({name: tensors[name].detach().cpu().contiguous() for name in sorted(tensors)}, metadata=metadata)
-    write_atomic(path, data)
-    return sha256_bytes(data)
+    return save({name: tensors[name].detach().cpu().contiguous() for name in sorted(tensors)}, metadata=metadata)
 
 
 def read_delta(path: Path, *, sha256: str, base_digest: str) -> dict[str, torch.Tensor]:

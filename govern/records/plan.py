@@ -7,6 +7,7 @@ from typing import Literal
 from pydantic import Field, JsonValue
 
 from govern.records.base import Record
+from govern.records.sweep import SweepChoice
 
 
 class Person(Record):
@@ -89,7 +90,8 @@ class Environment(Record):
 class Plan(Record):
     """Everything a removal depends on. Pure: making one changes nothing; applying a stale one is refused.
 
-    `policy_digest` is over the policy's RFC 8785 form, `policy_sha256` over the file's exact bytes.
+    `policy_digest` is over the policy's RFC 8785 form, `policy_sha256` over the file's exact bytes. `sweep` says which
+    sweep chose the `parameters`; it is left out of the JSON where the policy states them itself.
     `inputs_digest` leaves out the environment, so that two machines can agree on a plan.
     """
 
@@ -110,6 +112,7 @@ class Plan(Record):
     tasks: tuple[TaskIdentity, ...]
     method: str
     parameters: dict[str, JsonValue]
+    sweep: SweepChoice | None = Field(default=None, exclude_if=lambda sweep: sweep is None)
     seed: int
     warnings: tuple[str, ...]
     environment: Environment

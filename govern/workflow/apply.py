@@ -23,6 +23,7 @@ from govern.unlearning.followers import hand_out
 from govern.unlearning.parallel import ALONE, Workers
 from govern.unlearning.protocol import Edit, Request
 from govern.unlearning.registry import METHODS
+from govern.workflow.chosen import chosen_by
 from govern.workflow.environment import default_device, describe_environment, peak_memory_bytes
 from govern.workflow.plan import Planned, make_plan
 from govern.workflow.runs import (
@@ -30,6 +31,7 @@ from govern.workflow.runs import (
     PLAN,
     POLICY,
     REMOVAL,
+    SWEEP,
     check_artefacts,
     events_of,
     stored_plan,
@@ -68,6 +70,7 @@ def apply(
     workspace: Path,
     resume: bool = False,
     plan: Path | None = None,
+    sweep: str | None = None,
     device: str | None = None,
     mirror: Path | None = None,
     workers: Workers = ALONE,
@@ -75,9 +78,10 @@ def apply(
 ) -> Applied:
     """Apply the policy at `policy` to its model, or with `resume` finish the latest unfinished run (of that policy).
 
+    What the policy leaves to a sweep comes from the sweep of the id `sweep`, or else from its latest finished one.
     This is what rank 0 of `workers` does; the others `follow` it.
-    Raises PolicyErrors for an invalid policy, UsageError where `plan` is stale, SourceError for what is missing,
-    RemovalError where the method gives up.
+    Raises PolicyErrors for an invalid policy, UsageError where `plan` is stale or a sweep has chosen nothing yet,
+    SourceError for what is missing, RemovalError where the method gives up.
     """
     loaded = load_policy(policy) if policy else None
     if loaded is None and not resume:
@@ -90,8 +94,11 @@ def apply(
             run = unfinished_run(place, log, loaded.sha256 if loaded else None)
             check_artefacts(run, events_of(log, run))
             loaded = stored_policy(run, events_of(log, run))
+            begun = stored_plan(run).sweep if has_plan(run) else None
+            chosen = chosen_by(place, log, loaded, begun.sweep if begun else sweep)
         else:
             assert loaded is not None  # noqa: S101 - says to the type checker what the guard above has said to the user
+            chosen = chosen_by(place, log, loaded, sweep)
             run = place.new_run(loaded.policy.name)
         planned: Planned | None = None
         with run.locked():
@@ -101,13 +108,17 @@ def apply(
                     loaded,
                     device=environment.device,
                     mirror=mirror,
-                    stored=run if has_plan(run) else None,
+                    stored=run if has_plan(run) else chosen.folder if chosen else None,
+                    chosen=chosen,
                     workers=workers.size,
                     progress=progress,
                 )
                 refuse_stale(planned.plan, promised, name=str(plan))
+                if chosen:
+                    chosen.refuse_other_inputs(planned.plan)
+                    run.write(SWEEP, chosen.record.canonical())
                 planned = keep_inputs(run, planned)
-                removal = remove(run, planned, loaded, environment.device, log=log, workers=workers, progress=progress)
+                removal = remove(run, planned, environment.device, log=log, workers=workers, progress=progress)
             except Exception as error:
                 # The message of an unforeseen error may quote text, so the log gets its kind alone.
                 reason = error.message if isinstance(error, GovernError) else type(error).__name__
@@ -134,6 +145,7 @@ def apply(
                     PLAN: planned.plan.sha256,
                     REMOVAL: removal.sha256,
                     DELTA: removal.delta_sha256,
+                    **({SWEEP: chosen.record.sha256} if chosen else {}),
                     **input_digests(planned),
                 },
                 parameters=planned.plan.parameters,
@@ -228,7 +240,6 @@ def input_digests(planned: Planned) -> dict[str, str]:
 def remove(
     run: RunFolder,
     planned: Planned,
-    loaded: LoadedPolicy,
     device: str,
     *,
     log: Log,
@@ -236,11 +247,11 @@ def remove(
     progress: Progress,
 ) -> Removal:
     """Run the method and store its delta, bound to the base model."""
-    settings = loaded.policy.removal
+    settings = planned.settings
     checkpoint = run.path(CHECKPOINT)
     checkpoint.mkdir(exist_ok=True)
     started = time.monotonic()
-    method = METHODS[settings.method].load()
+    method = METHODS[planned.plan.method].load()
     request = Request(
         model_path=planned.model.path,
         topics=planned.topics,
@@ -260,7 +271,7 @@ def remove(
         plan_digest=planned.plan.sha256,
         base_model_digest=planned.plan.model.digest,
         edited_model_digest=edited_digest(planned.model.path, edit.tensors),
-        method=settings.method,
+        method=planned.plan.method,
         solver=planned.plan.parameters.get("solver"),
         delta_sha256=delta_sha256,
         tensors=changes(planned.model.path, edit.tensors),

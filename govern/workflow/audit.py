@@ -36,9 +36,9 @@ class Audited:
 
 
 def read_log(workspace: Path, *, run: str | None = None) -> list[Stored]:
-    """The events of the log, oldest first, of one run where it is given."""
+    """The events of the log, oldest first, of one run or sweep where it is given."""
     place = Workspace.open(workspace)
-    if run is not None:
+    if run is not None and run not in {sweep.id for sweep in place.sweeps()}:
         place.run(run)
     with Log.open(place.database, create=False) as log:
         return list(log.events(run=run))
@@ -82,8 +82,24 @@ def audit(
                 refuse_lost_event(log, checked.claim.audit, run.path(REPORT))
                 reports += 1
             reviews += len(read_reviews(log, run))
+        artefacts += check_sweeps(place, log)
     against_tree = named.checkpoint if named else None
     return Audited(head, len(known), artefacts, reports, reviews, len(kept), against_tree, seen)
+
+
+def check_sweeps(place: Workspace, log: Log) -> int:
+    """Hold every artefact of every sweep against the log, and count them. Raises IntegrityError naming what differs."""
+    known = {stored.event.run for stored in log.events(type="sweep.started")}
+    for sweep in place.sweeps():
+        if sweep.id not in known and sweep.artefacts() - {POLICY}:
+            raise IntegrityError(f"sweep {sweep.id} is not in the log", where=str(sweep.root))
+    missing = known - {sweep.id for sweep in place.sweeps()}
+    if missing:
+        raise IntegrityError(
+            f"sweep {min(filter(None, missing))} is in the log and its folder is missing",
+            where=str(place.root / "sweeps"),
+        )
+    return sum(check_artefacts(sweep, events_of(log, sweep)) for sweep in place.sweeps() if sweep.id in known)
 
 
 def find_damage(workspace: Path) -> list[Damage]:

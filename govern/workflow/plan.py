@@ -19,7 +19,8 @@ from govern.records import CorpusIdentity, ModelIdentity, Overlap, Person, Plan
 from govern.sources import ResolvedModel, resolve_model, resolve_texts
 from govern.unlearning.protocol import Topic
 from govern.unlearning.registry import METHODS
-from govern.unlearning.settings import Sweep
+from govern.unlearning.settings import Steering
+from govern.workflow.chosen import Chosen
 from govern.workflow.environment import default_device, describe_environment
 from govern.workspace import RunFolder
 
@@ -45,12 +46,13 @@ class Corpus:
 
 @dataclass(frozen=True)
 class Planned:
-    """A plan with the material that it names, ready to be applied."""
+    """A plan with the material that it names, ready to be applied by `settings`."""
 
     plan: Plan
     model: ResolvedModel
     topics: tuple[Topic, ...]
     corpora: dict[str, Corpus]
+    settings: Steering
 
     @property
     def held_back(self) -> dict[str, TokenCorpus]:
@@ -68,10 +70,12 @@ def make_plan(
     device: str | None = None,
     mirror: Path | None = None,
     stored: RunFolder | None = None,
+    chosen: Chosen | None = None,
     workers: int = 1,
     progress: Progress = silent,
 ) -> Planned:
-    """Resolve a policy, for so many workers. With `stored`, text that was sampled from the model comes from that run.
+    """Resolve a policy, for so many workers. With `stored`, text that was sampled from the model comes from that run
+    instead of anew; with `chosen`, the parameters are those that a sweep chose.
 
     Raises PolicyError for what only the model can tell (a layer out of range), SourceError for what is missing.
     """
@@ -79,7 +83,8 @@ def make_plan(
     device = device or default_device()
     resolved = resolve_model(policy.model.source, revision=policy.model.revision, base=base, progress=progress)
     model = identify(resolved, trust_remote_code=policy.model.trust_remote_code)
-    check_removal(loaded, resolved, model)
+    settings = chosen.settings if chosen else policy.removal
+    check_removal(loaded, settings, resolved, model)
 
     tokenizer = load_tokenizer(resolved.path, trust_remote_code=policy.model.trust_remote_code)
     corpora = {
@@ -110,18 +115,18 @@ def make_plan(
         overlap=overlaps,
         tasks=tasks,
         method=policy.removal.method,
-        parameters=policy.removal.model_dump(mode="json"),
+        parameters=settings.model_dump(mode="json"),
+        sweep=chosen.choice if chosen else None,
         seed=policy.removal.seed,
-        warnings=warnings_about(loaded, model, corpora.values(), overlaps),
+        warnings=warnings_about(loaded, model, corpora.values(), overlaps, chosen),
         environment=describe_environment(device, workers=workers),
     )
-    return Planned(plan, resolved, topics, corpora)
+    return Planned(plan, resolved, topics, corpora, settings)
 
 
-def check_removal(loaded: LoadedPolicy, resolved: ResolvedModel, model: ModelIdentity) -> None:
+def check_removal(loaded: LoadedPolicy, settings: Steering, resolved: ResolvedModel, model: ModelIdentity) -> None:
     """Raise PolicyError, with its place in the file, where the settings do not fit the model."""
-    settings = loaded.policy.removal
-    for location, message in METHODS[settings.method].check(settings, resolved.path, model.layers):
+    for location, message in METHODS[loaded.policy.removal.method].check(settings, resolved.path, model.layers):
         raise PolicyError(message, where=loaded.where("removal", *location), hint=f"The model is {model.source}.")
 
 
@@ -260,7 +265,11 @@ def refuse_training_text_in_evaluation(loaded: LoadedPolicy, corpora: dict[str, 
 
 
 def warnings_about(
-    loaded: LoadedPolicy, model: ModelIdentity, corpora: Iterable[Corpus], overlaps: Sequence[Overlap]
+    loaded: LoadedPolicy,
+    model: ModelIdentity,
+    corpora: Iterable[Corpus],
+    overlaps: Sequence[Overlap],
+    chosen: Chosen | None,
 ) -> tuple[str, ...]:
     """What a reader of the plan should know before anything is applied."""
     found = [
@@ -269,10 +278,8 @@ def warnings_about(
         for entry in overlaps
         if entry.warn
     ]
-    if isinstance(getattr(loaded.policy.removal, "coefficient", None), Sweep):
-        found.append(
-            "the policy names a grid of coefficients: choose one of them and write it in, or apply will refuse"
-        )
+    if loaded.policy.sweeps and chosen is None:
+        found.append("the policy leaves its settings to a sweep: `govern sweep` chooses them, and `apply` waits for it")
     if model.remote_code:
         found.append("the policy allows the model's own code to run (trust_remote_code)")
     identities: list[ModelIdentity | CorpusIdentity] = [model, *(corpus.identity for corpus in corpora)]

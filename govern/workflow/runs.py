@@ -14,6 +14,7 @@ from govern.workspace import RunFolder, Workspace
 POLICY = "policy.yaml"
 PLAN = "plan.json"
 REMOVAL = "removal.json"
+SWEEP = "sweep.json"
 DELTA = "delta.safetensors"
 REPORT = "report.html"
 REPORT_MARKDOWN = "report.md"

@@ -134,7 +134,28 @@ class Workspace:
 
     def new_run(self, name: str) -> RunFolder:
         """Make the folder of a new run of the policy called `name`."""
+        return self._new("runs", name)
+
+    def sweep(self, sweep_id: str) -> RunFolder:
+        """The folder of an existing sweep. Raises UsageError where there is none of that id."""
+        folder = self.root / "sweeps" / sweep_id
+        if not _RUN_ID.fullmatch(sweep_id) or not folder.is_dir():
+            raise UsageError(
+                f"there is no sweep {sweep_id!r}", where=str(self.root), hint="Start one with: govern sweep POLICY"
+            )
+        return RunFolder(folder)
+
+    def sweeps(self) -> list[RunFolder]:
+        """All sweeps, oldest first."""
+        folders = (self.root / "sweeps").iterdir() if (self.root / "sweeps").is_dir() else ()
+        return [RunFolder(path) for path in sorted(folders) if path.is_dir() and _RUN_ID.fullmatch(path.name)]
+
+    def new_sweep(self, name: str) -> RunFolder:
+        """Make the folder of a new sweep of the policy called `name`."""
+        return self._new("sweeps", name)
+
+    def _new(self, kind: str, name: str) -> RunFolder:
         stamp = datetime.now(UTC).strftime("%Y%m%d-%H%M%S")
-        folder = self.root / "runs" / f"{stamp}-{name[:32].rstrip('-')}-{secrets.token_hex(2)}"
+        folder = self.root / kind / f"{stamp}-{name[:32].rstrip('-')}-{secrets.token_hex(2)}"
         folder.mkdir(parents=True)
         return RunFolder(folder)

@@ -1,0 +1,147 @@
+"""`govern sweep`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from govern.cli.console import output, print_json, printable, shown_progress
+from govern.cli.options import DEFAULT_WORKSPACE, DeviceOption, JsonOption, MirrorOption, NoInputOption, WorkspaceOption
+from govern.errors import ExitCode
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+    from govern.records import Score, Sweep, SweepPoint
+
+STYLE = {"bound": "green", "estimate": "yellow", "none": "dim"}
+STANDING = {"bound": "bounds keep", "estimate": "estimates keep", "none": "misses"}
+
+
+def sweep(
+    policy: Annotated[Path | None, typer.Argument(help="A policy file. With --resume, not needed.")] = None,
+    *,
+    ablation: Annotated[
+        bool,
+        typer.Option("--ablation", help="Take SRMU apart instead: the paper's Table 4 and Figure 2, on this model."),
+    ] = False,
+    resume: Annotated[bool, typer.Option("--resume", help="Finish the latest unfinished sweep.")] = False,
+    mirror: MirrorOption = None,
+    device: DeviceOption = None,
+    workspace: WorkspaceOption = DEFAULT_WORKSPACE,
+    as_json: JsonOption = False,
+    no_input: NoInputOption = False,
+) -> None:
+    """Try every setting that a policy leaves open, on the questions that choose, and choose by a stated rule.
+
+    Every try stays in the audit log. `govern apply` then takes what was chosen.
+    """
+    from rich.text import Text
+
+    from govern.workflow.sweep import sweep as run_sweep
+
+    with shown_progress() as progress:
+        swept = run_sweep(
+            policy,
+            workspace=workspace,
+            ablation=ablation,
+            resume=resume,
+            device=device,
+            mirror=mirror,
+            progress=progress,
+        )
+    record = swept.record
+    if as_json:
+        print_json({**record.to_json(), "folder": str(swept.folder.root), "undecided": swept.undecided})
+    else:
+        console = output()
+        console.print(before(record))
+        if record.kind == "ablation":
+            for table in ablation_tables(record):
+                console.print()
+                console.print(table)
+        else:
+            console.print(points_table(record))
+            console.print(Text(printable(record.reason)))
+        console.print(Text(f"sweep  {record.sweep}  {len(record.points)} points in {record.seconds:.0f} s"))
+        if record.chosen is not None:
+            console.print(Text("next   govern apply POLICY"))
+    if record.kind == "grid" and record.chosen is None:
+        raise typer.Exit(ExitCode.INCONCLUSIVE if swept.undecided else ExitCode.GATE_FAILED)
+
+
+def before(record: Sweep) -> str:
+    """The unedited model, in one line."""
+    forget, utility = record.forget_before, record.utility_before
+    return (
+        f"before  to forget {percent(forget)} of {forget.n} questions (guessing {record.chance:.0%}), "
+        f"to keep {percent(utility)} of {utility.n}"
+    )
+
+
+def points_table(record: Sweep) -> Table:
+    """Every point of a grid. ● chosen, ○ on the Pareto front."""
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table("", *record.swept, "to forget", "to keep", "‖ΔW‖", "s", "thresholds", box=None, pad_edge=False)
+    for column in table.columns[1 + len(record.swept) : -1]:
+        column.justify = "right"
+    for point in record.points:
+        mark = "●" if point.number == record.chosen else "○" if point.number in record.front else ""
+        table.add_row(
+            mark,
+            *(setting(point, name) for name in record.swept),
+            percent(point.forget),
+            percent(point.utility),
+            figure(point.change_norm),
+            f"{point.edit_seconds + point.score_seconds:.1f}",
+            Text(printable(point.error or STANDING[point.standing]), overflow="ellipsis", no_wrap=True),
+            style="bold" if point.number == record.chosen else STYLE[point.standing],
+        )
+    table.caption = "● chosen   ○ no other point beats it in both (Pareto front)"
+    return table
+
+
+def ablation_tables(record: Sweep) -> list[Table]:
+    """Table 4's shape at equal c and at equal ‖T‖, and Figure 2's curves."""
+    from rich.table import Table
+
+    tables = []
+    for group in dict.fromkeys(point.group for point in record.points):
+        table = Table(
+            "variant", "c", "‖T‖", "to keep", "to forget", box=None, pad_edge=False, title=group, title_justify="left"
+        )
+        for column in table.columns[1:]:
+            column.justify = "right"
+        for point in record.points:
+            if point.group == group:
+                table.add_row(
+                    point.label,
+                    setting(point, "coefficient"),
+                    figure(point.target_norm),
+                    percent(point.utility),
+                    percent(point.forget) if not point.error else "broke off",
+                )
+        tables.append(table)
+    return tables
+
+
+def setting(point: SweepPoint, name: str) -> str:
+    """One of a point's settings."""
+    value = point.settings.get(name)
+    if isinstance(value, dict):
+        return f"{value['relative']:g}×"
+    return f"{value:g}" if isinstance(value, int | float) else str(value or "")
+
+
+def percent(score: Score | None) -> str:
+    """An accuracy in per cent."""
+    return "" if score is None else f"{score.value:.1%}"
+
+
+def figure(value: float | None) -> str:
+    """Three significant digits."""
+    return "" if value is None else f"{value:.3g}"

@@ -1,0 +1,81 @@
+"""A sweep: settings tried one after another on the questions that choose, and what was chosen."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import JsonValue
+
+from govern.records.base import Record, Sha256
+from govern.records.verdict import GateResult, Interval
+
+Standing = Literal["bound", "estimate", "none"]
+
+
+class Score(Record):
+    """An accuracy over all selection questions of one kind (forget or utility), with its two-sided interval."""
+
+    value: float
+    interval: Interval
+    n: int
+
+
+class SweepPoint(Record):
+    """One setting that was tried. Every point is kept, whatever became of it.
+
+    `gates` are the policy's gates held against selection questions, which certify nothing. `standing` says whether
+    their bounds keep to the thresholds (`bound`), only the estimates do (`estimate`), or not even those (`none`).
+    `change_norm` is ‖ΔW‖ (Frobenius, all changed tensors together, after the cast), `target_norm` the mean of ‖T‖ over
+    topics. `delta_sha256` is that of the delta that applying these settings gives. A point that broke off has an
+    `error` and no scores. `group` and `label` name a row of an ablation.
+    """
+
+    number: int
+    group: str
+    label: str
+    settings: dict[str, JsonValue]
+    error: str | None
+    gates: tuple[GateResult, ...]
+    forget: Score | None
+    utility: Score | None
+    standing: Standing
+    change_norm: float | None
+    target_norm: float | None
+    delta_sha256: Sha256 | None
+    edit_seconds: float
+    score_seconds: float
+
+
+class Sweep(Record):
+    """A finished sweep. `swept` holds what was tried, by the name of the setting.
+
+    `front` are the numbers of the points that no other one beats in both forgetting and utility; `chosen` is the one
+    that `rule` chose, None where no point qualified, and then `nearest` came closest.
+    """
+
+    format_version: Literal[1] = 1
+    sweep: str
+    kind: Literal["grid", "ablation"]
+    policy_digest: Sha256
+    plan_digest: Sha256
+    model_digest: Sha256
+    confidence: float
+    swept: dict[str, tuple[JsonValue, ...]]
+    forget_before: Score
+    utility_before: Score
+    chance: float
+    points: tuple[SweepPoint, ...]
+    front: tuple[int, ...]
+    chosen: int | None
+    nearest: int | None
+    rule: str
+    reason: str
+    seconds: float
+
+
+class SweepChoice(Record):
+    """The point of a finished sweep that a plan's parameters come from. `digest` is over the sweep's record."""
+
+    sweep: str
+    digest: Sha256
+    point: int
