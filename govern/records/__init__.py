@@ -14,6 +14,7 @@ from govern.records.plan import (
 )
 from govern.records.removal import CurvePoint, Removal, TensorChange
 from govern.records.signoff import Decision, Reviewer, SignOff
+from govern.records.sweep import Score, Standing, Sweep, SweepChoice, SweepPoint
 from govern.records.trust import Name, Trust, TrustEntry, UtcTime
 from govern.records.verdict import GateResult, Interval, TaskResult, Verdict, VerdictValue, worst
 
@@ -37,8 +38,13 @@ __all__ = [
     "Record",
     "Removal",
     "Reviewer",
+    "Score",
     "Sha256",
     "SignOff",
+    "Standing",
+    "Sweep",
+    "SweepChoice",
+    "SweepPoint",
     "TaskIdentity",
     "TaskResult",
     "TensorChange",
