@@ -9,6 +9,9 @@ from typing import NamedTuple
 from govern.unlearning.settings import Steering
 from govern.unlearning.srmu_settings import SrmuClosedFormSettings
 
+# What the names of all experts' tensors have in common, and of nothing else: shared experts are plain modules.
+_EXPERT = ".experts."
+
 
 class Refusal(NamedTuple):
     """Something that the model cannot do. `location` is the path below the policy's `removal`, such as
@@ -39,15 +42,11 @@ def check_settings(settings: Steering, *, layers: int, tensors: Collection[str])
             refusals.append(Refusal(location, f"layer {layer} is named twice"))
     blocks = [layer for layer in settings.train.layers if layer <= last]
     for place, module in enumerate(settings.train.modules):
-        lacking = [layer for layer in blocks if not _holds(tensors, layer, module)]
-        if lacking:
-            known = ", ".join(sorted(_modules(tensors, lacking[0]))) or "none"
-            refusals.append(
-                Refusal(
-                    ("train", "modules", place),
-                    f"block {lacking[0]} has no module {module!r} of its own in the checkpoint; it has: {known}",
-                )
-            )
+        for layer in blocks:
+            message = _refuse_module(_names_within(tensors, layer), layer, module)
+            if message:
+                refusals.append(Refusal(("train", "modules", place), message))
+                break
     if isinstance(settings, SrmuClosedFormSettings):
         refusals += _refuse_closed_form(settings)
     return tuple(refusals)
@@ -64,12 +63,21 @@ def _refuse_closed_form(settings: SrmuClosedFormSettings) -> list[Refusal]:
     return refusals
 
 
-def _holds(tensors: Collection[str], layer: int, module: str) -> bool:
-    infix = f".{layer}.{module}."
-    return any(infix in f".{name}" for name in tensors)
+def _refuse_module(names: Collection[str], layer: int, module: str) -> str | None:
+    """Why a block that holds tensors of these names has no such module to train; None where it has."""
+    modules = {name.rpartition(".")[0] for name in names}
+    found = {name for name in modules if f"{name}.".startswith(f"{module}.")}
+    if found and not any(_EXPERT in f".{name}." for name in found):
+        return None
+    known = ", ".join(sorted(name for name in modules if _EXPERT not in f".{name}.")) or "none"
+    if len(known) < len(", ".join(modules)):
+        return (
+            f"block {layer} is a mixture of experts, so {module!r} is no single module of it; what it has once: {known}"
+        )
+    return f"block {layer} has no module {module!r} of its own in the checkpoint; it has: {known}"
 
 
-def _modules(tensors: Collection[str], layer: int) -> set[str]:
-    # "model.layers.5.mlp.down_proj.weight" has the module "mlp.down_proj"; of experts one is enough to see the form.
-    pattern = re.compile(rf"(?:^|\.){layer}\.((?:[a-z_]\w*\.)+(?:\d+\.\w+\.)?)\w+$")
-    return {found[1].rstrip(".") for name in tensors if (found := pattern.search(name))}
+def _names_within(tensors: Collection[str], layer: int) -> list[str]:
+    # "model.layers.5.mlp.down_proj.weight" is "mlp.down_proj.weight" of block 5; the first number is the block's.
+    block = re.compile(rf"\D*\b{layer}\.(.+)")
+    return [found[1] for name in tensors if (found := block.fullmatch(name))]

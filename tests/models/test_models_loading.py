@@ -113,3 +113,46 @@ def test_smollm2_knows_a_capital(smollm2) -> None:
         best = model(ids).logits[0, -1].argmax()
     assert tokenizer.decode(best) == " Paris"
     assert tokenizer.chat_template
+
+
+class Counting:
+    """safetensors' reader, noting which tensors are read: it maps files into memory, so no system call tells."""
+
+    def __init__(self, opened, read):
+        self._opened, self._read = opened, read
+
+    def __getattr__(self, name):
+        return getattr(self._opened, name)
+
+    def get_slice(self, name):
+        return CountingSlice(self._opened.get_slice(name), name, self._read)
+
+
+class CountingSlice:
+    def __init__(self, found, name, read):
+        self._found, self._name, self._log = found, name, read
+
+    def __getattr__(self, name):
+        return getattr(self._found, name)
+
+    def __getitem__(self, index):
+        tensor = self._found[index]
+        self._log[self._name] = tensor.nbytes
+        return tensor
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_only_the_tensors_of_the_first_layers_are_read_from_shards(tiny_checkpoint, kind, monkeypatch) -> None:
+    from transformers import modeling_utils
+
+    path = tiny_checkpoint(kind, shards=True)
+    read: dict[str, int] = {}
+    opened = modeling_utils.safe_open
+    monkeypatch.setattr(modeling_utils, "safe_open", lambda *a, **k: Counting(opened(*a, **k), read))
+    model = load_model(path, dtype=torch.bfloat16, layers=2)
+    wanted = dict(model.named_parameters())
+    assert read.keys() == wanted.keys()
+    assert {name.split(".")[2] for name in read if ".layers." in name} == {"0", "1"}
+    assert sum(read.values()) == sum(parameter.nbytes for parameter in wanted.values())
+    stored = sum(file.stat().st_size for file in path.glob("*.safetensors"))
+    assert sum(read.values()) < 0.75 * stored

@@ -52,10 +52,16 @@ def test_each_refusal_names_its_place(tiny, chosen, location, words):
     assert re.search(words, refusals[location])
 
 
-def test_experts_have_no_single_down_projection(tiny):
-    (refusal,) = check(tiny, settings(), "mixtral")
+@pytest.mark.parametrize("module", ["mlp.down_proj", "mlp.experts.0.down_proj", "block_sparse_moe", "down_proj", "mlp"])
+@pytest.mark.parametrize("architecture", ["mixtral", "qwen3_moe"])
+def test_experts_have_no_single_down_projection(tiny, architecture, module):
+    """Neither all of them nor one: the model holds them as one fused tensor, which the checkpoint does not."""
+    (refusal,) = check(tiny, settings(modules=(module,)), architecture)
     assert refusal.location == ("train", "modules", 0)
-    assert "experts" in refusal.message
+    assert f"block 1 is a mixture of experts, so '{module}' is no single module of it" in refusal.message
+    assert "self_attn.o_proj" in refusal.message
+    assert ".experts." not in refusal.message.partition("once: ")[2]
+    assert check(tiny, settings(modules=("self_attn.o_proj",)), architecture) == ()
 
 
 def test_the_registry_checks_a_model_folder(tiny):

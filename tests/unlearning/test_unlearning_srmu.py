@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import torch
 from plain_algorithm import transcription
-from tiny_removal import DOWN, TOPICS, request, run, same
+from tiny_removal import BASE, CLOSED, DOWN, TOPICS, request, run, same
 from transformers import AutoModelForCausalLM
 
 from govern.errors import IntegrityError, RemovalError
@@ -80,9 +80,19 @@ def test_biases_of_a_named_module_are_trained_with_it(tiny):
     assert set(edit.tensors) == {f"gpt_neox.layers.2.mlp.dense_4h_to_h.{kind}" for kind in ("weight", "bias")}
 
 
-@pytest.mark.parametrize("architecture", ["mistral", "gemma2", "gemma3", "phi3", "qwen3", "olmo2", "granite"])
-def test_other_architectures_learn_too(tiny, architecture):
-    curve = run(request(tiny(architecture), steps=20)).curve
+OTHERS = {
+    **dict.fromkeys(["mistral", "qwen2", "qwen3", "gemma2", "gemma3", "phi3"], "mlp.down_proj"),
+    **dict.fromkeys(["olmo", "olmo2", "olmo3", "granite"], "mlp.down_proj"),
+    "gpt_neox": "mlp.dense_4h_to_h",
+    "mixtral": "self_attn.o_proj",  # experts have no single down_proj, attention is as everywhere
+    "qwen3_moe": "self_attn.o_proj",
+}
+
+
+@pytest.mark.parametrize(("architecture", "module"), OTHERS.items())
+def test_other_architectures_learn_too(tiny, architecture, module):
+    curve = run(request(tiny(architecture), steps=20, train={"modules": [module], "layers": [1, 2]})).curve
+    assert curve[0].retain_loss == pytest.approx(0.0, abs=1e-12)
     assert curve[-1].forget_loss < curve[0].forget_loss
 
 
@@ -210,8 +220,9 @@ def test_what_the_model_lacks_is_refused_without_a_traceback(tiny):
         run(request(tiny("llama"), train={"modules": ["mlp.fc2"], "layers": [1]}))
     with pytest.raises(RemovalError, match="lies above"):
         run(request(tiny("llama"), train={"modules": ["mlp.down_proj"], "layers": [3]}))
-    with pytest.raises(RemovalError, match="experts"):
-        run(request(tiny("mixtral")))
+    for base in (BASE, CLOSED):
+        with pytest.raises(RemovalError, match="mixture of experts"):
+            run(request(tiny("mixtral"), base))
 
 
 class Stopped(Exception):

@@ -17,6 +17,7 @@ from transformers.models.olmo3 import Olmo3Config
 from transformers.models.phi3 import Phi3Config
 from transformers.models.qwen2 import Qwen2Config
 from transformers.models.qwen3 import Qwen3Config
+from transformers.models.qwen3_moe import Qwen3MoeConfig
 
 from govern.corpora.tokens import TokenCorpus
 from govern.unlearning.batches import generator
@@ -52,6 +53,9 @@ CONFIGS = {
     "gpt_neox": lambda: GPTNeoXConfig(**_SHAPE),
     "granite": lambda: GraniteConfig(**_GROUPED, residual_multiplier=0.5),
     "mixtral": lambda: MixtralConfig(**_GROUPED, num_local_experts=2),
+    "qwen3_moe": lambda: Qwen3MoeConfig(
+        **_GROUPED, head_dim=8, moe_intermediate_size=16, num_experts=4, num_experts_per_tok=2
+    ),
 }
 
 
