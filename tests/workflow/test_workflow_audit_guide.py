@@ -50,14 +50,9 @@ def test_the_guide_s_commands_work(tmp_path: Path) -> None:
     assert len(lines) == 24
     checkpoint = (tmp_path / "handed-out.checkpoint").read_text()
     assert shown["govern audit checkpoint"] == checkpoint
-    assert "Signature Verified" in next(out for line, out in shown.items() if line.startswith("openssl"))
-    assert (
-        "cosigned by"
-        in shown["govern audit verify --against audits/checkpoints/7 --cosigner theirs/keys/cosigner.vkey"]
-    )
-    assert (
-        "Verification: OK" in shown["openssl ts -verify -data handed-out.checkpoint -in handed-out.tsr -CAfile tsa.pem"]
-    )
+    assert "Signature Verified" in next(out for line, out in shown.items() if line.startswith("openssl pkeyutl"))
+    assert "cosigned by" in next(out for line, out in shown.items() if "verify" in line and "--cosigner" in line)
+    assert "Verification: OK" in next(out for line, out in shown.items() if line.startswith("openssl ts"))
 
     script = GUIDE.split("```python\n")[1].split("```")[0]
     # Events that came since the checkpoint do not change the root of those before.
