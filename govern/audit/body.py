@@ -69,7 +69,7 @@ def parse_event(body: bytes) -> Event:
     return event
 
 
-def _is_plainly_canonical(value: object, body: bytes) -> bool:
+def _is_plainly_canonical(value: Any, body: bytes) -> bool:
     """Whether `body` is its value's RFC 8785 form, as far as that is seen quickly: ASCII, no floats, keys in order.
 
     pydantic's writer is RFC 8785's there, but for the order of keys, which it leaves alone. Nearly all events are of
@@ -80,12 +80,15 @@ def _is_plainly_canonical(value: object, body: bytes) -> bool:
     left = [value]
     while left:
         inner = left.pop()
-        if isinstance(inner, dict):
+        kind = type(inner)
+        if kind is str:
+            continue
+        if kind is dict:
             if list(inner) != sorted(inner):
                 return False
             left.extend(inner.values())
-        elif isinstance(inner, list):
+        elif kind is list:
             left.extend(inner)
-        elif isinstance(inner, float) or (isinstance(inner, int) and not -(2**53) < inner < 2**53):
+        elif kind is float or (kind is int and not -(2**53) < inner < 2**53):
             return False
     return True

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from govern.audit.body import NO_PREV, read_row
 from govern.audit.checkpoint import Checkpoint
 from govern.audit.merkle import Frontier
+from govern.records import Event
 
 
 @dataclass(frozen=True)
@@ -42,8 +43,12 @@ class Damage:
     what: str
 
 
-def inspect(events: Iterator[Sequence[Any]], nodes: Iterator[Sequence[Any]]) -> Generator[Finding, None, Head]:
+def inspect(
+    events: Iterator[Sequence[Any]], nodes: Iterator[Sequence[Any]], note: Callable[[Event], None]
+) -> Generator[Finding, None, Head]:
     """Every finding in the rows (seq, prev, leaf, body) and (size, level, hash), in order; returns the log's head.
+
+    `note` is told of every event that was read.
 
     Every body must be the RFC 8785 form of a known event; its leaf, `prev` and `seq` must equal the columns beside it;
     numbers must be dense from 0, each `prev` the leaf before, the first event `log.created`, the origin one, and the
@@ -62,6 +67,7 @@ def inspect(events: Iterator[Sequence[Any]], nodes: Iterator[Sequence[Any]]) -> 
             leaf = own.hex() if isinstance(own, bytes) else NO_PREV
         else:
             event = stored.event
+            note(event)
             if event.seq != size:
                 yield Finding(size, f"it is missing: the next event is {event.seq}")
                 sound, number = False, event.seq

@@ -10,9 +10,11 @@ checkpoint kept elsewhere tells (RFC 9162 section 2.1.4).
 from __future__ import annotations
 
 import secrets
+import threading
+from array import array
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, NoReturn, Self
@@ -33,11 +35,35 @@ from govern.errors import GovernError, IntegrityError, UsageError
 from govern.records import Event, EventType
 
 _READ_HEAD = text("SELECT seq, prev, leaf, body FROM event ORDER BY seq DESC LIMIT 1")
-_READ_EVENTS = text("SELECT seq, prev, leaf, body FROM event ORDER BY seq")
+_READ_EVENTS = text("SELECT seq, prev, leaf, body FROM event WHERE seq > :after ORDER BY seq")
 _READ_EVENT = text("SELECT seq, prev, leaf, body FROM event WHERE seq = :seq")
 _READ_NODES = text("SELECT size, level, hash FROM node ORDER BY size, level")
 _READ_LEAF = text("SELECT leaf FROM event WHERE seq = :seq")
 _READ_NODE = text("SELECT hash FROM node WHERE size = :size AND level = :level")
+
+
+class _Places:
+    """Which of the first `size` events are of which run and which type: their numbers, eight bytes each.
+
+    Built from bodies that were read and checked, and nowhere stored, so there is nothing that could be made to lie.
+    """
+
+    def __init__(self) -> None:
+        self.size = 0
+        self._seqs: dict[tuple[str, str | None], array[int]] = {}
+        self._lock = threading.Lock()
+
+    def add(self, event: Event) -> None:
+        """Note an event; one that is known already changes nothing."""
+        with self._lock:
+            if event.seq >= self.size:
+                for key in (("run", event.run), ("type", event.type)):
+                    self._seqs.setdefault(key, array("q")).append(event.seq)
+                self.size = event.seq + 1
+
+    def of(self, run: str | None, type: EventType | None) -> list[int]:  # noqa: A002
+        """The numbers of a run's events, or else of a type's, in order."""
+        return list(self._seqs.get(("type", type) if run is None else ("run", run), ()))
 
 
 @dataclass(frozen=True)
@@ -47,6 +73,7 @@ class Log:
     _storage: Storage
     _engine: Engine
     _trust: Path | None = None
+    _places: _Places = field(default_factory=_Places)
 
     @classmethod
     def open(cls, database: Path | str, *, create: bool = True, trust: Path | None = None) -> Self:
@@ -147,11 +174,19 @@ class Log:
     def events(self, *, run: str | None = None, type: EventType | None = None) -> Iterator[Stored]:  # noqa: A002
         """Events in order, those of one run or one type where given.
 
-        Each is checked against its own leaf, not against its neighbours: that is `verify`. Raises IntegrityError.
+        Each is checked against its own leaf, not against its neighbours: that is `verify`. Raises IntegrityError. The
+        first call for a run or a type reads the whole log, those after it what they yield and what is new.
         """
         with self._storage.guarded(), reading(self._engine) as connection:
-            for row in _stream(connection, _READ_EVENTS):
-                stored = self._read(row)
+            if run is None and type is None:
+                for row in _stream(connection, _READ_EVENTS, after=-1):
+                    yield self._read(row)
+                return
+            for row in _stream(connection, _READ_EVENTS, after=self._places.size - 1):
+                self._places.add(self._read(row).event)
+            for seq in self._places.of(run, type):
+                found = connection.execute(_READ_EVENT, {"seq": seq}).first()
+                stored = self._refuse(Finding(seq, "it is missing")) if found is None else self._read(found)
                 if run in (None, stored.event.run) and type in (None, stored.event.type):
                     yield stored
 
@@ -236,7 +271,8 @@ class Log:
     @contextmanager
     def _inspecting(self) -> Iterator[Iterator[Finding]]:
         with self._storage.guarded(), reading(self._engine) as connection:
-            yield inspect(_stream(connection, _READ_EVENTS), _stream(connection, _READ_NODES))
+            events, nodes = _stream(connection, _READ_EVENTS, after=-1), _stream(connection, _READ_NODES)
+            yield inspect(events, nodes, self._places.add)
 
     def _head_of(self, connection: Connection) -> Stored:
         row = connection.execute(_READ_HEAD).first()
@@ -359,8 +395,8 @@ def _no_node(level: int, index: int) -> bytes:
     raise AssertionError(f"the first event completes no subtree, yet ({level}, {index}) was asked for")
 
 
-def _stream(connection: Connection, statement: TextClause) -> Iterator[Sequence[Any]]:
-    yield from connection.execute(statement, execution_options={"stream_results": True, "yield_per": 1000})
+def _stream(connection: Connection, statement: TextClause, **parameters: int) -> Iterator[Sequence[Any]]:
+    yield from connection.execute(statement, parameters, execution_options={"stream_results": True, "yield_per": 1000})
 
 
 def _now() -> str:

@@ -7,6 +7,7 @@ import threading
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from sqlalchemy.event import listen
 
 from govern.audit import Log, parse_event
 from govern.audit.merkle import Frontier, verify_consistency, verify_inclusion
@@ -429,3 +430,44 @@ def test_a_mutated_body_never_means_the_same_event(last, data):
     except ValueError:
         return
     assert (event == last.event) == (mutated == last.body)
+
+
+def test_events_of_a_run_stay_right_while_the_log_grows(copied):
+    with Log.open(copied) as log, Log.open(copied) as other:
+        assert [stored.event.seq for stored in log.events(run="run-0")] == [2, 4]
+        other.append("apply.finished", run="run-0")
+        other.append("apply.started", run="run-1")
+        log.append("apply.started", run="run-0")
+        assert [stored.event.seq for stored in log.events(run="run-0")] == [2, 4, 6, 8]
+        assert [stored.event.seq for stored in log.events(run="run-0", type="apply.finished")] == [6]
+        assert [stored.event.seq for stored in log.events(type="apply.finished")] == [6]
+        assert list(log.events(run="nobody")) == []
+        log.verify()
+        assert [stored.event.seq for stored in log.events(run="run-1")] == [1, 3, 5, 7]
+
+
+def test_a_verified_log_is_not_read_once_more_for_each_run(copied):
+    scans = []
+
+    def count(connection, cursor, statement, parameters, context, many):
+        scans.append(
+            statement.startswith("SELECT seq, prev, leaf, body FROM event WHERE seq >") and "-1" in f"{parameters}"
+        )
+
+    with Log.open(copied) as log:
+        listen(log._engine, "before_cursor_execute", count)
+        log.verify()
+        assert sum(scans) == 1
+        for run in ("run-0", "run-1", "run-2"):
+            list(log.events(run=run))
+        list(log.events(type="apply.started"))
+        assert sum(scans) == 1
+
+
+def test_an_event_that_changed_hands_since_it_was_read_is_found(logs, copied):
+    with Log.open(copied) as log:
+        assert len(list(log.events(run="run-1"))) == 3
+        with logs.unprotected(copied) as connection:
+            connection.execute("DELETE FROM event WHERE seq = 5")
+        with pytest.raises(IntegrityError, match="event 5: it is missing"):
+            list(log.events(run="run-1"))
