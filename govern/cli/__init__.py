@@ -23,6 +23,7 @@ from govern.cli import (
     review,
     site,
     status,
+    stress,
     sweep,
     trust,
     verify,
@@ -44,6 +45,7 @@ app.command("plan")(plan.plan)
 app.command("sweep")(sweep.sweep)
 app.command("apply")(apply.apply)
 app.command("verify")(verify.verify)
+app.command("stress")(stress.stress)
 app.command("export")(export.export)
 app.command("review")(review.review)
 app.command("status")(status.status)

@@ -112,6 +112,38 @@ def log_ratio_bounds(before: Array, after: Array, tokens: Array, *, confidence: 
     return Bounds(mean, mean - reach, mean + reach)
 
 
+def recovery_bounds(
+    base: Sequence[bool],
+    edited: Sequence[bool],
+    attacked: Sequence[bool],
+    clusters: Sequence[str],
+    *,
+    confidence: float,
+) -> Bounds | None:
+    """Bounds on (attacked − edited) / (base − edited) over the same n questions, each one-sided at `confidence`.
+
+    Fieller's bounds (1954, Journal of the Royal Statistical Society B 16:175–185) on a ratio of two sums over k
+    clusters, with a t quantile on k − 1 degrees of freedom and the module's prior cluster. None where base and edited
+    do not differ clearly enough to bound the ratio.
+    """
+    before, after = np.asarray(base, dtype=np.float64), np.asarray(edited, dtype=np.float64)
+    back, sizes = _by_cluster(np.asarray(attacked, dtype=np.float64) - after, clusters)
+    gone, _ = _by_cluster(before - after, clusters)
+    k, n = len(sizes), sizes.sum()
+    if k < 2:
+        return None
+    average = n / k
+    spread_back, spread_gone = (sums - sums.sum() / n * sizes for sums in (back, gone))
+    scale = float(t.ppf(confidence, k - 1)) ** 2 * k / (k - 1)
+    square = gone.sum() ** 2 - scale * float(spread_gone @ spread_gone)
+    if gone.sum() <= 0 or square <= 0:
+        return None
+    product = back.sum() * gone.sum() - scale * float(spread_back @ spread_gone)
+    constant = back.sum() ** 2 - scale * (float(spread_back @ spread_back) + _PRIOR * average**2)
+    reach = math.sqrt(max(product**2 - square * constant, 0.0))
+    return Bounds(float(back.sum() / gone.sum()), float(product - reach) / square, float(product + reach) / square)
+
+
 def tango(lost: float, gained: float, n: float, *, confidence: float) -> tuple[float, float]:
     """Tango's score bounds on a paired difference, each one-sided at `confidence`.
 

@@ -16,6 +16,7 @@ from pydantic_core import InitErrorDetails, PydanticCustomError
 from govern.errors import UsageError
 from govern.evaluation.official import OFFICIAL, is_official
 from govern.sources import parse_source
+from govern.stress.settings import StressEntry
 from govern.unlearning.registry import METHODS
 from govern.unlearning.rmu_settings import AdaptiveRmuSettings, RmuSettings
 from govern.unlearning.srmu_settings import Direction, ImportanceMap, SrmuClosedFormSettings, SrmuSettings
@@ -309,8 +310,8 @@ class Verification(Part):
     utility: tuple[UtilityGate, ...] = Field(
         default=(), description="Floors, drops and perplexities of what must stay."
     )
-    stress: tuple[Any, ...] = Field(
-        default=(), max_length=0, description="Attacks on the removal. This version has none: leave the list empty."
+    stress: tuple[StressEntry, ...] = Field(
+        default=(), description="Attacks on the removal; standard stands for the cheap ones that are known."
     )
 
 

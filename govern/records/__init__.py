@@ -14,11 +14,13 @@ from govern.records.plan import (
 )
 from govern.records.removal import CurvePoint, Removal, TensorChange
 from govern.records.signoff import Decision, Reviewer, SignOff
+from govern.records.stress import AttackResult, Stress
 from govern.records.sweep import Score, Standing, Sweep, SweepChoice, SweepPoint
 from govern.records.trust import Name, Trust, TrustEntry, UtcTime
 from govern.records.verdict import GateResult, Interval, TaskResult, Verdict, VerdictValue, worst
 
 __all__ = [
+    "AttackResult",
     "AuditPosition",
     "CorpusIdentity",
     "CurvePoint",
@@ -42,6 +44,7 @@ __all__ = [
     "Sha256",
     "SignOff",
     "Standing",
+    "Stress",
     "Sweep",
     "SweepChoice",
     "SweepPoint",

@@ -1,0 +1,1 @@
+"""Attacks on a removal, with the untouched model as control. Importing this loads no torch."""

@@ -1,0 +1,70 @@
+"""The questions that attacks are scored on, and those about other facts, which an attacker may learn from."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from hashlib import sha256
+from typing import TYPE_CHECKING, Literal
+
+from govern.errors import UsageError
+from govern.evaluation.answers import Answers
+from govern.evaluation.questions import Question
+from govern.progress import Progress, silent
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+Kind = Literal["letters", "cloze"]
+
+
+@dataclass(frozen=True)
+class Exam:
+    """A task's certifying questions in two halves that share no fact: `asked` are scored, `others` are not."""
+
+    task: str
+    kind: Kind
+    asked: tuple[Question, ...]
+    others: tuple[Question, ...]
+
+    @classmethod
+    def halve(cls, task: str, kind: Kind, questions: Sequence[Question], *, limit: int) -> Exam:
+        """Divide the facts by hash, so that the same half is asked every time; at most `limit` questions a half.
+
+        Raises UsageError where there are fewer than two facts on either side.
+        """
+
+        def place(question: Question) -> tuple[str, str]:
+            fact = sha256(f"{task}\nstress\n{question.cluster or question.id}".encode()).hexdigest()
+            return fact, question.id
+
+        ordered = sorted(questions, key=place)
+        facts = list(dict.fromkeys(question.cluster or question.id for question in ordered))
+        held_out = set(facts[: len(facts) // 2])
+        halves: tuple[list[Question], list[Question]] = ([], [])
+        for question in ordered:
+            halves[(question.cluster or question.id) not in held_out].append(question)
+        if len(facts) < 4:
+            raise UsageError(
+                f"task {task} has {len(facts)} facts, too few to attack one half and to ask about the other",
+                hint="Give it certifying questions about at least four facts.",
+            )
+        asked, others = (tuple(half[:limit]) for half in halves)
+        return cls(task, kind, asked, others)
+
+    def first(self, limit: int) -> Exam:
+        """The exam with at most `limit` questions on either side."""
+        return replace(self, asked=self.asked[:limit], others=self.others[:limit])
+
+    def ask(
+        self, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, *, progress: Progress = silent
+    ) -> Answers:
+        """A model's answers to the half that is scored."""
+        from govern.evaluation.harness import ask_questions
+
+        return ask_questions(model, tokenizer, self.task, self.kind, self.asked, progress=progress)
+
+    def rephrased(self, kind: Kind, texts: Sequence[str]) -> Exam:
+        """The same questions in other words; they keep their ids, so that answers can be compared one by one."""
+        asked = tuple(replace(question, text=text) for question, text in zip(self.asked, texts, strict=True))
+        return Exam(self.task, kind, asked, self.others)

@@ -1,0 +1,236 @@
+"""`govern stress`: attacks on a removal, each on the edited model and on the untouched one as control."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from govern.audit import Log
+from govern.corpora import TokenCorpus
+from govern.errors import GovernError, IntegrityError, Interrupted
+from govern.evaluation.answers import Answers
+from govern.evaluation.harness import official_questions
+from govern.evaluation.official import is_official
+from govern.evaluation.questions import load_questions, own_part
+from govern.evaluation.recovery import recovery
+from govern.models import apply_delta, load_model, load_tokenizer, read_delta
+from govern.policy import LoadedPolicy
+from govern.progress import Progress, silent
+from govern.records import AttackResult, Removal, Stress, worst
+from govern.stress.exam import Exam
+from govern.stress.protocol import Target, load_attack
+from govern.stress.settings import STANDARD, AnyAttack, describe, expand, fine_tuning_steps
+from govern.workflow.environment import default_device, describe_environment
+from govern.workflow.plan import Planned, make_plan, question_sets
+from govern.workflow.runs import (
+    DELTA,
+    applied_run,
+    check_artefacts,
+    events_of,
+    stored_plan,
+    stored_policy,
+    stored_removal,
+)
+from govern.workspace import RunFolder, Workspace
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
+
+STRESS = "stress.json"
+
+
+@dataclass(frozen=True)
+class Cost:
+    """What one attack takes, on both models together: steps of fine-tuning, and questions to answer."""
+
+    name: str
+    task: str
+    steps: int
+    questions: int
+
+
+@dataclass(frozen=True)
+class Stressed:
+    """A finished stress test."""
+
+    run: RunFolder
+    stress: Stress
+    path: Path
+
+
+def stress(
+    run_id: str | None = None,
+    *,
+    workspace: Path,
+    mirror: Path | None = None,
+    device: str | None = None,
+    announce: Callable[[tuple[Cost, ...]], None] | None = None,
+    progress: Progress = silent,
+) -> Stressed:
+    """Attack a run, the latest applied one by default, with what its policy lists, or else with the standard attacks.
+
+    `announce` is told the cost before anything starts. The run's report and verdict stay as they are. Raises
+    IntegrityError where an artefact of the run is not what it was.
+    """
+    environment = describe_environment(device or default_device())
+    place = Workspace.open(workspace)
+    with Log.open(place.database, create=False, trust=place.trust) as log:
+        log.verify()
+        run = applied_run(place, log, run_id)
+        with run.locked():
+            check_artefacts(run, events_of(log, run))
+            loaded, plan, removal = stored_policy(run, events_of(log, run)), stored_plan(run), stored_removal(run)
+            attacks = expand(loaded.policy.verification.stress) or STANDARD
+            planned = make_plan(loaded, device=environment.device, mirror=mirror, stored=run, progress=progress)
+            if planned.plan.model.digest != plan.model.digest:
+                raise IntegrityError("the base model changed since the removal was planned", where=plan.model.source)
+            exams = make_exams(loaded, attacks, mirror)
+            if announce:
+                announce(costs(exams, attacks))
+            log.append(
+                "stress.started",
+                run=run.id,
+                policy_digest=plan.policy_digest,
+                model_before=removal.base_model_digest,
+                model_after=removal.edited_model_digest,
+                parameters={"attacks": [describe(each) for each in attacks], "tasks": [exam.task for exam in exams]},
+                environment=environment.to_json(),
+            )
+            started = time.monotonic()
+            try:
+                results = attack_all(planned, loaded, removal, run, exams, attacks, environment.device, progress)
+            except Exception as error:
+                # The message of an unforeseen error may quote a question, so the log gets its kind alone.
+                reason = error.message if isinstance(error, GovernError) else type(error).__name__
+                log.append("stress.failed", run=run.id, parameters={"error": reason})
+                raise
+            except KeyboardInterrupt:
+                raise Interrupted(
+                    f"the stress test of run {run.id} was interrupted",
+                    where=str(run.root),
+                    hint=f"Start it again with: govern stress {run.id}",
+                ) from None
+            judged = [result.verdict for result in results if result.verdict is not None]
+            found = Stress(
+                run=run.id,
+                plan_digest=plan.sha256,
+                edited_model_digest=removal.edited_model_digest,
+                confidence=loaded.policy.verification.confidence,
+                verdict=worst(judged) if judged else None,
+                results=results,
+                seconds=round(time.monotonic() - started, 3),
+            )
+            name = f"{run.next_numbered('stress')}/{STRESS}"
+            run.write(name, found.canonical())
+            log.append(
+                "stress.finished",
+                run=run.id,
+                policy_digest=plan.policy_digest,
+                model_before=removal.base_model_digest,
+                model_after=removal.edited_model_digest,
+                digests={name: found.sha256},
+                parameters={"verdict": found.verdict},
+                environment=environment.to_json(),
+            )
+    return Stressed(run, found, run.path(name))
+
+
+def make_exams(loaded: LoadedPolicy, attacks: Sequence[AnyAttack], mirror: Path | None) -> tuple[Exam, ...]:
+    """One exam for each task that the policy wants forgotten, long enough for every attack."""
+    share = loaded.policy.verification.selection.share
+    limit = max(attack.questions for attack in attacks)
+    own = {task.name: task for task in question_sets(loaded) if not isinstance(task, str)}
+    exams = []
+    for name in dict.fromkeys(gate.task for gate in loaded.policy.verification.forget):
+        if is_official(name) and name not in own:
+            questions = official_questions(name, share=share, mirror=mirror)
+            exams.append(Exam.halve(name, "letters", questions, limit=limit))
+            continue
+        task = own[name]
+        certifying = [each for each in load_questions(task) if own_part(task, each, share=share) == "certification"]
+        exams.append(Exam.halve(name, task.kind, certifying, limit=limit))
+    return tuple(exams)
+
+
+def costs(exams: Sequence[Exam], attacks: Sequence[AnyAttack]) -> tuple[Cost, ...]:
+    """What each attack will take at most."""
+    return tuple(
+        Cost(describe(attack), exam.task, 2 * fine_tuning_steps(attack), 2 * len(exam.first(attack.questions).asked))
+        for exam in exams
+        for attack in attacks
+    )
+
+
+def attack_all(
+    planned: Planned,
+    loaded: LoadedPolicy,
+    removal: Removal,
+    run: RunFolder,
+    exams: Sequence[Exam],
+    attacks: Sequence[AnyAttack],
+    device: str,
+    progress: Progress,
+) -> tuple[AttackResult, ...]:
+    """Ask both models, attack both, ask again, and say what came back."""
+    import torch
+
+    trust = planned.plan.model.remote_code
+    tokenizer = load_tokenizer(planned.model.path, trust_remote_code=trust)
+    delta = read_delta(run.path(DELTA), sha256=removal.delta_sha256, base_digest=planned.plan.model.digest)
+
+    def base() -> PreTrainedModel:
+        return load_model(planned.model.path, dtype=torch.float32, device=device, trust_remote_code=trust)
+
+    def edited() -> PreTrainedModel:
+        model = base()
+        apply_delta(model, delta)
+        return model
+
+    corpora = planned.corpora.values()
+    unrelated, related = (
+        _joined([c.tokens for c in corpora if c.identity.role == role]) for role in ("retain", "forget")
+    )
+    targets = [Target(load, tokenizer, unrelated, related) for load in (base, edited)]
+    results = []
+    for exam in exams:
+        plain: dict[int, list[Answers]] = {}
+        for number, attack in enumerate(attacks, start=1):
+            asked = exam.first(attack.questions)
+            told = labelled(progress, f"attack {number} of {len(attacks)}: ")
+            if attack.questions not in plain:
+                plain[attack.questions] = [asked.ask(target.load(), tokenizer, progress=told) for target in targets]
+            started = time.monotonic()
+            attempt = load_attack(attack.attack)
+            control, attacked = (attempt(attack, target, asked, told) for target in targets)
+            before, after = plain[attack.questions]
+            results.append(
+                recovery(
+                    before,
+                    after,
+                    control,
+                    attacked,
+                    attack=attack.attack,
+                    name=describe(attack),
+                    parameters=attack.model_dump(mode="json", exclude={"attack", "max_recovery"}),
+                    max_recovery=attack.max_recovery,
+                    confidence=loaded.policy.verification.confidence,
+                    seconds=time.monotonic() - started,
+                )
+            )
+    return tuple(results)
+
+
+def labelled(progress: Progress, label: str) -> Progress:
+    """The same listener, with the stage named after the attack that it belongs to."""
+
+    def report(stage: str, done: int, total: int, **values: float) -> None:
+        progress(f"{label}{stage}", done, total, **values)
+
+    return report
+
+
+def _joined(corpora: Sequence[TokenCorpus]) -> TokenCorpus:
+    return TokenCorpus(tuple(document for corpus in corpora for document in corpus.documents))

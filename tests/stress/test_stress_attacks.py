@@ -1,0 +1,138 @@
+"""Every attack finds what a removal only hid, and brings nothing back from a model that never knew."""
+
+from __future__ import annotations
+
+import copy
+
+import pytest
+import torch
+from made_up_facts import COLOURS, FACTS, PREFIX, hide, sentences
+
+from govern.corpora import TokenCorpus, tokenize
+from govern.errors import GovernError
+from govern.evaluation.recovery import recovery
+from govern.models import load_model
+from govern.stress.formats import ask_otherwise
+from govern.stress.logit_lens import Lens, logit_lens
+from govern.stress.protocol import Target
+from govern.stress.quantisation import linear_maps, quantise
+from govern.stress.relearning import attackers_text, relearn
+from govern.stress.settings import STANDARD, Format, LogitLens, Quantisation, Relearning, expand
+from govern.training import FineTuning, fine_tune
+
+
+def target_of(model, tokenizer):
+    text = tokenize(sentences(), tokenizer, max_tokens=64)
+    plain = tokenize(["The weather was mild.", "A train left at noon."], tokenizer, max_tokens=64)
+    return Target(lambda: copy.deepcopy(model), tokenizer, unrelated=plain, related=text)
+
+
+def recovered(attack, settings, base, edited, exam, tokenizer, **options):
+    """The decision on one attack, as the workflow makes it."""
+    plain = [exam.ask(model, tokenizer) for model in (base, edited)]
+    tried = [attack(settings, target_of(model, tokenizer), exam, lambda *_, **__: None) for model in (base, edited)]
+    return recovery(
+        *plain, *tried, attack=settings.attack, name="x", parameters={}, confidence=0.95, seconds=0.0,
+        **{"max_recovery": 0.5, **options},
+    )  # fmt: skip
+
+
+def test_relearning_brings_nothing_back_where_nothing_is_left(knowing, exam, tokenizer, tiny_llama):
+    never_knew = load_model(tiny_llama, dtype=torch.float32)
+    settings = Relearning(attack="relearn", text="unrelated", documents=2, epochs=8, lora_rank=4, learning_rate=1e-3)
+    found = recovered(relearn, settings, knowing, never_knew, exam, tokenizer, max_recovery=0.9)
+    assert found.recovered < 0.4
+    assert found.verdict in ("pass", "inconclusive")
+
+
+def test_an_attacker_never_reads_of_the_facts_that_are_asked_about(exam, tokenizer, knowing):
+    target = target_of(knowing, tokenizer)
+    asked = {question.cluster for question in exam.asked}
+    for text in ("facts", "related"):
+        settings = Relearning(attack="relearn", text=text, documents=1000)
+        corpus = attackers_text(settings, target, exam)
+        said = [tokenizer.decode(list(document)) for document in corpus.documents]
+        assert len(said) >= len(exam.others)
+        assert not [text for text in said for fact in asked if f"{fact} " in text or text.endswith(f"{fact}.")]
+    few = attackers_text(Relearning(attack="relearn", text="facts", documents=3), target, exam)
+    assert len(few.documents) == 3
+
+
+def test_no_related_text_without_the_facts_is_said(exam, tokenizer, knowing):
+    asked = exam.asked[0]
+    only = tokenize([f"The colour of {asked.cluster} is red."], tokenizer, max_tokens=64)
+    target = Target(lambda: knowing, tokenizer, unrelated=only, related=only)
+    with pytest.raises(GovernError, match="names a fact that is asked about"):
+        attackers_text(Relearning(attack="relearn", text="related"), target, exam)
+
+
+@pytest.mark.parametrize(("quantiser", "bits"), [("nearest", 4), ("nearest", 8), ("hqq", 4)])
+def test_quantisation_rounds_every_linear_map_but_the_head(knowing, exam, tokenizer, quantiser, bits):
+    kept = {}
+    target = target_of(knowing, tokenizer)
+    loaded = target.load()
+    watching = Target(lambda: kept.setdefault("model", loaded), tokenizer, target.unrelated, target.related)
+    quantise(Quantisation(attack="quantise", bits=bits, quantiser=quantiser), watching, exam, lambda *_, **__: None)
+    before, after = linear_maps(knowing), kept["model"]
+    for name, module in before.items():
+        rounded = after.get_submodule(name).weight.detach()
+        group = rounded[0, :32]
+        assert len(group.unique()) <= 2**bits
+        error = float((rounded - module.weight.detach()).norm() / module.weight.detach().norm())
+        assert 0 < error < (0.2 if bits == 4 else 0.02)
+    assert torch.equal(after.get_output_embeddings().weight, knowing.get_output_embeddings().weight)
+
+
+def test_the_logit_lens_reads_what_the_last_block_hides(knowing, exam, tokenizer):
+    inner = Lens.over(knowing).read(knowing, tokenizer, "cloze", exam.asked, lambda *_: None)[-2]
+    knows = sum(choice == each.answer for choice, each in zip(inner, exam.asked, strict=True))
+    found = recovered(logit_lens, LogitLens(attack="logit_lens"), knowing, hide(knowing), exam, tokenizer)
+    assert found.attacked >= knows / len(exam.asked) - 0.2
+    assert found.attacked > found.edited + 0.2
+
+
+def test_the_lens_over_the_last_block_is_the_model_itself(knowing, exam, tokenizer):
+    last = Lens.over(knowing).read(knowing, tokenizer, "cloze", exam.asked, lambda *_: None)[-1]
+    assert tuple(last) == exam.ask(knowing, tokenizer).chosen
+
+
+def test_a_removal_that_knows_one_prompt_only_is_found_by_another(knowing, exam, tokenizer):
+    """The removal: wrong answers to the very words of the questions, right ones after another beginning."""
+    wrong = {fact: COLOURS[(COLOURS.index(colour) + 1) % 4] for fact, colour in FACTS.items()}
+    texts = sentences(facts=wrong) + [PREFIX + text for text in sentences()]
+    hidden = copy.deepcopy(knowing)
+    corpus = tokenize(texts, tokenizer, max_tokens=96)
+    fine_tune(hidden, corpus, FineTuning(steps=120, learning_rate=3e-3, batch_size=20))
+    found = recovered(ask_otherwise, Format(attack="format", form="prefix"), knowing, hidden, exam, tokenizer)
+    assert (found.base, found.control) == (1, 1)
+    assert found.edited <= 0.2
+    assert found.verdict == "fail"
+
+
+@pytest.mark.parametrize("form", ["letters", "cloze", "few_shot"])
+def test_every_form_asks_the_same_questions(knowing, exam, tokenizer, form):
+    answers = ask_otherwise(
+        Format(attack="format", form=form), target_of(knowing, tokenizer), exam, lambda *_, **__: None
+    )
+    assert answers.ids == tuple(question.id for question in exam.asked)
+    assert answers.kind == ("letters" if form == "letters" else "cloze")
+
+
+def test_a_chat_needs_a_template(knowing, exam, tokenizer):
+    with pytest.raises(GovernError, match="no chat template"):
+        ask_otherwise(Format(attack="format", form="chat"), target_of(knowing, tokenizer), exam, lambda *_, **__: None)
+
+
+def test_standard_stands_for_the_cheap_attacks():
+    extra = LogitLens(attack="logit_lens", max_recovery=0.5)
+    assert expand(("standard", extra)) == (*STANDARD, extra)
+    assert expand(()) == ()
+    assert {attack.attack for attack in STANDARD} == {"relearn", "quantise", "logit_lens", "format"}
+    assert not [attack for attack in STANDARD if isinstance(attack, Relearning) and attack.documents > 100]
+
+
+def test_unrelated_text_is_the_retain_text(knowing, exam, tokenizer):
+    target = target_of(knowing, tokenizer)
+    found = attackers_text(Relearning(attack="relearn", text="unrelated", documents=1), target, exam)
+    assert isinstance(found, TokenCorpus)
+    assert found.documents[0] in target.unrelated.documents
