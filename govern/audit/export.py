@@ -1,6 +1,7 @@
 """A log as text, one event a line, so that it can be checked again without its database.
 
-A line is the RFC 8785 form of {"body": base64 of the event's exact bytes, "leaf": hex, "seq": number}.
+A line is the RFC 8785 form of {"body": base64 of the event's exact bytes, "format_version": 1, "leaf": hex of
+SHA-256(0x00 ‖ body), "seq": number}.
 """
 
 from __future__ import annotations
@@ -24,7 +25,8 @@ MOST_BYTES: Final = 64 << 20
 def format_line(stored: Stored) -> bytes:
     """An event's line, with its end."""
     body = base64.b64encode(stored.body).decode()
-    return canonical_json({"body": body, "leaf": stored.leaf, "seq": stored.event.seq}) + b"\n"
+    line = {"body": body, "format_version": 1, "leaf": stored.leaf, "seq": stored.event.seq}
+    return canonical_json(line) + b"\n"
 
 
 def read_export(stream: BinaryIO, *, against: Collection[Checkpoint] = ()) -> Head:

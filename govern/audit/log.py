@@ -360,7 +360,8 @@ def _begin(connection: Connection) -> None:
             model_before=None,
             model_after=None,
             digests={},
-            parameters={},
+            # For whoever reads this when there are others.
+            parameters={"algorithms": {"body": "RFC 8785", "leaf": "SHA-256", "tree": "RFC 9162"}},
             seed=None,
             environment={},
         ),

@@ -38,6 +38,8 @@ EventType = Literal[
 class Event(Record):
     """The body of an event. Its RFC 8785 bytes are what the log stores and hashes; they are never re-serialised.
 
+    Old events are read for ever: a new field has a default, and a new meaning takes a new `format_version`.
+
     `seq` is dense from 0 and assigned by the log. `prev` is the `leaf` of the event before, 64 zeros for the first,
     so that an event commits to all that came before it. `time` is UTC, RFC 3339 with microseconds and `Z`.
     `run` is the id of a run, or of a sweep in a sweep's events. `digests` maps the path of each artefact that the event
