@@ -69,6 +69,10 @@ class Window:
             self.model(input_ids=batch.input_ids, attention_mask=batch.attention_mask, use_cache=False)
         return Entry(hidden[0], tuple(calls))
 
+    def release(self) -> None:
+        """Let go of the model; nothing can be computed with it from here on."""
+        del self.model, self.blocks
+
     def replay(self, entry: Entry, weights: Mapping[str, Tensor] | None = None, *, blocks: int | None = None) -> Tensor:
         """The window's output h, [batch, tokens, d], or that of its first `blocks` blocks.
 

@@ -99,6 +99,11 @@ class Frozen:
             self._hidden[key] = hidden
         return hidden
 
+    def release(self) -> None:
+        """Let go of what is kept."""
+        self._entries.clear()
+        self._hidden.clear()
+
     def _keep(self, size: int) -> bool:
         if size > self._room:
             return False
@@ -173,6 +178,14 @@ class Misdirection:
             ),
             workers=request.workers,
         )
+
+    def release(self) -> None:
+        """Free the model and what it said of the text; of it, the trained parameters stay."""
+        self.window.release()
+        self.frozen.release()
+        for parameter in self.trained.live.values():
+            # Weights that have the checkpoint's dtype are views of its file, and one view holds all of it in memory.
+            parameter.data = parameter.data.clone()
 
     def survey(
         self, topic: TopicText, visits: Iterable[int], statistic: Statistic = "mean_abs", *, progress: Progress = silent

@@ -1,8 +1,10 @@
 from __future__ import annotations
 
+import gc
 import secrets
 import subprocess
 import sys
+import weakref
 from dataclasses import replace
 from pathlib import Path
 
@@ -19,8 +21,10 @@ from govern.models import load_model, read_tensors
 from govern.unlearning.activations import block_output, find_blocks
 from govern.unlearning.batches import Deck, generator
 from govern.unlearning.checkpoint_tensors import stored_tensors
+from govern.unlearning.misdirection import Misdirection
 from govern.unlearning.settings_check import check_settings
 from govern.unlearning.solvers.closed_form import CHECKPOINT, Equations, Moments, Statistics
+from govern.unlearning.srmu import steer
 
 ONE = {"train": {"modules": ["mlp.down_proj"], "layers": [2]}}
 DOWN = "model.layers.2.mlp.down_proj.weight"
@@ -219,6 +223,33 @@ def test_every_token_that_counts_is_used_once(tiny):
     for role in ("forget", "retain"):
         corpus = getattr(TOPICS[0], role)
         assert figures[f"bio.{role}_tokens"] == corpus.tokens - len(corpus.documents)
+
+
+@pytest.mark.parametrize("layers", [[2], [0, 1, 2]])
+def test_the_first_tokens_drift_is_that_of_the_edited_model(tiny, layers, monkeypatch):
+    """It follows from the solution; the replay of the edited model says the same."""
+    monkeypatch.setattr(Misdirection, "release", lambda self: None)
+    chosen = asked(tiny("llama"), train={"modules": ["mlp.down_proj"], "layers": layers})
+    setup = Misdirection.open(chosen)
+    edit = steer(setup, chosen)
+    assert edit.figures["bio.first_token_drift"] == pytest.approx(setup.first_token_drift(setup.topics[0]), rel=1e-4)
+    assert edit.figures["bio.first_token_drift"] > 0.01
+
+
+def test_the_model_is_gone_before_the_last_solve(tiny, monkeypatch):
+    held, begin = [], Equations.__init__
+
+    def solved(self, *arguments, **named):
+        gc.collect()
+        held.append(model() is not None)
+        begin(self, *arguments, **named)
+
+    monkeypatch.setattr(Equations, "__init__", solved)
+    chosen = asked(tiny("llama"))
+    setup = Misdirection.open(chosen)
+    model = weakref.ref(setup.window.model)
+    steer(setup, chosen)
+    assert held == [True, False]
 
 
 def test_each_block_has_its_own_target(tiny):

@@ -97,7 +97,7 @@ class Statistics:
         return weighted.add_(self.forget.inputs, alpha=1 / self.forget.tokens)
 
     def pull(self, retain_weight: float) -> Tensor:
-        """E_f[−h aᵀ] + α E_r[(h⁰ − h) aᵀ], [d, n]: what T = 0 asks for; in later blocks the second term undoes drift."""
+        """E_f[−h aᵀ] + α E_r[(h⁰ − h) aᵀ], [d, n]: what T = 0 asks for; the second term undoes drift of h."""
         return self.forget.cross / -self.forget.tokens - (retain_weight / self.retain.tokens) * self.retain.cross
 
     def push(self) -> Tensor:
@@ -175,12 +175,26 @@ class _AffineLoss:
 
 
 @dataclass(frozen=True)
+class FirstTokens:
+    """One retain batch's first tokens: a, [batch, n], h − h⁰ before the solve, [batch, d], and ‖h⁰‖, [batch]."""
+
+    inputs: Tensor
+    moved: Tensor
+    norms: Tensor
+
+    def drift(self, change: Tensor) -> float:
+        """Mean ‖h − h⁰ + D a‖/‖h⁰‖ for D, [d, n]: `Misdirection.first_token_drift`, without the model."""
+        return float(((self.moved + self.inputs @ change.T.to(self.inputs)).norm(dim=1) / self.norms).mean())
+
+
+@dataclass(frozen=True)
 class MeasuredBlock:
     """What one pass over the text gives for a block: the scale s, and each topic's moments and averages."""
 
     linear_scale: float
     statistics: tuple[Statistics, ...]
     surveys: tuple[Survey, ...]
+    first_tokens: tuple[FirstTokens, ...]
 
 
 class _Block:
@@ -216,24 +230,35 @@ class _Block:
 
         return linear_scale(respond, self.setup.trained.live[self.name].detach(), random=random)
 
-    @torch.no_grad()
     def output(self, deck: Deck, number: int, weights: Mapping[str, Tensor] | None = None) -> tuple[Tensor, Tensor]:
         """a, [tokens, n], and h, [tokens, d], at the tokens of a batch that count."""
+        a, hidden = self.run(deck, number, weights)
+        counted = deck.batch(number).counted
+        return a[counted], hidden[counted]
+
+    def first_tokens(self, deck: Deck) -> FirstTokens:
+        """The first tokens of the batch that the deck visits first."""
+        number = deck.visit(0)
+        a, hidden = self.run(deck, number)
+        before = self.original(deck, number)[:, 0].float()
+        return FirstTokens(a[:, 0].float(), hidden[:, 0].float() - before, before.norm(dim=1))
+
+    @torch.no_grad()
+    def run(self, deck: Deck, number: int, weights: Mapping[str, Tensor] | None = None) -> tuple[Tensor, Tensor]:
+        """a, [batch, tokens, n], and h, [batch, tokens, d], of a whole batch."""
         seen: list[Tensor] = []
         handle = self.linear.register_forward_pre_hook(lambda _module, args: seen.append(args[0]))
         try:
             hidden = self.setup.window.replay(self.setup.frozen.entry(deck, number), weights, blocks=self.blocks)
         finally:
             handle.remove()
-        counted = deck.batch(number).counted
-        return seen[0][counted], hidden[counted]
+        return seen[0], hidden
 
     @torch.no_grad()
     def original(self, deck: Deck, number: int) -> Tensor:
-        """h⁰, [tokens, d], at the tokens of a batch that count."""
+        """h⁰, [batch, tokens, d], of a whole batch."""
         frozen = self.setup.frozen
-        hidden = self.setup.window.replay(frozen.entry(deck, number), frozen.weights, blocks=self.blocks)
-        return hidden[deck.batch(number).counted]
+        return self.setup.window.replay(frozen.entry(deck, number), frozen.weights, blocks=self.blocks)
 
     def measure(self, topic: TopicText, statistic: Statistic, progress: Progress) -> tuple[Statistics, Survey]:
         """One pass over a topic's text: its moments, and the frozen model's averages."""
@@ -245,7 +270,7 @@ class _Block:
             for number in range(len(deck))[self.setup.workers.rank :: self.setup.workers.size]:
                 a, hidden = self.output(deck, number)
                 # Nothing before the first trained block has changed, so its output is still the original one.
-                original = self.original(deck, number) if self.blocks > 1 else hidden
+                original = self.original(deck, number)[deck.batch(number).counted] if self.blocks > 1 else hidden
                 moments.add(a, hidden if role == "forget" else hidden.double() - original.double())
                 average.add(original)
                 progress(
@@ -269,7 +294,12 @@ def measure_block(
     block = _Block(setup, layer, module)
     scale = block.linear_scale(setup.topics[0].retain, generator(f"{settings.seed}/probe/{layer}"))
     pairs = [block.measure(topic, settings.statistic, progress) for topic in setup.topics]
-    return MeasuredBlock(scale, tuple(each for each, _ in pairs), tuple(survey for _, survey in pairs))
+    return MeasuredBlock(
+        linear_scale=scale,
+        statistics=tuple(each for each, _ in pairs),
+        surveys=tuple(survey for _, survey in pairs),
+        first_tokens=tuple(block.first_tokens(topic.retain) for topic in setup.topics),
+    )
 
 
 # What the solver needs of a block, from its number: measured then, or beforehand for several settings.
@@ -288,16 +318,19 @@ def solve(
     """Solve the trained blocks in order, one pass over all text a block; the state is saved after each block.
 
     The curve holds, for each block and topic, the losses at the solution before it is rounded to the model's dtype.
+    Without `measuring` the model is released before the last solve.
     Raises RemovalError where a block is not linear in the trained weight, or the text does not determine the change.
     """
 
     def measure(layer: int) -> tuple[MeasuredBlock, Equations]:
         measured = measure_block(setup, settings, layer, progress)
+        if layer == layers[-1]:
+            setup.release()  # nothing reads the model again, and a large solve needs its room
         return measured, Equations(measured.statistics, retain_weight=settings.retain_weight, ridge=settings.ridge)
 
     (module,) = settings.train.modules
-    curve, figures = _resume(checkpoint, setup)
     layers = sorted(settings.train.layers)
+    curve, figures = _resume(checkpoint, setup)
     for done, layer in list(enumerate(layers))[len(curve) // len(setup.topics) :]:
         measured, equations = (measuring or measure)(layer)
         aims = [aiming(topic, survey) for topic, survey in zip(setup.topics, measured.surveys, strict=True)]
@@ -306,6 +339,8 @@ def solve(
         setup.trained.masters[f"{layer}.{module}.weight"].add_(change / measured.linear_scale)
         setup.trained.write()
         figures[f"layer_{layer}.linear_scale"] = measured.linear_scale
+        for topic, first in zip(setup.topics, measured.first_tokens, strict=True):
+            figures[f"{topic.name}.first_token_drift"] = first.drift(change)
         losses = zip(setup.topics, aims, measured.statistics, equations.losses(targets), strict=True)
         for topic, aim, statistics, (forget, retain) in losses:
             figures |= aim.figures(topic.name) | aim.figures(f"{topic.name}.layer_{layer}")
@@ -325,8 +360,6 @@ def solve(
             progress("unlearn", done + 1, len(layers), loss=loss, forget=forget, retain=retain)
         if checkpoint is not None and setup.workers.rank == 0:
             _save(checkpoint, setup, curve, figures)
-    for topic in setup.topics:
-        figures[f"{topic.name}.first_token_drift"] = setup.first_token_drift(topic)
     tensors = setup.trained.tensors(f"{layer}.{module}.weight" for layer in layers)
     return Edit(tensors, tuple(curve), figures)
 
