@@ -67,12 +67,10 @@ class Format(Attack):
 AnyAttack: TypeAlias = Relearning | Quantisation | LogitLens | Format
 
 
-def _entry(value: Any) -> str | None:
-    if isinstance(value, str):
-        # Any word is judged as the only one there is, so that the finding names it.
-        return "standard"
-    found = value.get("attack") if isinstance(value, dict) else getattr(value, "attack", None)
-    return found if isinstance(found, str) else None
+def _entry(value: Any) -> str:
+    # What is no mapping is judged as the only word that there is, so that the finding names it.
+    attack = value.get("attack", "") if isinstance(value, dict) else getattr(value, "attack", "standard")
+    return attack if isinstance(attack, str) else ""
 
 
 StressEntry = Annotated[

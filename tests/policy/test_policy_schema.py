@@ -47,7 +47,10 @@ SELF_GATE = '{perplexity: "self:", seed: 1, max_increase: 0.02}'
         ("confidence: 0.9", "confidence: 0.49", ("35:15", "verification.confidence: expected a number of at least 0.5", "")),
         ("required: 1", "required: -1", ("43:20", "review.required: expected a number of at least 0", "")),
         ("floor: 0.5, max_drop: 0.05", "", ("40:7", "verification.utility[0]: expected `floor`, `max_drop` or both", "")),
-        ("stress: []", "stress: [{attack: relearn}]", ("42:11", "verification.stress: expected an empty list", "Attacks on the removal. This version")),
+        ("stress: []", "stress: [{attack: relearn}]", ("42:12", "missing key 'text' in verification.stress[0]", "unrelated: retain text")),
+        ("stress: []", "stress: [{bits: 4}]", ("42:12", "verification.stress[0]: expected standard or relearn or quantise or logit_lens or format", "")),
+        ("stress: []", "stress: [standad]", ("42:12", "verification.stress[0]: expected standard, found the text 'standad'", "Did you mean 'standard'?")),
+        ("stress: []", "stress: [{attack: quantise, bits: 3}]", ("42:37", "verification.stress[0].bits: expected 4 or 8", "")),
         ("layers: [5, 6, 7]", "layers: []", ("24:19", "removal.train.layers: expected a list of at least 1, found an empty list", "")),
         # tasks
         ("task: own_letters", "task: own_leters", ("37:14", "verification.forget[0].task: there is no task 'own_leters'", "Did you mean 'own_letters'?")),
