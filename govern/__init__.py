@@ -45,12 +45,16 @@ def plan(
     *,
     mirror: str | PathLike[str] | None = None,
     device: str | None = None,
+    salt: str | PathLike[str] | None = None,
     progress: Progress = silent,
 ) -> Planned:
-    """Resolve everything that a policy names; change nothing. `device` is the first GPU or else the CPU by default."""
+    """Resolve everything that a policy names; change nothing. `device` is the first GPU or else the CPU by default.
+
+    `salt` is the file with the salt of a request's fingerprints.
+    """
     from govern.workflow.plan import make_plan
 
-    return make_plan(policy, device=device, mirror=_path(mirror), progress=progress)
+    return make_plan(policy, device=device, mirror=_path(mirror), salt=_path(salt), progress=progress)
 
 
 def apply(
@@ -61,11 +65,13 @@ def apply(
     sweep: str | None = None,
     mirror: str | PathLike[str] | None = None,
     device: str | None = None,
+    salt: str | PathLike[str] | None = None,
     progress: Progress = silent,
 ) -> Applied:
     """Apply a policy to its model, or with `resume` finish the latest unfinished run (of that policy, or of any).
 
     What the policy leaves to a sweep comes from the sweep of the id `sweep`, or else from its latest finished one.
+    `salt` is the file with the salt of a request's fingerprints.
     """
     from govern.workflow.apply import apply
 
@@ -76,6 +82,7 @@ def apply(
         sweep=sweep,
         mirror=_path(mirror),
         device=device,
+        salt=_path(salt),
         progress=progress,
     )
 

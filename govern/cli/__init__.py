@@ -17,16 +17,21 @@ from govern.cli import (
     init,
     keys,
     mirror,
+    models,
     plan,
     policy,
     report,
+    reproduce,
     review,
+    revoke,
+    runs,
     site,
     status,
     stress,
     sweep,
     trust,
     verify,
+    waive,
 )
 from govern.cli.console import print_error
 from govern.errors import ExitCode, GovernError
@@ -48,6 +53,9 @@ app.command("verify")(verify.verify)
 app.command("stress")(stress.stress)
 app.command("export")(export.export)
 app.command("review")(review.review)
+app.command("waive")(waive.waive)
+app.command("revoke")(revoke.revoke)
+app.command("reproduce")(reproduce.reproduce)
 app.command("status")(status.status)
 app.command("compare")(compare.compare)
 app.command("site")(site.site)
@@ -58,6 +66,8 @@ app.add_typer(keys.app, name="keys")
 app.add_typer(mirror.app, name="mirror")
 app.add_typer(trust.app, name="trust")
 app.add_typer(evidence.app, name="evidence")
+app.add_typer(models.app, name="models")
+app.add_typer(runs.app, name="runs")
 
 
 def main() -> Any:

@@ -8,7 +8,15 @@ from typing import Annotated
 import typer
 
 from govern.cli.console import output, print_json, printable, shown_progress
-from govern.cli.options import DEFAULT_WORKSPACE, DeviceOption, JsonOption, MirrorOption, NoInputOption, WorkspaceOption
+from govern.cli.options import (
+    DEFAULT_WORKSPACE,
+    DeviceOption,
+    JsonOption,
+    MirrorOption,
+    NoInputOption,
+    SaltOption,
+    WorkspaceOption,
+)
 
 
 def apply(
@@ -20,6 +28,7 @@ def apply(
         str | None, typer.Option("--sweep", help="Take the settings that this sweep chose. The latest one by default.")
     ] = None,
     mirror: MirrorOption = None,
+    salt: SaltOption = None,
     device: DeviceOption = None,
     workspace: WorkspaceOption = DEFAULT_WORKSPACE,
     as_json: JsonOption = False,
@@ -49,6 +58,7 @@ def apply(
                 sweep=sweep,
                 device=device,
                 mirror=mirror,
+                salt=salt,
                 workers=workers,
                 progress=progress,
             )

@@ -84,6 +84,18 @@ def show(checked: CheckedPack, folder: Path, *, held: Mapping[str, bool] | None 
         print_json({**_as_json(checked, folder), **(held or {})})
         return
     claim, console = checked.claim, output()
+    if checked.revoked:
+        revocation = checked.revoked.revocation
+        console.print(
+            Text(
+                printable(
+                    f"REVOKED {checked.revoked.logged} by {revocation.person.person}: this removal must not be relied "
+                    f"on. {revocation.reason}"
+                ),
+                style="bold red",
+            ),
+            soft_wrap=True,
+        )
     console.print(Text.assemble("verdict ", (claim.verdict, STYLE[claim.verdict]), printable(f"  of run {claim.run}")))
     console.print(Text(printable(f"signed  {claim.issued} by sha256:{checked.signer.fingerprint}")), soft_wrap=True)
     if checked.person:
@@ -94,6 +106,17 @@ def show(checked: CheckedPack, folder: Path, *, held: Mapping[str, bool] | None 
         console.print(Text("        signer unknown"))
     if checked.standing:
         console.print(Text(printable(f"run     {outlook(checked.standing)}")), soft_wrap=True)
+    for waived, state in checked.waivers:
+        waiver = waived.waiver
+        said = f"{waiver.gate}, by {waiver.approver.person}, until {waiver.until[:10]}: {state}"
+        console.print(Text(printable(f"waived  {said}")), soft_wrap=True)
+    if checked.valid_until:
+        until = checked.valid_until[:10]
+        console.print(
+            Text(f"STALE   since {until}: ask for a new verification", style="bold yellow")
+            if checked.stale
+            else Text(f"holds   until {until}, then it is to be verified again")
+        )
     console.print(Text(f"log     {checked.checkpoint.origin}, {checked.checkpoint.size} events"), soft_wrap=True)
     console.print(Text(f"pack    {checked.files} files, all of one piece: {folder}"), soft_wrap=True)
     if held and "delta" in held:
@@ -124,6 +147,15 @@ def _as_json(checked: CheckedPack, folder: Path) -> dict[str, Any]:
         "root_known": checked.root_known,
         "state": standing.state if standing else None,
         "signoffs": [{"fingerprint": review.fingerprint, **review.signoff.to_json()} for review in checked.reviews],
+        "waivers": [
+            {"fingerprint": waived.fingerprint, "state": state, **waived.waiver.to_json()}
+            for waived, state in checked.waivers
+        ],
+        "revoked": {"fingerprint": checked.revoked.fingerprint, **checked.revoked.revocation.to_json()}
+        if checked.revoked
+        else None,
+        "valid_until": checked.valid_until,
+        "stale": checked.stale,
         "origin": checked.checkpoint.origin,
         "events": checked.checkpoint.size,
         "checkpoint_root": checked.checkpoint.root.hex(),

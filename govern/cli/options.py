@@ -19,6 +19,10 @@ MirrorOption = Annotated[
         "--mirror", envvar="GOVERN_MIRROR", help="A folder with the official data sets, for machines without internet."
     ),
 ]
+SaltOption = Annotated[
+    Path | None,
+    typer.Option("--salt", envvar="GOVERN_SALT", help="The salt of a request's fingerprints: a secret file of yours."),
+]
 DeviceOption = Annotated[
     str | None, typer.Option("--device", help="cpu or cuda. The first GPU by default, where there is one.")
 ]

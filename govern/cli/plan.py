@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from govern.cli.console import output, print_json, printable, shown_progress
-from govern.cli.options import DeviceOption, JsonOption, MirrorOption, NoInputOption
+from govern.cli.options import DeviceOption, JsonOption, MirrorOption, NoInputOption, SaltOption
 
 if TYPE_CHECKING:
     from govern.records import Plan
@@ -21,6 +21,7 @@ def plan(
         Path | None, typer.Option("--out", "-o", help="Also write the plan here, for `apply --plan`.")
     ] = None,
     mirror: MirrorOption = None,
+    salt: SaltOption = None,
     device: DeviceOption = None,
     as_json: JsonOption = False,
     no_input: NoInputOption = False,
@@ -32,7 +33,7 @@ def plan(
 
     loaded = load_policy(policy)
     with shown_progress() as progress:
-        made = make_plan(loaded, device=device, mirror=mirror, progress=progress).plan
+        made = make_plan(loaded, device=device, mirror=mirror, salt=salt, progress=progress).plan
     if out:
         write_atomic(out, made.canonical())
     if as_json:

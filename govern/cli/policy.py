@@ -60,6 +60,33 @@ def print_schema(*, as_json: JsonOption = False, no_input: NoInputOption = False
         sys.stdout.write(json.dumps(json_schema(), indent=2, ensure_ascii=False) + "\n")
 
 
+@app.command("fingerprint")
+def fingerprint_subjects(
+    subjects: Annotated[Path, typer.Argument(help="A text file with one subject a line: a name, or a passage.")],
+    *,
+    salt: Annotated[Path, typer.Option("--salt", envvar="GOVERN_SALT", help="The secret salt; made where it is not.")],
+    out: Annotated[Path, typer.Option("--out", "-o", help="Where the fingerprints go, for `request` of a policy.")],
+    as_json: JsonOption = False,
+    no_input: NoInputOption = False,
+) -> None:
+    """Make salted fingerprints of the subjects of a privacy or copyright request; the subjects stay yours."""
+    from rich.text import Text
+
+    from govern.workflow.subjects import fingerprint
+
+    made = fingerprint(subjects, salt=salt, out=out)
+    if as_json:
+        print_json(
+            {"path": str(made.path), "salt": str(made.salt), "subjects": made.subjects, "new_salt": made.new_salt}
+        )
+        return
+    kept = "made for it; keep it secret, and keep it" if made.new_salt else "as it was"
+    output().print(
+        Text(f"{made.path}: {made.subjects} subjects\n{made.salt}: the salt, {kept}"),
+        soft_wrap=True,
+    )
+
+
 def _as_json(path: Path, result: LoadedPolicy | PolicyErrors) -> dict[str, Any]:
     if isinstance(result, PolicyErrors):
         errors = [

@@ -10,7 +10,7 @@ from typing import Annotated
 
 import typer
 
-from govern.cli.console import output, print_json, printable
+from govern.cli.console import errors, output, print_json, printable
 from govern.cli.options import (
     DEFAULT_WORKSPACE,
     JsonOption,
@@ -34,9 +34,11 @@ def open_report(
     no_input: NoInputOption = False,
 ) -> None:
     """Open the newest report in the browser."""
-    from govern.workflow.report import find_report
+    from govern.workflow.report import find_report, is_revoked
 
     path = find_report(run, workspace=workspace)
+    if is_revoked(workspace, path.parent.name):
+        errors().print("REVOKED: this removal must not be relied on (see govern status)", style="bold red")
     if as_json:
         print_json({"report": str(path)})
         return
@@ -145,9 +147,10 @@ def verify_report(
     from rich.text import Text
 
     from govern.cli.verify import STYLE
-    from govern.workflow.report import check_report
+    from govern.workflow.report import check_report, is_revoked
 
     checked = check_report(report, workspace=workspace)
+    revoked = is_revoked(workspace, checked.claim.run)
     if as_json:
         print_json(
             {
@@ -159,12 +162,14 @@ def verify_report(
                 "fingerprint": checked.fingerprint,
                 "throwaway_key": checked.claim.signer.kind == "throwaway",
                 "issued": checked.claim.issued,
+                "revoked": revoked,
             }
         )
         return
     console = output()
     console.print(
         Text.assemble(
+            ("REVOKED: this removal must not be relied on (see govern status)\n" if revoked else "", "bold red"),
             "verdict ",
             (checked.claim.verdict, STYLE[checked.claim.verdict]),
             printable(f"  of run {checked.claim.run}"),

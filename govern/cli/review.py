@@ -9,7 +9,7 @@ import typer
 
 from govern.cli.console import output, print_json, printable
 from govern.cli.options import DEFAULT_WORKSPACE, JsonOption, NoInputOption, WorkspaceOption
-from govern.cli.signer import signing_key
+from govern.cli.signer import own_key
 from govern.errors import UsageError
 
 if TYPE_CHECKING:
@@ -38,17 +38,12 @@ def review(
 
     if approve == reject:
         raise UsageError("say what you decide", where="govern review", hint="Use --approve or --reject.")
-    signer = signing_key(key, workspace=workspace, no_input=no_input)
-    if signer is None:
-        raise UsageError(
-            "a sign-off needs a key of your own", where="--key", hint="Make one with: govern keys generate"
-        )
     reviewed = run_review(
         None if run == "latest" else run,
         decision="approve" if approve else "reject",
         comment=comment,
         workspace=workspace,
-        key=signer,
+        key=own_key(key, "a sign-off", workspace=workspace, no_input=no_input),
     )
     if as_json:
         print_json(

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from govern.cli.keys import read_password
+from govern.errors import UsageError
 
 if TYPE_CHECKING:
     from govern.signing import SigningKey
@@ -31,3 +32,13 @@ def signing_key(path: Path | None, *, workspace: Path, no_input: bool) -> Signin
     own = signing_key_path(workspace)
     found = path or (own if own.exists() else None)
     return load_key(found, read_password(confirm=False, no_input=no_input)) if found else None
+
+
+def own_key(path: Path | None, purpose: str, *, workspace: Path, no_input: bool) -> SigningKey:
+    """The key of a person who signs for themselves ("a sign-off"). Raises UsageError where there is none."""
+    found = signing_key(path, workspace=workspace, no_input=no_input)
+    if found is None:
+        raise UsageError(
+            f"{purpose} needs a key of your own", where="--key", hint="Make one with: govern keys generate"
+        )
+    return found

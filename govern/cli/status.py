@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -11,7 +12,8 @@ from govern.cli.options import DEFAULT_WORKSPACE, JsonOption, NoInputOption, Wor
 
 if TYPE_CHECKING:
     from govern.signing.reviews import Review
-    from govern.workflow.review import RunStatus
+    from govern.signing.waivers import Waived, WaiverState
+    from govern.workflow.status import RunStatus
 
 
 def status(
@@ -26,7 +28,7 @@ def status(
     from rich.text import Text
 
     from govern.cli.verify import STYLE
-    from govern.workflow.review import status as run_status
+    from govern.workflow.status import status as run_status
 
     found = run_status(workspace, run_id=run)
     if as_json:
@@ -40,27 +42,61 @@ def status(
         table.add_row(entry.run, verdict, entry.issued[:10] if entry.issued else "", Text(printable(waits(entry))))
     output().print(table)
     for entry in found if run else ():
-        for review in _reviews(entry):
-            signoff = review.signoff
-            output().print(
-                Text(
-                    printable(
-                        f"\n{signoff.decision}d {signoff.time} by {signoff.reviewer.person}, {signoff.reviewer.role}\n"
-                        f"{signoff.comment}"
-                    )
-                )
-            )
+        for line in details(entry):
+            output().print(Text(printable(f"\n{line}")))
+
+
+def details(entry: RunStatus) -> Iterator[str]:
+    """All that people said over a run, and its verifications."""
+    if entry.revoked:
+        revocation = entry.revoked.revocation
+        yield (
+            f"revoked {revocation.time} by {revocation.person.person}, {revocation.person.role}\n{revocation.reason}"
+        )
+    for review in _reviews(entry):
+        signoff = review.signoff
+        yield (
+            f"{signoff.decision}d {signoff.time} by {signoff.reviewer.person}, {signoff.reviewer.role}\n"
+            f"{signoff.comment}"
+        )
+    for waived, state in entry.waivers:
+        waiver = waived.waiver
+        yield (
+            f"waived ({state}) {waiver.time} by {waiver.approver.person}, {waiver.approver.role}: {waiver.gate}, "
+            f"{waiver.verdict}, until {waiver.until[:10]}\n{waiver.reason}"
+        )
+    for verification in entry.verifications:
+        yield (
+            f"verified {verification.time[:19]}Z: {verification.verdict}, attempt {verification.attempt}, "
+            f"lm-eval {verification.harness}, govern {verification.govern}"
+        )
+    if entry.valid_until:
+        yield f"to be verified again after {entry.valid_until[:10]}"
+    if entry.pruned:
+        yield f"its weights were pruned on {entry.pruned}"
 
 
 def waits(entry: RunStatus) -> str:
     """What a run waits for."""
     from govern.cli.review import outlook
 
+    if entry.revoked:
+        return f"REVOKED {entry.revoked.logged[:10]} by {entry.revoked.revocation.person.person}"
     if not entry.applied:
         return "not applied: govern apply --resume"
     if entry.standing is None:
         return "not verified: govern verify"
-    return outlook(entry.standing)
+    said = [outlook(entry.standing)]
+    if entry.stale:
+        said.insert(0, f"STALE since {(entry.valid_until or '')[:10]}: govern verify {entry.run}")
+    said += [f"{waived.waiver.gate} waived, {_until(waived, state)}" for waived, state in entry.waivers]
+    if entry.pruned:
+        said.append(f"weights pruned {entry.pruned}")
+    return "; ".join(said)
+
+
+def _until(waived: Waived, state: WaiverState) -> str:
+    return f"until {waived.waiver.until[:10]}" if state == "in force" else f"{state} ({waived.waiver.until[:10]})"
 
 
 def _reviews(entry: RunStatus) -> tuple[Review, ...]:
@@ -83,4 +119,15 @@ def _as_json(entry: RunStatus) -> dict[str, Any]:
             for person in (standing.waits_for if standing else ())
         ],
         "signoffs": [{"fingerprint": review.fingerprint, **review.signoff.to_json()} for review in _reviews(entry)],
+        "verifications": [verification.to_json() for verification in entry.verifications],
+        "valid_until": entry.valid_until,
+        "stale": entry.stale,
+        "waivers": [
+            {"fingerprint": waived.fingerprint, "state": state, **waived.waiver.to_json()}
+            for waived, state in entry.waivers
+        ],
+        "revoked": {"fingerprint": entry.revoked.fingerprint, **entry.revoked.revocation.to_json()}
+        if entry.revoked
+        else None,
+        "pruned": entry.pruned,
     }

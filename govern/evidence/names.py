@@ -33,6 +33,10 @@ ROOT_KEY: Final = "root.pub"
 
 REVIEW_BUNDLE: Final = "review.sigstore.json"
 REVIEWER_KEY: Final = "reviewer.pub"
+WAIVER_BUNDLE: Final = "waiver.sigstore.json"
+APPROVER_KEY: Final = "approver.pub"
+REVOCATION_BUNDLE: Final = "revocation.sigstore.json"
+REVOKER_KEY: Final = "revoker.pub"
 
 CHECKPOINT: Final = "checkpoint"
 LOG_KEY: Final = "log.vkey"
@@ -44,7 +48,12 @@ ISSUED_FILES: Final = (*REPORT_FILES, REPORT_BUNDLE, SIGNER, *EDIT_BUNDLES, MODE
 RUN_FILES: Final = (*ISSUED_FILES, POLICY, PLAN, REMOVAL, VERDICT, APPLIED_EVENT, VERIFIED_EVENT, ISSUED_EVENT)
 LOG_FILES: Final = (CHECKPOINT, LOG_KEY, LOG_EVENT)
 TRUST_FILES: Final = (TRUST, TRUST_BUNDLE, ROOT_KEY, TRUST_EVENT)
-REVIEW_FILES: Final = (REVIEW_BUNDLE, REVIEWER_KEY, ISSUED_EVENT)
+# What people signed over a run lies in numbered folders of these series: a bundle, its key and its event.
+PEOPLE_FILES: Final = {
+    "reviews": (REVIEW_BUNDLE, REVIEWER_KEY, ISSUED_EVENT),
+    "waivers": (WAIVER_BUNDLE, APPROVER_KEY, ISSUED_EVENT),
+    "revocations": (REVOCATION_BUNDLE, REVOKER_KEY, ISSUED_EVENT),
+}
 
 
 def proof_of(event: str) -> str:

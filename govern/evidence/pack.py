@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from govern.errors import UsageError
-from govern.evidence.names import MODEL_SIGNATURE, REVIEW_BUNDLE, REVIEWER_KEY, ROOT_KEY, SIGNER, TRUST_BUNDLE, VERIFY
+from govern.evidence.names import MODEL_SIGNATURE, PEOPLE_FILES, ROOT_KEY, SIGNER, TRUST_BUNDLE, VERIFY
 from govern.workspace.atomic import sync_folder, write_atomic
 
 _PAGE = """\
@@ -95,6 +95,8 @@ def _is_bundle(name: str) -> bool:
 
 
 def _key_of(bundle: str) -> str:
-    if bundle.endswith(f"/{REVIEW_BUNDLE}"):
-        return bundle.removesuffix(REVIEW_BUNDLE) + REVIEWER_KEY
+    folder, _, name = bundle.rpartition("/")
+    for signed, key, _ in PEOPLE_FILES.values():
+        if folder and name == signed:
+            return f"{folder}/{key}"
     return ROOT_KEY if bundle == TRUST_BUNDLE else SIGNER

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final, TypeVar
+from typing import Any, Final, TypeVar
 
 from govern.audit.body import leaf_hash, parse_event
 from govern.audit.checkpoint import Checkpoint, LogVerifier, open_checkpoint, parse_vkey
@@ -27,13 +27,14 @@ from govern.signing.model_signature import WHOLE, verify_model
 from govern.signing.reviews import Review, Standing, standing, verify_review
 from govern.signing.statement import parse_canonical
 from govern.signing.trust_document import verify_trust
+from govern.signing.waivers import Revoked, Waived, WaiverState, verify_revocation, verify_waiver, waiver_state
 
 MOST_BYTES: Final = 64 << 20
 MOST_FILES: Final = 2000
 
 R = TypeVar("R", bound=Record)
 
-_REVIEW = re.compile(r"reviews/(\d{3})/([a-z.]+(?:json|pub|tlog-proof))")
+_PEOPLE = re.compile(rf"({'|'.join(names.PEOPLE_FILES)})/(\d{{3}})/([a-z.]+(?:json|pub|tlog-proof))")
 
 
 @dataclass(frozen=True)
@@ -41,7 +42,8 @@ class CheckedPack:
     """A pack whose files all belong together. `signer` is the report's, `person` whose key it is by the trust document.
 
     `root_known` says whether the reader named the root key, and it is this one; without it, names are the pack's own
-    word. `log_known` says the same of the log's key, which signed the `checkpoint` that holds every event of the pack.
+    word. The verification holds until `valid_until` (None: no end), and is `stale` from then on. `log_known` says of
+    the log's key, which signed the `checkpoint` that holds every event of the pack, what `root_known` says of the root.
     """
 
     claim: ReportPredicate
@@ -52,6 +54,10 @@ class CheckedPack:
     root_known: bool
     reviews: tuple[Review, ...]
     standing: Standing | None
+    waivers: tuple[tuple[Waived, WaiverState], ...]
+    revoked: Revoked | None
+    valid_until: str | None
+    stale: bool
     checkpoint: Checkpoint
     log_known: bool
     files: int
@@ -71,6 +77,21 @@ class _Pack:
         return sha256_bytes(self[name])
 
 
+@dataclass(frozen=True)
+class _Said:
+    """What one person signed: a bundle by its name in the pack, its key, and the event that took it in."""
+
+    name: str
+    bundle: bytes
+    key: PublicKey
+    event_name: str
+    event: Event
+
+    @property
+    def logged(self) -> str:
+        return f"{self.event.time[:19]}Z"
+
+
 def verify_pack(
     folder: Path, *, now: str, root: PublicKey | None = None, log_key: LogVerifier | None = None
 ) -> CheckedPack:
@@ -86,6 +107,8 @@ def verify_pack(
     issued = _check_events(pack, claim)
     trust = _check_trust(pack, issued, root)
     reviews = _check_reviews(pack, claim, issued)
+    waivers = _check_waivers(pack, claim, issued)
+    revoked = _check_revocation(pack, claim, issued)
     checkpoint = _check_proofs(pack, issued.origin, log_key)
     if pack[names.VERIFY] != verify_page(pack.files):
         raise IntegrityError(
@@ -94,6 +117,7 @@ def verify_pack(
             hint="A file was added or taken out, or the page was changed. Ask for the pack again.",
         )
     entry = trust.entry(signer.fingerprint) if trust else None
+    until = plan.valid_until(parse_event(pack[names.VERIFIED_EVENT]).time)
     return CheckedPack(
         claim=claim,
         plan=plan,
@@ -114,6 +138,16 @@ def verify_pack(
         )
         if trust
         else None,
+        waivers=tuple(
+            (
+                waived,
+                waiver_state(waived, report=pack.sha256(names.REPORT), issuer=signer.fingerprint, trust=trust, now=now),
+            )
+            for waived in waivers
+        ),
+        revoked=revoked,
+        valid_until=until,
+        stale=until is not None and until <= now,
         checkpoint=checkpoint,
         log_known=log_key is not None,
         files=len(pack.files),
@@ -142,9 +176,9 @@ def _read(folder: Path) -> _Pack:
 
 
 def _known(name: str) -> bool:
-    review = _REVIEW.fullmatch(name)
-    if review:
-        return review[2] in (*names.REVIEW_FILES, names.proof_of(names.ISSUED_EVENT))
+    said = _PEOPLE.fullmatch(name)
+    if said:
+        return said[3] in (*names.PEOPLE_FILES[said[1]], names.proof_of(names.ISSUED_EVENT))
     events = (names.APPLIED_EVENT, names.VERIFIED_EVENT, names.ISSUED_EVENT, names.TRUST_EVENT, names.LOG_EVENT)
     known = (*names.RUN_FILES, *names.TRUST_FILES, *names.LOG_FILES, names.VERIFY)
     return name in known or name in {names.proof_of(event) for event in events}
@@ -253,39 +287,81 @@ def _check_trust(pack: _Pack, issued: Event, root: PublicKey | None) -> Trust | 
     return trust
 
 
-def _check_reviews(pack: _Pack, claim: ReportPredicate, issued: Event) -> tuple[Review, ...]:
-    numbers = sorted({found[1] for name in pack.files if (found := _REVIEW.fullmatch(name))})
-    reviews: list[Review] = []
+def _check_people(pack: _Pack, series: str, kind: EventType, claim: ReportPredicate, issued: Event) -> Iterator[_Said]:
+    """Each folder of a series with its event: numbered from 1, in the log's order, bound by the log, key by key."""
+    numbers = sorted({found[2] for name in pack.files if (found := _PEOPLE.fullmatch(name)) and found[1] == series})
     after = 0
     for place, number in enumerate(numbers, 1):
-        folder = f"reviews/{number}"
+        folder = f"{series}/{number}"
         if number != f"{place:03d}":
-            raise IntegrityError(f"the sign-off before it is missing: expected reviews/{place:03d}", where=folder)
-        bundle_name, key_name, event_name = (f"{folder}/{name}" for name in names.REVIEW_FILES)
-        event = _event(pack, event_name, "review.signed", claim.run)
+            raise IntegrityError(f"the one before it is missing: expected {series}/{place:03d}", where=folder)
+        bundle_name, key_name, event_name = (f"{folder}/{name}" for name in names.PEOPLE_FILES[series])
+        event = _event(pack, event_name, kind, claim.run)
         if event.seq <= after:
-            raise IntegrityError("the sign-offs are not in the log's order", where=event_name)
+            raise IntegrityError(f"the {series} are not in the log's order", where=event_name)
         after = event.seq
         with _at(key_name):
             key = _key(pack[key_name])
             _same(key_name, key.fingerprint, event.actor, event_name)
-        with _at(bundle_name):
-            signoff = verify_review(pack[bundle_name], key)
-            if signoff.report == pack.sha256(names.REPORT):
-                verify_review(pack[bundle_name], key, {name: pack.sha256(name) for name in names.REPORT_FILES})
-            elif signoff.report in issued.digests.values():
-                raise IntegrityError("it takes another file for the report")
-            _same(bundle_name, signoff.run, claim.run, "the signed statement")
-            if signoff.audit.origin != event.origin or signoff.audit.seq >= event.seq:
-                raise IntegrityError("it stands on an event that cannot have come before it")
         for name in (bundle_name, key_name):
             _same(name, pack.sha256(name), event.digests.get(name), event_name)
-        told = {"decision": signoff.decision, "report": signoff.report, "role": signoff.reviewer.role}
-        if event.parameters != told:
-            raise IntegrityError("the log tells of another decision", where=event_name)
         _same(event_name, event.origin, issued.origin, names.ISSUED_EVENT)
-        reviews.append(Review(signoff, key.fingerprint, f"{event.time[:19]}Z"))
+        yield _Said(bundle_name, pack[bundle_name], key, event_name, event)
+
+
+def _check_said(claim: ReportPredicate, said: _Said, run: str, audit: AuditPosition, told: dict[str, Any]) -> None:
+    """That a signature is about this run, stands on the log's past, and is what the log tells of it."""
+    _same(said.name, run, claim.run, "the signed statement")
+    if audit.origin != said.event.origin or audit.seq >= said.event.seq:
+        raise IntegrityError("it stands on an event that cannot have come before it", where=said.name)
+    if said.event.parameters != told:
+        raise IntegrityError("the log tells of it otherwise", where=said.event_name)
+
+
+def _over_report(pack: _Pack, report: str, issued: Event) -> dict[str, str] | None:
+    """The files that a signature over this report must be over; None where it is over an earlier one of the run."""
+    if report == pack.sha256(names.REPORT):
+        return {name: pack.sha256(name) for name in names.REPORT_FILES}
+    if report in issued.digests.values():
+        raise IntegrityError("it takes another file for the report")
+    return None
+
+
+def _check_reviews(pack: _Pack, claim: ReportPredicate, issued: Event) -> tuple[Review, ...]:
+    reviews: list[Review] = []
+    for said in _check_people(pack, "reviews", "review.signed", claim, issued):
+        with _at(said.name):
+            signoff = verify_review(said.bundle, said.key)
+            verify_review(said.bundle, said.key, _over_report(pack, signoff.report, issued))
+            told = {"decision": signoff.decision, "report": signoff.report, "role": signoff.reviewer.role}
+            _check_said(claim, said, signoff.run, signoff.audit, told)
+        reviews.append(Review(signoff, said.key.fingerprint, said.logged))
     return tuple(reviews)
+
+
+def _check_waivers(pack: _Pack, claim: ReportPredicate, issued: Event) -> tuple[Waived, ...]:
+    waivers: list[Waived] = []
+    for said in _check_people(pack, "waivers", "waiver.granted", claim, issued):
+        with _at(said.name):
+            waiver = verify_waiver(said.bundle, said.key)
+            verify_waiver(said.bundle, said.key, _over_report(pack, waiver.report, issued))
+            _check_said(claim, said, waiver.run, waiver.audit, waiver.told())
+        waivers.append(Waived(waiver, said.key.fingerprint, said.logged))
+    return tuple(waivers)
+
+
+def _check_revocation(pack: _Pack, claim: ReportPredicate, issued: Event) -> Revoked | None:
+    revoked = None
+    for said in _check_people(pack, "revocations", "removal.revoked", claim, issued):
+        if revoked is not None:
+            raise IntegrityError("a removal is revoked once", where=said.name)
+        with _at(said.name):
+            revocation = verify_revocation(said.bundle, said.key)
+            _check_said(claim, said, revocation.run, revocation.audit, revocation.told())
+            _same(said.name, revocation.delta_sha256, claim.delta_sha256, "the signed statement")
+            _same(said.name, revocation.model_after, claim.model_after, "the signed statement")
+        revoked = Revoked(revocation, said.key.fingerprint, said.logged)
+    return revoked
 
 
 def _check_proofs(pack: _Pack, origin: str, log_key: LogVerifier | None) -> Checkpoint:

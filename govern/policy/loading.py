@@ -138,8 +138,9 @@ def _files(value: dict[str, Any]) -> Iterator[tuple[tuple[str | int, ...], str, 
                 continue  # the schema says what is wrong with it
             if parsed.scheme == "file":
                 yield location, parsed.name, location[0] == "model"
-    for index in range(_length(value, "tasks")):
-        location = ("tasks", index, "file")
+    plain: list[tuple[str | int, ...]] = [("request", "fingerprints")]
+    plain += [("tasks", index, "file") for index in range(_length(value, "tasks"))]
+    for location in plain:
         name = _at(value, location)
         if isinstance(name, str) and not name.startswith("file:"):
             yield location, name, False

@@ -25,6 +25,7 @@ from govern.unlearning.sweeping import grid_of, swept_coefficient
 NAME = r"^[a-z0-9][a-z0-9-]{0,63}$"
 WORD = r"^[a-z0-9][a-z0-9_-]{0,63}$"
 REVISION = r"^[0-9a-f]{40}$"
+REQUEST = r"^[A-Za-z0-9][A-Za-z0-9._/-]{0,63}$"
 SPLIT = r"^[A-Za-z0-9_][A-Za-z0-9_.-]*$"
 TEXT = r"\S"
 
@@ -32,6 +33,7 @@ PATTERNS = {
     NAME: "1 to 64 lower-case letters, digits and hyphens, not beginning with a hyphen",
     WORD: "1 to 64 lower-case letters, digits, hyphens and underscores, beginning with a letter or a digit",
     REVISION: "a full commit: 40 lower-case hex characters",
+    REQUEST: "1 to 64 letters, digits, dots, slashes, hyphens and underscores, such as DSR-2026-0142",
     SPLIT: "the name of a split such as train (no slices; take the first N with `documents`)",
     TEXT: "some text",
 }
@@ -105,6 +107,21 @@ class Hazard(Part):
 
     domain: Text = Field(description="The field of knowledge, such as biology.")
     category: Text = Field(description="The kind of harm, such as CBRN, cyber, privacy or copyright.")
+
+
+class Request(Part):
+    """The request that a policy serves. Whose it is, only salted fingerprints say."""
+
+    kind: Literal["privacy", "copyright"] = Field(description="What kind of request it is.")
+    id: Annotated[str, Field(pattern=REQUEST)] = Field(description="The request's number in your own books, no name.")
+    fingerprints: Text = Field(
+        description="JSON by `govern policy fingerprint`, relative to the policy: what the text to forget is about."
+    )
+
+    def problems(self) -> Iterator[Problem]:
+        """A plain path."""
+        if self.fingerprints.startswith("file:"):
+            yield Problem(("fingerprints",), "expected a path without file:", "Write the path alone.")
 
 
 class Model(Part):
@@ -306,6 +323,14 @@ class Verification(Part):
         default=0.95, description="The confidence of every one-sided bound."
     )
     selection: Selection = Field(default=Selection(), description="Which questions choose settings.")
+    valid_days: int | None = Field(
+        default=None,
+        ge=1,
+        le=36500,
+        # Left out of the policy's digest where it is absent: a policy without it means what it meant before.
+        exclude_if=lambda days: days is None,
+        description="Days after which a verification is stale and has to be repeated. Without it, it never is.",
+    )
     forget: tuple[ForgetGate, ...] = Field(min_length=1, description="Ceilings on what has to go.")
     utility: tuple[UtilityGate, ...] = Field(
         default=(), description="Floors, drops and perplexities of what must stay."
@@ -343,6 +368,12 @@ class Policy(Part):
     rationale: Text = Field(description="Why this knowledge has to go, and why these thresholds.")
     owner: Owner = Field(description="Who answers for the policy.")
     hazard: Hazard = Field(description="What kind of knowledge has to go.")
+    request: Request | None = Field(
+        default=None,
+        # Left out of the policy's digest where it is absent: a policy without it means what it meant before.
+        exclude_if=lambda request: request is None,
+        description="The privacy or copyright request that the policy serves, where it serves one.",
+    )
     model: Model = Field(description="The model that the knowledge is removed from.")
     forget: tuple[TextSource, ...] = Field(min_length=1, description="Text that holds the knowledge to remove.")
     retain: tuple[TextSource, ...] = Field(min_length=1, description="Text whose effect on the model must stay.")
@@ -424,6 +455,12 @@ class Policy(Part):
     def _sources(self) -> Iterator[Problem]:
         trained: dict[tuple[str | int | None, ...], str] = {}
         for index, text in enumerate(self.forget):
+            if self.request is not None and parse_source(text.source).scheme == "hf":
+                yield Problem(
+                    ("forget", index, "source"),
+                    "the text of a request comes from a file of its owner's",
+                    "A public data set tells what is in it. Name a file: source.",
+                )
             trained[text.identity(text.source)] = "forget"
             if parse_source(text.source).scheme == "self":
                 yield Problem(

@@ -2,6 +2,7 @@
 
 from govern.records.base import Record, Sha256
 from govern.records.event import AuditPosition, Event, EventType
+from govern.records.fingerprints import Fingerprints, RequestIdentity
 from govern.records.mirror import Mirror, MirroredDataset
 from govern.records.plan import (
     CorpusIdentity,
@@ -13,11 +14,13 @@ from govern.records.plan import (
     TaskIdentity,
 )
 from govern.records.removal import CurvePoint, Removal, TensorChange
+from govern.records.revocation import Revocation
 from govern.records.signoff import Decision, Reviewer, SignOff
 from govern.records.stress import AttackResult, Stress
 from govern.records.sweep import Score, Standing, Sweep, SweepChoice, SweepPoint
 from govern.records.trust import Name, Trust, TrustEntry, UtcTime
-from govern.records.verdict import GateResult, Interval, TaskResult, Verdict, VerdictValue, worst
+from govern.records.verdict import GateResult, Interval, TaskResult, Verdict, VerdictValue, Verification, worst
+from govern.records.waiver import GateName, Waiver
 
 __all__ = [
     "AttackResult",
@@ -28,6 +31,8 @@ __all__ = [
     "Environment",
     "Event",
     "EventType",
+    "Fingerprints",
+    "GateName",
     "GateResult",
     "Interval",
     "Mirror",
@@ -39,7 +44,9 @@ __all__ = [
     "Plan",
     "Record",
     "Removal",
+    "RequestIdentity",
     "Reviewer",
+    "Revocation",
     "Score",
     "Sha256",
     "SignOff",
@@ -56,5 +63,7 @@ __all__ = [
     "UtcTime",
     "Verdict",
     "VerdictValue",
+    "Verification",
+    "Waiver",
     "worst",
 ]

@@ -32,6 +32,12 @@ EventType = Literal[
     "review.signed",
     "checkpoint.cosigned",
     "site.published",
+    "reproduce.started",
+    "reproduce.finished",
+    "reproduce.failed",
+    "waiver.granted",
+    "removal.revoked",
+    "run.pruned",
 ]
 
 

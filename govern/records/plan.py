@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from datetime import datetime, timedelta
 from typing import Literal
 
 from pydantic import Field, JsonValue
 
 from govern.records.base import Record
+from govern.records.fingerprints import RequestIdentity
 from govern.records.sweep import SweepChoice
 
 
@@ -116,6 +118,16 @@ class Plan(Record):
     seed: int
     warnings: tuple[str, ...]
     environment: Environment
+    # Left out where there is none, so that plans of before they existed keep their bytes.
+    valid_days: int | None = Field(default=None, exclude_if=lambda days: days is None)
+    request: RequestIdentity | None = Field(default=None, exclude_if=lambda request: request is None)
+
+    def valid_until(self, verified: str) -> str | None:
+        """Until when (`UtcTime`) a verification that finished at `verified` (an event's time) holds; None: no end."""
+        if self.valid_days is None:
+            return None
+        end = datetime.fromisoformat(verified) + timedelta(days=self.valid_days)
+        return end.strftime("%Y-%m-%dT%H:%M:%SZ")
 
     @property
     def inputs_digest(self) -> str:

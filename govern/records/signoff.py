@@ -11,14 +11,15 @@ from govern.records.event import AuditPosition
 from govern.records.trust import Name, UtcTime
 
 
-def _readable(text: str) -> str:
+def readable(text: str) -> str:
+    """Text that cannot steer a terminal. Raises ValueError for control and invisible characters."""
     if not all(character.isprintable() or character == "\n" for character in text):
         raise ValueError("this holds a control or an invisible character")
     return text
 
 
 # People's own words: they must not steer a terminal, a page or the reader's eye.
-Comment = Annotated[str, StringConstraints(max_length=4000, strip_whitespace=True), AfterValidator(_readable)]
+Comment = Annotated[str, StringConstraints(max_length=4000, strip_whitespace=True), AfterValidator(readable)]
 Decision = Literal["approve", "reject"]
 
 

@@ -72,6 +72,16 @@ class Verdict(Record):
     seconds: float
 
 
+class Verification(Record):
+    """One verification of a run as the log tells it. `harness` is the version of lm-eval."""
+
+    time: str
+    verdict: VerdictValue
+    attempt: int
+    harness: str
+    govern: str
+
+
 def worst(verdicts: Iterable[VerdictValue]) -> VerdictValue:
     """The verdict of a whole run: fail outranks inconclusive outranks pass. No verdicts at all is inconclusive."""
     found = set(verdicts)

@@ -101,10 +101,13 @@ def may_review(entry: TrustEntry, *, roles: Sequence[str], issuer: str, trust: T
     """Why this person's sign-off would not count, or None where it would. No `roles` at all means any role."""
     if roles and entry.role not in roles:
         return f"the policy asks for the role {' or '.join(roles)}, this is {entry.role}"
+    return "who issued a report cannot review it" if is_issuer(entry, issuer, trust) else None
+
+
+def is_issuer(entry: TrustEntry, issuer: str, trust: Trust) -> bool:
+    """Whether this is the key that issued a report (`issuer` is its fingerprint), or another one of the same person."""
     known = trust.entry(issuer)
-    if entry.fingerprint == issuer or (known is not None and _same(known.person) == _same(entry.person)):
-        return "who issued a report cannot review it"
-    return None
+    return entry.fingerprint == issuer or (known is not None and _same(known.person) == _same(entry.person))
 
 
 def _counts(review: Review, roles: Sequence[str], issuer: str, trust: Trust) -> bool:

@@ -10,7 +10,7 @@ from govern.signing.statement import SignerIdentity, Statement, make_statement, 
 
 SITE_PREDICATE: Final = "urn:govern:predicate:site:v1"
 
-State = Literal["not applied", "not verified", "approved", "rejected", "failed", "waiting", "not required"]
+State = Literal["not applied", "not verified", "approved", "rejected", "failed", "waiting", "not required", "revoked"]
 
 
 class RunClaim(Record):

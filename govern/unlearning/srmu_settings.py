@@ -8,7 +8,6 @@ from pydantic import Discriminator, Field, Tag
 
 from govern.unlearning.settings import Descent, Positive, Relative, Settings, Steering, Sweep
 
-
 ImportanceMap = Literal["ratio", "difference", "product", "uniform"]
 Direction = Literal["rademacher", "ones", "minus_ones", "uniform01", "zero"]
 

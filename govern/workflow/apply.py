@@ -38,6 +38,7 @@ from govern.workflow.runs import (
     stored_policy,
     unfinished_run,
 )
+from govern.workflow.subjects import refuse_named_subjects, subjects_of
 from govern.workspace import RunFolder, Workspace
 
 if TYPE_CHECKING:
@@ -74,6 +75,7 @@ def apply(
     device: str | None = None,
     mirror: Path | None = None,
     workers: Workers = ALONE,
+    salt: Path | None = None,
     progress: Progress = silent,
 ) -> Applied:
     """Apply the policy at `policy` to its model, or with `resume` finish the latest unfinished run (of that policy).
@@ -88,6 +90,9 @@ def apply(
         raise UsageError("there is no policy to apply", hint="Name one: govern apply POLICY")
     promised = read_plan(plan) if plan else None
     environment = describe_environment(device or default_device(), workers=workers.size)
+    if loaded and not resume and (subjects := subjects_of(loaded, salt)):
+        # Before anything is kept of a policy that names whom it is about.
+        refuse_named_subjects(loaded, subjects)
     place = Workspace.open(workspace)
     with Log.open(place.database, trust=place.trust) as log:
         if resume:
@@ -111,6 +116,7 @@ def apply(
                     stored=run if has_plan(run) else chosen.folder if chosen else None,
                     chosen=chosen,
                     workers=workers.size,
+                    salt=salt,
                     progress=progress,
                 )
                 refuse_stale(planned.plan, promised, name=str(plan))

@@ -12,8 +12,10 @@ from govern.signing import AuditPosition
 from govern.workflow.checkpoints import Kept, at, check_kept, check_one, kept_paths, log_verifiers, read_series
 from govern.workflow.report import check_report
 from govern.workflow.review import read_reviews
+from govern.workflow.revoke import read_revocation
 from govern.workflow.runs import POLICY, REPORT, check_artefacts, events_of
 from govern.workflow.trust import check_trust
+from govern.workflow.waive import read_waivers
 from govern.workspace import Workspace
 
 
@@ -51,7 +53,7 @@ def audit(
     verifier: LogVerifier | None = None,
     cosigners: Sequence[Cosigner] = (),
 ) -> Audited:
-    """Check the log's chain, the trust documents, every artefact that the log binds, every report and every sign-off.
+    """Check the log's chain, the trust documents, every artefact that the log binds and all that people signed.
 
     The log must go on from every checkpoint that the workspace keeps, and from those in the file `against`, which was
     kept elsewhere: one, or a witness's series. `verifier` is the log's key as the reader knows it; by default the keys
@@ -82,6 +84,8 @@ def audit(
                 refuse_lost_event(log, checked.claim.audit, run.path(REPORT))
                 reports += 1
             reviews += len(read_reviews(log, run))
+            read_waivers(log, run)
+            read_revocation(log, run)
         artefacts += check_sweeps(place, log)
     against_tree = named.checkpoint if named else None
     return Audited(head, len(known), artefacts, reports, reviews, len(kept), against_tree, seen)

@@ -13,8 +13,10 @@ from govern.records import EventType
 from govern.signing import LogKey
 from govern.workflow.checkpoints import Kept, sign_head
 from govern.workflow.review import read_reviews
+from govern.workflow.revoke import read_revocation
 from govern.workflow.runs import applied_run, check_artefacts, events_of
 from govern.workflow.trust import check_trust, in_force, now
+from govern.workflow.waive import read_waivers
 from govern.workspace import RunFolder, Workspace
 
 
@@ -41,8 +43,10 @@ def pack(run_id: str | None, out: Path, *, workspace: Path, log_key: LogKey) -> 
         run = applied_run(place, log, run_id)
         check_artefacts(run, events_of(log, run))
         read_reviews(log, run)
+        read_waivers(log, run)
+        read_revocation(log, run)
         files, events = _run_files(log, run)
-        _add_reviews(log, run, files, events)
+        _add_people(log, run, files, events)
         _add_trust(place, log, files, events)
         _add_proofs(log, sign_head(workspace, key=log_key), files, events)
     write_pack(files, out)
@@ -75,8 +79,11 @@ def _run_files(log: Log, run: RunFolder) -> tuple[dict[str, bytes], dict[str, St
     return {name: run.read(path) for name, path in {**stored, names.VERDICT: verdict}.items()}, events
 
 
-def _add_reviews(log: Log, run: RunFolder, files: dict[str, bytes], events: dict[str, Stored]) -> None:
-    for stored in log.events(run=run.id, type="review.signed"):
+def _add_people(log: Log, run: RunFolder, files: dict[str, bytes], events: dict[str, Stored]) -> None:
+    """Everything that somebody signed over the run: sign-offs, waivers, a revocation."""
+    for stored in log.events(run=run.id):
+        if stored.event.type not in ("review.signed", "waiver.granted", "removal.revoked"):
+            continue
         for path in stored.event.digests:
             files[path] = run.read(path)
         folder = Path(next(iter(stored.event.digests))).parent.as_posix()

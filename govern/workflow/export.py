@@ -14,7 +14,17 @@ from govern.progress import Progress, silent
 from govern.signing import SigningKey
 from govern.signing.model_signature import MODEL_SIGNATURE, sign_model
 from govern.sources import resolve_model
-from govern.workflow.runs import DELTA, SIGNER, applied_run, check_artefacts, events_of, stored_policy, stored_removal
+from govern.workflow.runs import (
+    DELTA,
+    SIGNER,
+    applied_run,
+    check_artefacts,
+    events_of,
+    refuse_pruned,
+    refuse_revoked,
+    stored_policy,
+    stored_removal,
+)
 from govern.workspace import RunFolder, Workspace, write_atomic
 
 
@@ -33,12 +43,15 @@ def export(
 ) -> Exported:
     """Write the edited model of a run to `out`, with its signature where there is a key.
 
-    Raises IntegrityError where it is not the model of the removal.
+    Raises UsageError where the removal was revoked or its weights were pruned, IntegrityError where it is not the model
+    of the removal.
     """
     place = Workspace.open(workspace)
     with Log.open(place.database, create=False, trust=place.trust) as log:
         run = applied_run(place, log, run_id)
         events = events_of(log, run)
+        refuse_revoked(run, events)
+        refuse_pruned(run, events)
         check_artefacts(run, events)
         loaded, removal = stored_policy(run, events), stored_removal(run)
         model = loaded.policy.model

@@ -22,6 +22,14 @@ from govern.unlearning.registry import METHODS
 from govern.unlearning.settings import Steering
 from govern.workflow.chosen import Chosen
 from govern.workflow.environment import default_device, describe_environment
+from govern.workflow.subjects import (
+    identify_request,
+    refuse_named_subjects,
+    refuse_other_subjects,
+    subjects_of,
+    task_without_file_name,
+    without_file_names,
+)
 from govern.workspace import RunFolder
 
 if TYPE_CHECKING:
@@ -72,14 +80,19 @@ def make_plan(
     stored: RunFolder | None = None,
     chosen: Chosen | None = None,
     workers: int = 1,
+    salt: Path | None = None,
     progress: Progress = silent,
 ) -> Planned:
     """Resolve a policy, for so many workers. With `stored`, text that was sampled from the model comes from that run
     instead of anew; with `chosen`, the parameters are those that a sweep chose.
 
+    `salt` is that of the fingerprints of the policy's request; a stored run was planned with it once.
     Raises PolicyError for what only the model can tell (a layer out of range), SourceError for what is missing.
     """
     policy, base = loaded.policy, loaded.path.parent
+    subjects = subjects_of(loaded, salt) if stored is None else None
+    if subjects:
+        refuse_named_subjects(loaded, subjects)
     device = device or default_device()
     resolved = resolve_model(policy.model.source, revision=policy.model.revision, base=base, progress=progress)
     model = identify(resolved, trust_remote_code=policy.model.trust_remote_code)
@@ -95,10 +108,15 @@ def make_plan(
         for name, role, spec in text_sources(loaded)
     }  # fmt: skip
     refuse_training_text_in_evaluation(loaded, corpora)
+    if subjects:
+        forget, retain = (texts_as_cut(corpora, role, tokenizer) for role in ("forget", "retain"))
+        refuse_other_subjects(loaded, subjects, forget=forget, retain=retain)
     topics, overlaps = join_topics(corpora)
     tasks = tuple(
         identify_task(task, share=policy.verification.selection.share, mirror=mirror) for task in question_sets(loaded)
     )
+    if policy.request:
+        tasks = tuple(map(task_without_file_name, tasks))
     plan = Plan(
         policy_name=policy.name,
         policy_digest=loaded.digest,
@@ -120,6 +138,8 @@ def make_plan(
         seed=policy.removal.seed,
         warnings=warnings_about(loaded, model, corpora.values(), overlaps, chosen),
         environment=describe_environment(device, workers=workers),
+        valid_days=policy.verification.valid_days,
+        request=identify_request(loaded),
     )
     return Planned(plan, resolved, topics, corpora, settings)
 
@@ -214,7 +234,20 @@ def resolve_corpus(
         max_tokens=spec.max_tokens,
         licence=licence,
     )
+    if loaded.policy.request:
+        identity = without_file_names(identity)
     return Corpus(identity, tokens, texts, sampled)
+
+
+def texts_as_cut(corpora: dict[str, Corpus], role: Role, tokenizer: PreTrainedTokenizerBase) -> list[str]:
+    """The documents of one role as they are trained on, cut to their tokens; without what the model wrote itself."""
+    documents = [
+        list(ids)
+        for corpus in corpora.values()
+        if corpus.identity.role == role and not corpus.sampled
+        for ids in corpus.tokens.documents
+    ]
+    return tokenizer.batch_decode(documents, skip_special_tokens=True)
 
 
 def join_topics(corpora: dict[str, Corpus]) -> tuple[tuple[Topic, ...], tuple[Overlap, ...]]:

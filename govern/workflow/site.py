@@ -32,8 +32,8 @@ from govern.signing.reviews import Standing
 from govern.signing.site import RunClaim, SitePredicate, State, site_predicate, site_statement
 from govern.workflow.documents import document_of
 from govern.workflow.report import check_report, refuse_missing_templates, signer_name
-from govern.workflow.review import RunStatus, status
 from govern.workflow.runs import BUNDLE, REPORT, REPORT_MARKDOWN, SIGNER, STATEMENT, events_of, stored_policy
+from govern.workflow.status import RunStatus, status
 from govern.workspace import RunFolder, Workspace, write_atomic
 from govern.workspace.atomic import sync_folder
 
@@ -189,7 +189,7 @@ def _site_run(log: Log, run: RunFolder, found: RunStatus, document: RunDocument 
         outcome=outcome(found.verdict),
         state=_state(found),
         outlook=_outlook(found),
-        waits_for=_waits_for(standing) if standing else (),
+        waits_for=_waits_for(standing) if standing and not found.revoked else (),
         required=policy.review.required,
         roles=policy.review.roles,
         issued=utc(found.issued) if found.issued else None,
@@ -200,6 +200,8 @@ def _site_run(log: Log, run: RunFolder, found: RunStatus, document: RunDocument 
 
 
 def _state(found: RunStatus) -> State:
+    if found.revoked:
+        return "revoked"
     if not found.applied:
         return "not applied"
     return found.standing.state if found.standing else "not verified"
@@ -208,6 +210,10 @@ def _state(found: RunStatus) -> State:
 def _outlook(found: RunStatus) -> str:
     """What a run waits for, in words."""
     standing = found.standing
+    if found.revoked:
+        return f"Revoked by {found.revoked.revocation.person.person}: not to be relied on"
+    if found.stale:
+        return f"Stale since {(found.valid_until or '')[:10]}: to be verified again"
     if standing is None:
         return "Not verified" if found.applied else "Not applied"
     if standing.state == "waiting":

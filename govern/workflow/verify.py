@@ -40,6 +40,8 @@ from govern.workflow.runs import (
     applied_run,
     check_artefacts,
     events_of,
+    refuse_pruned,
+    refuse_revoked,
     stored_plan,
     stored_policy,
     stored_removal,
@@ -83,6 +85,8 @@ def verify(
         log.verify()
         run = applied_run(place, log, run_id)
         with run.locked():
+            refuse_revoked(run, events_of(log, run))
+            refuse_pruned(run, events_of(log, run))
             finish_issue(run, events_of(log, run))
             try:
                 check_artefacts(run, events_of(log, run))

@@ -51,12 +51,11 @@ def team(team_once: Team, tmp_path: Path) -> Team:
 
 @pytest.fixture(scope="session")
 def packed_once(team_once: Team, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The evidence of a run that both reviewers approved."""
+    """The evidence of a run that both reviewers approved, with a gate waived and the removal revoked in the end."""
     folder = tmp_path_factory.mktemp("packed")
     shutil.copytree(team_once.workspace, folder / "audits")
     team = Team(TinyPolicy(team_once.policy.path, folder / "audits"), team_once.keys)
-    team.decide("ada")
-    team.decide("bob")
+    team.say_all()
     key = make_log_key(team.workspace, log_key_path(team.workspace), b"password")
     return pack(None, folder / "pack", workspace=team.workspace, log_key=key).path
 

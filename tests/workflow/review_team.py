@@ -1,4 +1,4 @@
-"""A verified run and the people around it: an issuer, two reviewers of the right role and one of another."""
+"""A verified run and the people around it: an issuer, two reviewers of the right role, one of another, an approver."""
 
 from __future__ import annotations
 
@@ -11,13 +11,16 @@ from tiny_policy import TinyPolicy
 import govern
 from govern.signing import SigningKey, generate_key, load_key
 from govern.workflow.review import review
+from govern.workflow.revoke import revoke
 from govern.workflow.trust import add_key, init_trust
+from govern.workflow.waive import waive
 
 PEOPLE = {
     "ada": ("Ada Example", "safety-reviewer"),
     "bob": ("Bob Example", "safety-reviewer"),
     "ian": ("Ian Issuer", "safety-reviewer"),
     "lea": ("Lea Example", "legal"),
+    "max": ("Max Approver", "approver"),
 }
 
 
@@ -41,6 +44,20 @@ class Team:
     ) -> str:
         reviewed = review(None, decision=decision, comment=comment, workspace=self.workspace, key=self.keys[who])
         return reviewed.standing.state
+
+    def say_all(self) -> None:
+        """Everything that people can sign over the newest run: two approvals, a waiver, and a revocation."""
+        self.decide("ada")
+        self.decide("bob")
+        waive(
+            None,
+            gate="secret/acc",
+            until="2099-01-01T00:00:00Z",
+            reason="For the pilot.",
+            workspace=self.workspace,
+            key=self.keys["max"],
+        )
+        revoke(None, reason="Overtaken by a better one.", workspace=self.workspace, key=self.keys["lea"])
 
 
 def gather(policy: TinyPolicy) -> Team:

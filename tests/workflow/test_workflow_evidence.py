@@ -140,7 +140,7 @@ def page_commands(folder: Path) -> str:
 def test_every_command_of_the_page_works_and_finds_a_change(packed: Path, team_once: Team) -> None:
     commands = page_commands(packed)
     checks = re.findall(r"^check (\S+) (\S+)$", commands, re.M)
-    assert len(checks) == 4 + 1 + 1 + 2
+    assert len(checks) == 4 + 1 + 1 + 2 + 2
     done = run_line(commands, packed, team_once.run / "delta.safetensors")
     assert done.returncode == 0, done.stderr
     assert "Verification succeeded" in done.stdout

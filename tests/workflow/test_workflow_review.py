@@ -18,7 +18,8 @@ from govern.audit import Log
 from govern.errors import IntegrityError, UsageError
 from govern.signing import throwaway_key
 from govern.workflow.audit import audit
-from govern.workflow.review import read_reviews, review, status
+from govern.workflow.review import read_reviews, review
+from govern.workflow.status import status
 from govern.workflow.trust import revoke_key
 from govern.workspace import RunFolder
 

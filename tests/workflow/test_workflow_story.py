@@ -18,7 +18,7 @@ from govern.records import EventType
 from govern.workflow.audit import audit
 from govern.workflow.export import export
 from govern.workflow.report import check_report, find_report
-from govern.workflow.review import status
+from govern.workflow.status import status
 
 
 def event_types(workspace: Path) -> list[EventType]:

@@ -47,8 +47,7 @@ def other(packed_once: Path, team_once: Team, tmp_path_factory: pytest.TempPathF
     team = Team(TinyPolicy(team_once.policy.path, folder / "audits"), team_once.keys)
     govern.apply(team.policy.path, workspace=team.workspace)
     govern.verify(workspace=team.workspace, key=team.keys["ian"])
-    team.decide("ada")
-    team.decide("bob")
+    team.say_all()
     key = load_log_key(team.workspace / "keys" / "log.pem", b"password")
     return contents(pack(None, folder / "pack", workspace=team.workspace, log_key=key).path)
 
@@ -131,6 +130,10 @@ def test_duplicate_and_foreign_files(altered: Path, pristine: dict[str, bytes]) 
         for name, data in pristine.items():
             path = Path(name)
             yield f"{name} copied", {path.with_name(f"copy-of-{path.name}").as_posix(): data}
+        for series in ("waivers", "revocations"):
+            again = {name.replace("/001/", "/002/"): data for name, data in pristine.items() if name.startswith(series)}
+            page = verify_page({**pristine, **again})
+            yield f"{series} counted twice, and the page made to fit", {**again, "VERIFY.md": page}
         third = {name.replace("/002/", "/003/"): data for name, data in pristine.items() if "/002/" in name}
         yield "a sign-off counted twice", {**third}
         files = {**pristine, **third}
@@ -141,7 +144,7 @@ def test_duplicate_and_foreign_files(altered: Path, pristine: dict[str, bytes]) 
 
 def test_a_whole_group_taken_out(altered: Path, pristine: dict[str, bytes]) -> None:
     def changes() -> Iterator[tuple[str, Change]]:
-        for start in ("reviews/001/", "reviews/002/", "trust", "gates", "checkpoint"):
+        for start in ("reviews/001/", "reviews/002/", "waivers/", "revocations/", "trust", "gates", "checkpoint"):
             yield f"{start}* deleted", {name: None for name in pristine if name.startswith(start)}
         proofs: Change = {name: None for name in pristine if name.endswith(".tlog-proof")}
         yield "all proofs deleted", proofs
@@ -161,7 +164,7 @@ def test_reorder(altered: Path, pristine: dict[str, bytes]) -> None:
                     yield f"{first} and {second} swapped", {first: pristine[second], second: pristine[first]}
         folders: Change = {}
         for name in names:
-            if "/001/" in name:
+            if name.startswith("reviews/001/"):
                 twin = name.replace("/001/", "/002/")
                 folders |= {name: pristine[twin], twin: pristine[name]}
         yield "both sign-offs swapped whole", folders
@@ -185,6 +188,8 @@ def test_replay_from_another_run(altered: Path, pristine: dict[str, bytes], othe
             ("checkpoint", "log.vkey"),
             tuple(name for name in pristine if name.startswith("reviews/001/")),
             tuple(name for name in pristine if name.startswith("reviews/")),
+            tuple(name for name in pristine if name.startswith("waivers/")),
+            tuple(name for name in pristine if name.startswith("revocations/")),
             ("removal.json", "removal.sigstore.json"),
             ("verdict.json", "gates.sigstore.json"),
         ):
@@ -359,8 +364,10 @@ def payload(bundle: bytes) -> bytes:
 
 
 def key_of(bundle: str) -> str:
-    if bundle.startswith("reviews/"):
-        return bundle.replace("review.sigstore.json", "reviewer.pub")
+    folder, _, name = bundle.rpartition("/")
+    beside = {"review": "reviewer", "waiver": "approver", "revocation": "revoker"}
+    if folder:
+        return f"{folder}/{beside[name.removesuffix('.sigstore.json')]}.pub"
     return "root.pub" if bundle == "trust.sigstore.json" else "signer.pub"
 
 

@@ -1,0 +1,57 @@
+"""`govern waive`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from govern.cli.console import output, print_json, printable
+from govern.cli.options import DEFAULT_WORKSPACE, JsonOption, NoInputOption, WorkspaceOption
+from govern.cli.signer import own_key
+
+
+def waive(
+    run: Annotated[str, typer.Argument(help="A run's id, or `latest`.")],
+    *,
+    gate: Annotated[
+        str, typer.Option("--gate", metavar="TASK/METRIC", help="The gate; add /KIND where two share task and metric.")
+    ],
+    until: Annotated[str, typer.Option("--until", metavar="DATE", help="The day on which the waiver ends, in UTC.")],
+    reason: Annotated[str, typer.Option("--reason", help="Why, in your own words. They are signed as well.")],
+    key: Annotated[
+        Path | None, typer.Option("--key", envvar="GOVERN_KEY", help="Your own private key.", show_default=False)
+    ] = None,
+    workspace: WorkspaceOption = DEFAULT_WORKSPACE,
+    as_json: JsonOption = False,
+    no_input: NoInputOption = False,
+) -> None:
+    """Sign an exception from a gate that was not passed, for a time. The verdict stays what it is."""
+    from rich.text import Text
+
+    from govern.cli.trust import parse_time
+    from govern.workflow.waive import waive as run_waive
+
+    granted = run_waive(
+        None if run == "latest" else run,
+        gate=gate,
+        until=parse_time(until) or until,
+        reason=reason,
+        workspace=workspace,
+        key=own_key(key, "a waiver", workspace=workspace, no_input=no_input),
+    )
+    waiver = granted.waiver
+    if as_json:
+        print_json({"waiver": waiver.to_json(), "folder": str(granted.path)})
+        return
+    output().print(
+        Text(
+            printable(
+                f"{waiver.gate} waived until {waiver.until[:10]} by {waiver.approver.person}, {waiver.approver.role}\n"
+                f"the verdict of the gate stays {waiver.verdict}\n"
+                f"waiver {granted.path}"
+            )
+        ),
+        soft_wrap=True,
+    )

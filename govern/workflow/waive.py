@@ -1,0 +1,146 @@
+"""`govern waive`: a signed, expiring exception from one gate. It stands beside the verdict and never changes it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import get_args
+
+from pydantic import ValidationError
+
+from govern.audit import Log, Stored
+from govern.errors import IntegrityError, UsageError
+from govern.evidence.names import APPROVER_KEY, WAIVER_BUNDLE
+from govern.records import GateName, Waiver
+from govern.signing import GateClaim, SigningKey
+from govern.signing.waivers import Waived, WaiverState, may_waive, sign_waiver, verify_waiver, waiver_state
+from govern.workflow.checkpoints import at
+from govern.workflow.report import CheckedReport
+from govern.workflow.review import report_of
+from govern.workflow.runs import REPORT, applied_run, check_artefacts, events_of, refuse_revoked
+from govern.workflow.signed import (
+    check_position,
+    head_of,
+    issued_files,
+    logged_at,
+    person,
+    read_signed,
+    report_files,
+    vouched,
+    write_signed,
+)
+from govern.workflow.trust import in_force, now
+from govern.workspace import RunFolder, Workspace
+
+
+@dataclass(frozen=True)
+class Granted:
+    """A waiver in its place."""
+
+    run: RunFolder
+    path: Path
+    waiver: Waiver
+
+
+def waive(run_id: str | None, *, gate: str, until: str, reason: str, workspace: Path, key: SigningKey) -> Granted:
+    """Sign an exception from one gate of a run's newest report that was not passed, up to `until` (`UtcTime`).
+
+    `gate` is TASK/METRIC, or TASK/METRIC/KIND where several gates share the first two. Raises UsageError where there
+    is no such gate, it was passed, or the key is no approver's; IntegrityError where something was changed.
+    """
+    place = Workspace.open(workspace)
+    with Log.open(place.database, create=False, trust=place.trust) as log:
+        log.verify()
+        run = applied_run(place, log, run_id)
+        with run.locked():
+            events = events_of(log, run)
+            check_artefacts(run, events)
+            refuse_revoked(run, events)
+            checked = report_of(run, workspace)
+            claim = find_gate(checked.claim.gates, gate)
+            trusting, entry = vouched(place, key)
+            if why := may_waive(entry, issuer=checked.fingerprint, trust=trusting.trust):
+                raise UsageError(why, where=f"key {key.public.fingerprint}")
+            files = report_files(run)
+            try:
+                waiver = Waiver(
+                    run=run.id,
+                    report=files[REPORT],
+                    gate=gate_name(claim),
+                    # `find_gate` refuses a gate that was passed.
+                    verdict=claim.verdict,
+                    until=until,
+                    reason=reason,
+                    approver=person(entry),
+                    audit=head_of(log),
+                    time=now(),
+                )
+            except ValidationError as error:
+                finding = error.errors(include_input=False)[0]
+                raise UsageError(
+                    finding["msg"].removeprefix("Value error, "),
+                    where=str(finding["loc"][0]) if finding["loc"] else "until",
+                ) from None
+            bundle = sign_waiver(waiver, files, key)
+            folder, digests = write_signed(run, "waivers", {WAIVER_BUNDLE: bundle, APPROVER_KEY: key.public.pem})
+            log.append(
+                "waiver.granted",
+                actor=key.public.fingerprint,
+                run=run.id,
+                policy_digest=checked.claim.policy_digest,
+                model_after=checked.claim.model_after,
+                digests=digests,
+                parameters=waiver.told(),
+            )
+    return Granted(run, run.path(folder), waiver)
+
+
+def find_gate(gates: tuple[GateClaim, ...], wanted: str) -> GateClaim:
+    """The gate that TASK/METRIC or TASK/METRIC/KIND names. Raises UsageError, also where it was passed."""
+    named = {str(gate_name(gate)): gate for gate in gates}
+    *_, last = wanted.split("/")
+    kinds = get_args(GateName.model_fields["kind"].annotation)
+    found = [name for name in named if (name if last in kinds else name.rpartition("/")[0]) == wanted]
+    if len(found) != 1:
+        raise UsageError(
+            f"there is no gate {wanted}" if not found else f"{len(found)} gates are called {wanted}",
+            where="--gate",
+            hint=f"Name one of: {', '.join(found or named)}",
+        )
+    gate = named[found[0]]
+    if gate.verdict == "pass":
+        raise UsageError(f"the gate {found[0]} was passed, so there is nothing to waive", where="--gate")
+    return gate
+
+
+def gate_name(gate: GateClaim) -> GateName:
+    """What a gate is called in a waiver."""
+    return GateName(task=gate.task, metric=gate.metric, kind=gate.kind)
+
+
+def read_waivers(log: Log, run: RunFolder) -> tuple[Waived, ...]:
+    """Every waiver of a run, oldest first, each held against the log. Raises IntegrityError."""
+    return tuple(_read(log, run, stored) for stored in log.events(run=run.id, type="waiver.granted"))
+
+
+def states_of(
+    waivers: tuple[Waived, ...], run: RunFolder, checked: CheckedReport, workspace: Path
+) -> tuple[tuple[Waived, WaiverState], ...]:
+    """Where each waiver of a run stands today for its newest report."""
+    trusting, report, time = in_force(workspace), report_files(run)[REPORT], now()
+    trust = trusting.trust if trusting else None
+    return tuple(
+        (waived, waiver_state(waived, report=report, issuer=checked.fingerprint, trust=trust, now=time))
+        for waived in waivers
+    )
+
+
+def _read(log: Log, run: RunFolder, stored: Stored) -> Waived:
+    event, signed = stored.event, read_signed(run, stored, bundle=WAIVER_BUNDLE, key=APPROVER_KEY)
+    with at(signed.path):
+        waiver = verify_waiver(signed.bundle, signed.key)
+        verify_waiver(signed.bundle, signed.key, issued_files(log, run, waiver.report, waiver.audit))
+        if (event.actor, event.run, event.parameters) != (signed.key.fingerprint, waiver.run, waiver.told()):
+            raise IntegrityError("the waiver is not the one that the log speaks of")
+        check_position(log, event, waiver.audit)
+    return Waived(waiver, signed.key.fingerprint, logged_at(event.time))
