@@ -8,7 +8,15 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from govern.cli.console import output, print_json, printable, shown_progress
-from govern.cli.options import DEFAULT_WORKSPACE, DeviceOption, JsonOption, MirrorOption, NoInputOption, WorkspaceOption
+from govern.cli.options import (
+    DEFAULT_WORKSPACE,
+    DeviceOption,
+    JsonOption,
+    MirrorOption,
+    NoInputOption,
+    SaltOption,
+    WorkspaceOption,
+)
 from govern.errors import ExitCode
 
 if TYPE_CHECKING:
@@ -29,6 +37,7 @@ def sweep(
     ] = False,
     resume: Annotated[bool, typer.Option("--resume", help="Finish the latest unfinished sweep.")] = False,
     mirror: MirrorOption = None,
+    salt: SaltOption = None,
     device: DeviceOption = None,
     workspace: WorkspaceOption = DEFAULT_WORKSPACE,
     as_json: JsonOption = False,
@@ -50,6 +59,7 @@ def sweep(
             resume=resume,
             device=device,
             mirror=mirror,
+            salt=salt,
             progress=progress,
         )
     record = swept.record

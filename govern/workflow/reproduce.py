@@ -11,6 +11,8 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Final, Literal
 
+from pydantic import TypeAdapter
+
 from govern.audit import Log
 from govern.errors import GovernError, IntegrityError, Interrupted, UsageError
 from govern.evidence import names, verify_pack
@@ -200,7 +202,7 @@ def make_again(
     progress: Progress,
 ) -> Edit:
     """Run the plan's method on the plan's model and texts. Raises IntegrityError where one is not the recorded one."""
-    settings, remote_code = loaded.policy.removal, plan.model.remote_code
+    method, remote_code = METHODS[plan.method], plan.model.remote_code
     found = identify(model, trust_remote_code=remote_code).digest
     if found != plan.model.digest:
         raise IntegrityError(
@@ -210,11 +212,12 @@ def make_again(
     topics = _topics(loaded, plan, model, inputs, environment.device, progress)
     checkpoint = scratch / "checkpoint"
     checkpoint.mkdir()
-    return METHODS[settings.method].load()(
+    return method.load()(
         Request(
             model_path=model.path,
             topics=topics,
-            settings=settings,
+            # What a sweep chose stands in the plan, not in the policy.
+            settings=TypeAdapter(method.settings).validate_python(plan.parameters),
             device=environment.device,
             trust_remote_code=remote_code,
             checkpoint=checkpoint,

@@ -29,6 +29,7 @@ from govern.workflow.environment import default_device, describe_environment
 from govern.workflow.plan import Planned, check_removal, make_plan, question_sets, resolve_corpus
 from govern.workflow.points import Bench, Outcome, Said, leave, score_base, score_point
 from govern.workflow.runs import PLAN, POLICY, SWEEP, check_artefacts, events_of
+from govern.workflow.subjects import refuse_named_subjects, subjects_of
 from govern.workspace import RunFolder, Workspace
 
 BEFORE = "before.json"
@@ -76,6 +77,7 @@ def sweep(
     resume: bool = False,
     device: str | None = None,
     mirror: Path | None = None,
+    salt: Path | None = None,
     runner: Runner = serial,
     progress: Progress = silent,
 ) -> Swept:
@@ -98,12 +100,14 @@ def sweep(
         else:
             assert loaded is not None  # noqa: S101 - says to the type checker what the guard above has said to the user
             refuse_unswept(loaded, kind)
+            if subjects := subjects_of(loaded, salt):
+                refuse_named_subjects(loaded, subjects)
             folder = place.new_sweep(loaded.policy.name)
         with folder.locked():
             announce(log, folder, loaded, kind, environment, resume=resume)
             began = time.monotonic()
             try:
-                planned, sets, held_back = prepare(loaded, folder, environment, mirror, progress)
+                planned, sets, held_back = prepare(loaded, folder, environment, mirror, salt, progress)
                 bench = bench_of(loaded, planned, sets, held_back, environment.device, mirror)
                 before = ask_before(folder, bench, progress)
                 tried = Trials(log, folder, loaded, planned, bench, sets, before, runner, progress)
@@ -217,14 +221,19 @@ def announce(
 
 
 def prepare(
-    loaded: LoadedPolicy, folder: RunFolder, environment: Environment, mirror: Path | None, progress: Progress
+    loaded: LoadedPolicy,
+    folder: RunFolder,
+    environment: Environment,
+    mirror: Path | None,
+    salt: Path | None,
+    progress: Progress,
 ) -> tuple[Planned, Sets, dict[str, TokenCorpus]]:
     """Resolve the policy, and for each gate the questions or the text that stand for it while settings are chosen.
 
     Raises UsageError where a resumed sweep would go on with other inputs or on another machine.
     """
     stored = folder if folder.path(PLAN).is_file() else None
-    planned = make_plan(loaded, device=environment.device, mirror=mirror, stored=stored, progress=progress)
+    planned = make_plan(loaded, device=environment.device, mirror=mirror, stored=stored, salt=salt, progress=progress)
     if stored:
         earlier = Plan.parse(folder.read(PLAN))
         if planned.plan.inputs_digest != earlier.inputs_digest:
