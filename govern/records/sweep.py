@@ -6,7 +6,7 @@ from typing import Literal
 
 from pydantic import JsonValue
 
-from govern.records.base import Record, Sha256
+from govern.records.base import Record
 from govern.records.verdict import GateResult, Interval
 
 Standing = Literal["bound", "estimate", "none"]
@@ -41,7 +41,7 @@ class SweepPoint(Record):
     standing: Standing
     change_norm: float | None
     target_norm: float | None
-    delta_sha256: Sha256 | None
+    delta_sha256: str | None
     edit_seconds: float
     score_seconds: float
 
@@ -56,9 +56,9 @@ class Sweep(Record):
     format_version: Literal[1] = 1
     sweep: str
     kind: Literal["grid", "ablation"]
-    policy_digest: Sha256
-    plan_digest: Sha256
-    model_digest: Sha256
+    policy_digest: str
+    plan_digest: str
+    model_digest: str
     confidence: float
     swept: dict[str, tuple[JsonValue, ...]]
     forget_before: Score
@@ -77,5 +77,5 @@ class SweepChoice(Record):
     """The point of a finished sweep that a plan's parameters come from. `digest` is over the sweep's record."""
 
     sweep: str
-    digest: Sha256
+    digest: str
     point: int

@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from typing import Literal
 
-from govern.records import CurvePoint, GateResult, Interval, TaskResult
+from govern.records import CurvePoint, GateResult, Interval, Sweep, TaskResult
 from govern.records.base import Record
 from govern.reporting.facts import LARGEST_FINITE, MINUS
 from govern.reporting.text import Line
@@ -65,6 +66,28 @@ class CurveChart(Record):
     name: Line
     traces: tuple[Trace, ...]
     x_ticks: tuple[Tick, ...]
+    y_ticks: tuple[Tick, ...]
+
+
+class Spot(Record):
+    """One point of a sweep in its picture, in per cent of the width and of the height, y downwards."""
+
+    x: str
+    y: str
+    kind: Literal["chosen", "front", "other"]
+
+
+class FrontChart(Record):
+    """What is left of what has to go (x, over all of [0, 1]) against what is kept (y), for every point of a sweep.
+
+    `before` is the unedited model, `ceiling` the width of what the policy allows on x, where it has one ceiling.
+    """
+
+    spots: tuple[Spot, ...]
+    front: str
+    before: Spot
+    ceiling: str | None
+    chance: str
     y_ticks: tuple[Tick, ...]
 
 
@@ -205,6 +228,45 @@ def _curve(name: str, curve: Sequence[CurvePoint], losses: Sequence[float]) -> C
         x_ticks=tuple(Tick(at=x.at(tick), label=number(tick)) for tick in round_ticks(x.low, x.high, 6)),
         y_ticks=tuple(
             Tick(at=f"{100 - float(y.at(tick)):.2f}", label=number(tick)) for tick in round_ticks(0.0, y.high, 5)
+        ),
+    )
+
+
+def front_chart(sweep: Sweep) -> FrontChart:
+    """The points of a sweep, the front that no other beats joined by a line, and the unedited model."""
+    scored = [
+        (point.number, point.forget.value, point.utility.value)
+        for point in sweep.points
+        if point.forget and point.utility
+    ]
+    kept = [sweep.utility_before.value, *(utility for _, _, utility in scored)]
+    room = 0.08 * (max(kept) - min(kept)) or 0.05
+    y = Scale(max(0.0, min(kept) - room), min(1.0, max(kept) + room))
+
+    def spot(forget: float, utility: float, kind: Literal["chosen", "front", "other"]) -> Spot:
+        return Spot(x=_ACCURACY.at(forget), y=f"{100 * (1 - y.share(utility)):.2f}", kind=kind)
+
+    # Drawn in this order, so that the chosen point lies on top.
+    ranked = sorted(scored, key=lambda entry: (entry[0] == sweep.chosen, entry[0] in sweep.front))
+    spots = tuple(
+        spot(
+            forget,
+            utility,
+            "chosen" if number == sweep.chosen else "front" if number in sweep.front else "other",
+        )
+        for number, forget, utility in ranked
+    )
+    line = sorted((forget, utility) for number, forget, utility in scored if number in sweep.front)
+    ceilings = {gate.threshold for point in sweep.points for gate in point.gates if gate.kind == "ceiling"}
+    return FrontChart(
+        spots=spots,
+        front=" ".join(f"{1000 * forget:.1f},{1000 * (1 - y.share(utility)):.1f}" for forget, utility in line),
+        before=spot(sweep.forget_before.value, sweep.utility_before.value, "other"),
+        ceiling=_ACCURACY.at(ceilings.pop()) if len(ceilings) == 1 else None,
+        chance=_ACCURACY.at(sweep.chance),
+        y_ticks=tuple(
+            Tick(at=f"{100 - float(y.at(tick)):.2f}", label=number(100 * tick))
+            for tick in round_ticks(y.low, y.high, 4)
         ),
     )
 

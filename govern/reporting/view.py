@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from functools import partial
 from typing import Literal
 
-from govern.records import GateResult, Plan, Removal, TaskResult, Verdict, VerdictValue, Verification
+from govern.records import GateResult, Plan, Removal, Sweep, TaskResult, Verdict, VerdictValue
 from govern.records.base import Record
 from govern.reporting.charts import (
     ChangeChart,
@@ -37,6 +37,7 @@ from govern.reporting.facts import (
     telling_apart,
     utc,
 )
+from govern.reporting.reason import ReasonView, build_reason
 from govern.reporting.text import Line, Text
 
 _CURVE_ROWS = 9
@@ -68,8 +69,6 @@ class Issue(Record):
     audit_leaf: str
     signer: Signer
     failed_runs: tuple[FailedRun, ...]
-    verifications: tuple[Verification, ...] = ()
-    valid_until: str | None = None
 
 
 class GateView(Record):
@@ -139,6 +138,7 @@ class ReportView(Record):
     warnings: tuple[Fact, ...]
     method: tuple[Fact, ...]
     parameters: tuple[Fact, ...]
+    reason: ReasonView | None
     curve: Table
     curve_charts: tuple[CurveChart, ...]
     results: tuple[ResultView, ...]
@@ -149,7 +149,6 @@ class ReportView(Record):
     tensor_shares: tuple[str, ...]
     not_claimed: tuple[Fact, ...]
     failed_runs: Table
-    verifications: Table
     environment: tuple[Fact, ...]
     packages: tuple[Fact, ...]
     audit: tuple[Fact, ...]
@@ -170,14 +169,13 @@ def build_view(
     audit_leaf: str,
     signer: Signer,
     failed_runs: tuple[FailedRun, ...] = (),
-    verifications: tuple[Verification, ...] = (),
-    valid_until: str | None = None,
+    sweep: Sweep | None = None,
 ) -> ReportView:
     """Arrange the records of one run for reading.
 
     `issued` is UTC, RFC 3339. `audit_origin`, `audit_seq` and `audit_leaf` name the last event of the log before the
-    report was issued. `verifications` are those of this run, the reported one last; it holds until `valid_until`
-    (UTC, RFC 3339), None for no end. Hazardous text is in none of the records and so in no report.
+    report was issued. `sweep` is the one that chose the plan's parameters. Hazardous text is in none of the records and
+    so in no report.
     """
     issue = Issue(
         run=run,
@@ -187,8 +185,6 @@ def build_view(
         audit_leaf=audit_leaf,
         signer=signer,
         failed_runs=failed_runs,
-        verifications=verifications,
-        valid_until=valid_until,
     )
     documents = Documents(
         {
@@ -196,6 +192,7 @@ def build_view(
             "removal": removal.to_json(),
             "verdict": verdict.to_json(),
             "report": issue.to_json(),
+            **({"sweep": sweep.to_json()} if sweep else {}),
         }
     )
     fact = documents.fact
@@ -239,6 +236,7 @@ def build_view(
         warnings=tuple(fact(f"/plan/warnings/{index}", "Warning") for index in range(len(plan.warnings))),
         method=_method(documents),
         parameters=documents.facts("/plan/parameters"),
+        reason=build_reason(documents, sweep) if sweep else None,
         curve=_curve(documents, removal),
         curve_charts=curve_charts(removal.curve),
         results=tuple(_result(documents, index, plan, result) for index, result in enumerate(verdict.results)),
@@ -247,15 +245,13 @@ def build_view(
             fact("/verdict/attempt", "Certification attempt on these question sets", count, kind="number"),
             fact("/verdict/answers_sha256", "SHA-256 of the stored answers", kind="code"),
             fact("/verdict/seconds", "Time to verify", seconds, kind="number"),
-            fact("/report/valid_until", "To be repeated after", or_else(utc, "the policy sets no end")),
         ),
         side_effects=drifts,
         figures=figures,
         tensors=_tensors(documents, removal),
         tensor_shares=_shares([tensor.relative_change for tensor in removal.tensors]),
-        not_claimed=_not_claimed(documents, plan, verdict, signer),
+        not_claimed=_not_claimed(documents, plan, removal, verdict, signer, sweep),
         failed_runs=_failed_runs(documents, failed_runs),
-        verifications=_verifications(documents, verifications),
         environment=(
             fact("/plan/environment/govern", "govern"),
             fact("/plan/environment/commit", "Commit of the code", or_else(plain, "an installed release"), kind="code"),
@@ -325,20 +321,7 @@ def _scope(documents: Documents, plan: Plan) -> tuple[Fact, ...]:
     return (
         fact("/plan/hazard_domain", "Domain"),
         fact("/plan/hazard_category", "Category"),
-        *_request(documents, plan),
         *_forget_topics(documents, plan),
-    )
-
-
-def _request(documents: Documents, plan: Plan) -> tuple[Fact, ...]:
-    """The request that the policy serves; whose it is, nobody can read here."""
-    if plan.request is None:
-        return ()
-    fact = documents.fact
-    return (
-        fact("/plan/request/id", "Request", kind="code", beside=fact("/plan/request/kind", "Kind")),
-        fact("/plan/request/subjects", "Subjects, known by salted fingerprints alone", count, kind="number"),
-        fact("/plan/request/fingerprints", "SHA-256 of the fingerprints", kind="code"),
     )
 
 
@@ -596,7 +579,9 @@ def _shares(values: Sequence[float]) -> tuple[str, ...]:
     return tuple(f"{100 * value / greatest:.2f}" for value in values)
 
 
-def _not_claimed(documents: Documents, plan: Plan, verdict: Verdict, signer: Signer) -> tuple[Fact, ...]:
+def _not_claimed(
+    documents: Documents, plan: Plan, removal: Removal, verdict: Verdict, signer: Signer, sweep: Sweep | None
+) -> tuple[Fact, ...]:
     """The limits of what the run shows. General ones hold for every removal; the others follow from the records."""
 
     def claim(pointer: str, label: str, text: str) -> Fact:
@@ -662,6 +647,15 @@ def _not_claimed(documents: Documents, plan: Plan, verdict: Verdict, signer: Sig
                 "them.",
             )
         )
+    if sweep and plan.sweep and sweep.points[plan.sweep.point].delta_sha256 != removal.delta_sha256:
+        claims.append(
+            claim(
+                "/removal/delta_sha256",
+                "Not the very edit that the sweep scored",
+                "The settings are those that the sweep chose; the delta differs from the one that it scored, as it "
+                "does on another machine. What the gates say was measured on this one.",
+            )
+        )
     if any(overlap.warn for overlap in plan.overlap):
         claims.append(
             claim(
@@ -704,30 +698,6 @@ def _failed_runs(documents: Documents, failed_runs: Sequence[FailedRun]) -> Tabl
                 fact(f"/report/failed_runs/{index}/message", "Message", or_else(plain, "none")),
             )
             for index in range(len(failed_runs))
-        ),
-    )
-
-
-def _verifications(documents: Documents, verifications: Sequence[Verification]) -> Table:
-    fact = documents.fact
-    return Table(
-        caption="Every verification of this run, the reported one last",
-        columns=(
-            Column(label="Time"),
-            Column(label="Verdict"),
-            Column(label="Attempt", numeric=True),
-            Column(label="lm-eval"),
-            Column(label="govern"),
-        ),
-        rows=tuple(
-            (
-                fact(f"/report/verifications/{index}/time", "Time", utc),
-                fact(f"/report/verifications/{index}/verdict", "Verdict", VERDICTS.__getitem__),
-                fact(f"/report/verifications/{index}/attempt", "Attempt", count, kind="number"),
-                fact(f"/report/verifications/{index}/harness", "lm-eval"),
-                fact(f"/report/verifications/{index}/govern", "govern"),
-            )
-            for index in range(len(verifications))
         ),
     )
 

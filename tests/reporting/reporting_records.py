@@ -17,11 +17,14 @@ from govern.records import (
     Person,
     Plan,
     Removal,
+    Score,
+    Sweep,
+    SweepChoice,
+    SweepPoint,
     TaskIdentity,
     TaskResult,
     TensorChange,
     Verdict,
-    Verification,
     worst,
 )
 from govern.reporting import FailedRun, Signer
@@ -319,6 +322,70 @@ UNDECIDED = (
 )
 
 
+def make_sweep(**changes: Any) -> Sweep:
+    """A sweep of six points over c and the map: one broke off, three are on the front, and point 3 was chosen."""
+
+    def score(value: float, n: int) -> Score:
+        return Score(value=value, interval=interval(max(0.0, value - 0.05), min(1.0, value + 0.05)), n=n)
+
+    found = [(0.91, 0.976), (0.43, 0.974), (0.262, 0.951), (0.254, 0.957), (0.241, 0.902), (None, None)]
+    points = []
+    for number, (forget, utility) in enumerate(found):
+        gates = () if forget is None else (SYMBOLS.model_copy(update={"after": forget, "n": 118}), CAPITALS)
+        standing: Any = {0: "none", 1: "estimate", 4: "none", 5: "none"}.get(number, "bound")
+        points.append(
+            SweepPoint(
+                number=number,
+                group="grid",
+                label="",
+                settings={
+                    "method": "srmu",
+                    "importance": "ratio" if number % 2 else "product",
+                    "coefficient": {"relative": 2.0 + number},
+                },
+                error="the loss exploded at step 3" if forget is None else None,
+                gates=gates,
+                forget=None if forget is None else score(forget, 118),
+                utility=None if utility is None else score(utility, 84),
+                standing=standing,
+                change_norm=None if forget is None else 3.25 + number,
+                target_norm=None if forget is None else 120.0 * number,
+                delta_sha256=None if forget is None else digest(f"delta {number}"),
+                edit_seconds=4.2,
+                score_seconds=11.0,
+            )
+        )
+    fields: dict[str, Any] = {
+        "sweep": "20261124-094000-quickstart-55aa",
+        "kind": "grid",
+        "policy_digest": digest("policy"),
+        "plan_digest": digest("sweep plan"),
+        "model_digest": digest("model"),
+        "confidence": 0.95,
+        "swept": {"importance": ("ratio", "product"), "coefficient": ({"relative": 2.0}, {"relative": 3.0})},
+        "forget_before": score(0.97, 118),
+        "utility_before": score(0.976, 84),
+        "chance": 0.25,
+        "points": tuple(points),
+        "front": (0, 1, 3, 4),
+        "chosen": 3,
+        "nearest": None,
+        "rule": "The best of those that qualify.",
+        "reason": "2 of 6 points qualify. Point 3 has the highest utility among them.",
+        "seconds": 91.2,
+    }
+    return Sweep(**{**fields, **changes})
+
+
+def swept_arguments(**changes: Any) -> dict[str, Any]:
+    """Arguments for a run whose parameters that sweep chose."""
+    sweep = make_sweep(**changes)
+    choice = SweepChoice(sweep=sweep.sweep, digest=sweep.sha256, point=3)
+    return make_arguments(
+        plan=make_plan(sweep=choice), removal=make_removal(delta_sha256=digest("delta 3")), sweep=sweep
+    )
+
+
 def make_arguments(**changes: Any) -> dict[str, Any]:
     arguments: dict[str, Any] = {
         "plan": make_plan(),
@@ -339,14 +406,5 @@ def make_arguments(**changes: Any) -> dict[str, Any]:
                 message="The loss is not finite at step 12; lower the learning rate.",
             ),
         ),
-        "verifications": (
-            Verification(
-                time="2026-10-02T08:00:00.000000Z", verdict="fail", attempt=1, harness="0.4.9", govern="0.1.0"
-            ),
-            Verification(
-                time="2026-11-24T10:18:40.000000Z", verdict="pass", attempt=2, harness="0.4.13", govern="0.1.0"
-            ),
-        ),
-        "valid_until": "2027-11-24T10:18:40Z",
     }
     return {**arguments, **changes}

@@ -14,9 +14,10 @@ from reporting_records import (
     make_plan,
     make_removal,
     make_verdict,
+    swept_arguments,
 )
 
-from govern.records import GateResult, Overlap, Record, RequestIdentity
+from govern.records import GateResult, Overlap, Record
 from govern.reporting import FailedRun, ReportView, Signer, build_view
 from govern.reporting.facts import Documents, Fact, percent, plain, points, seconds, telling_apart, utc
 from govern.reporting.view import Issue
@@ -38,7 +39,8 @@ def facts_of(value: Any) -> Iterator[Fact]:
 def documents_of(arguments: dict[str, Any]) -> Documents:
     issue = Issue(**{name: arguments[name] for name in Issue.model_fields})
     return Documents(
-        {name: arguments[name].to_json() for name in ("plan", "removal", "verdict")} | {"report": issue.to_json()}
+        {name: arguments[name].to_json() for name in ("plan", "removal", "verdict", "sweep") if name in arguments}
+        | {"report": issue.to_json()}
     )
 
 
@@ -47,8 +49,8 @@ def numbers_in(text: str) -> list[float]:
     return [float(number) for number in re.findall(r"-?\d+(?:\.\d+)?(?:e[-+]?\d+)?", plain_text)]
 
 
-def test_every_number_is_a_rounding_of_the_field_it_names() -> None:
-    arguments = make_arguments()
+@pytest.mark.parametrize("arguments", [make_arguments(), swept_arguments()], ids=["stated", "swept"])
+def test_every_number_is_a_rounding_of_the_field_it_names(arguments: dict[str, Any]) -> None:
     documents = documents_of(arguments)
     checked = 0
     for fact in facts_of(build_view(**arguments)):
@@ -228,25 +230,6 @@ def test_failed_runs_are_listed() -> None:
     failed = FailedRun(run="r-1", type="verify.finished", time="2026-11-24T09:00:00Z", message=None)
     (row,) = build_view(**make_arguments(failed_runs=(failed,))).failed_runs.rows
     assert [fact.text for fact in row] == ["r-1", "verify.finished", "2026-11-24 09:00:00 UTC", "none"]
-
-
-def test_earlier_verifications_are_listed() -> None:
-    view = build_view(**make_arguments())
-    assert [[fact.text for fact in row] for row in view.verifications.rows] == [
-        ["2026-10-02 08:00:00 UTC", "Fail", "1", "0.4.9", "0.1.0"],
-        ["2026-11-24 10:18:40 UTC", "Pass", "2", "0.4.13", "0.1.0"],
-    ]
-    assert view.results_facts[-1].text == "2027-11-24 10:18:40 UTC"
-    (end,) = build_view(**make_arguments(valid_until=None)).results_facts[-1:]
-    assert end.text == "the policy sets no end"
-
-
-def test_a_request_is_named_by_its_number_alone() -> None:
-    request = RequestIdentity(kind="privacy", id="DSR-2026-0142", fingerprints="f" * 64, subjects=3)
-    scope = build_view(**make_arguments(plan=make_plan(request=request))).scope
-    assert [(fact.text, fact.beside.text if fact.beside else None) for fact in scope[2:5]] == [
-        ("DSR-2026-0142", "privacy"), ("3", None), ("f" * 64, None),
-    ]  # fmt: skip
 
 
 def test_letters_stand_beside_cloze() -> None:

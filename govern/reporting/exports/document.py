@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from typing import Literal
 
-from govern.records import GateResult, Plan, Removal, Verdict
+from pydantic import Field
+
+from govern.records import GateResult, Plan, Removal, Sweep, Verdict
 from govern.records.base import Record
 from govern.reporting.facts import METRICS, NO_BREAK_SPACE, Fact, measure, percent, points
 from govern.reporting.text import one_line
@@ -14,13 +16,17 @@ _RULES = {"ceiling": "at most", "floor": "at least", "max_drop": "drop at most",
 
 
 class RunDocument(Record):
-    """All that a report says of its run, but the policy's text. It holds neither texts nor questions."""
+    """All that a report says of its run, but the policy's text. It holds neither texts nor questions.
+
+    `sweep` is left out of the JSON where no sweep chose the parameters.
+    """
 
     format_version: Literal[1] = 1
     plan: Plan
     removal: Removal
     verdict: Verdict
     report: Issue
+    sweep: Sweep | None = Field(default=None, exclude_if=lambda sweep: sweep is None)
 
     @property
     def model_name(self) -> str:
@@ -47,6 +53,7 @@ class RunDocument(Record):
             audit_leaf=report.audit_leaf,
             signer=report.signer,
             failed_runs=report.failed_runs,
+            sweep=self.sweep,
         )
 
 
