@@ -63,6 +63,38 @@ def generate_key(
     )
 
 
+@app.command("adopt")
+def adopt_key(
+    uri: Annotated[str, typer.Argument(metavar="URI", help="A token's key (pkcs11:token=…;object=…).")],
+    *,
+    out: Annotated[Path, typer.Option("--out", help="Where its public half goes: a new file.")],
+    log: Annotated[bool, typer.Option("--log", help="It is to be the log's own key (Ed25519).")] = False,
+    workspace: WorkspaceOption = DEFAULT_WORKSPACE,
+    as_json: JsonOption = False,
+    no_input: NoInputOption = False,
+) -> None:
+    """Make a key known that a token keeps, where its own tools made it. The PIN is in GOVERN_PIN or asked for."""
+    from rich.text import Text
+
+    from govern.cli.signer import read_pin
+    from govern.signing.token import load_token_key, load_token_log_key, parse_token_uri
+    from govern.workflow.keys import adopt, adopt_log_key
+
+    parsed = parse_token_uri(uri)
+    if log:
+        vkey = adopt_log_key(workspace, load_token_log_key(parsed, read_pin(no_input=no_input)), out)
+        if as_json:
+            print_json({"key": uri, "public": str(out), "vkey": vkey})
+        else:
+            output().print(Text(f"public key  {out}\n{vkey}"), soft_wrap=True)
+        return
+    key = adopt(workspace, load_token_key(parsed, read_pin(no_input=no_input)), out)
+    if as_json:
+        print_json({"key": uri, "public": str(out), "fingerprint": key.fingerprint})
+        return
+    output().print(Text(f"public key  {out}\nfingerprint sha256:{key.fingerprint}"), soft_wrap=True)
+
+
 def _generate_log_key(out: Path | None, workspace: Path, *, cosigner: bool, as_json: bool, no_input: bool) -> None:
     from rich.text import Text
 

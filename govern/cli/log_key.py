@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from govern.cli.keys import read_password
+from govern.cli.signer import in_token, read_pin
 from govern.errors import IntegrityError, UsageError
 
 if TYPE_CHECKING:
@@ -19,7 +20,8 @@ LogKeyOption = Annotated[
     typer.Option(
         "--log-key",
         envvar="GOVERN_LOG_KEY",
-        help="The private key that signs checkpoints. keys/log.pem of the workspace by default.",
+        help="The private key that signs checkpoints: a file, or a token's key by its URI (pkcs11:token=…;object=…). "
+        "keys/log.pem of the workspace by default.",
     ),
 ]
 VerifierOption = Annotated[
@@ -38,6 +40,10 @@ def private_log_key(path: Path | None, workspace: Path, *, no_input: bool) -> Lo
     from govern.workflow.keys import log_key_path
 
     found = path or log_key_path(workspace)
+    if in_token(found):
+        from govern.signing.token import load_token_log_key, parse_token_uri
+
+        return load_token_log_key(parse_token_uri(str(found)), read_pin(no_input=no_input))
     if not found.exists():
         raise UsageError(
             "the log has no key here to sign checkpoints with",

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -13,32 +15,56 @@ from govern.errors import UsageError
 if TYPE_CHECKING:
     from govern.signing import SigningKey
 
+PIN_VARIABLE = "GOVERN_PIN"
+
 KeyOption = Annotated[
     Path | None,
     typer.Option(
         "--key",
         envvar="GOVERN_KEY",
-        help="The private key to sign with. By default keys/signing.pem of the workspace, and a throw-away key where "
-        "there is none.",
+        help="The private key to sign with: a file, or a token's key by its URI (pkcs11:token=…;object=…). By default "
+        "keys/signing.pem of the workspace, and a throw-away key where there is none.",
     ),
 ]
 
 
 def signing_key(path: Path | None, *, workspace: Path, no_input: bool) -> SigningKey | None:
     """Load the key, asking for its password where needed; None where a throw-away one has to do."""
-    from govern.signing import load_key
     from govern.workflow.keys import signing_key_path
 
     own = signing_key_path(workspace)
     found = path or (own if own.exists() else None)
-    return load_key(found, read_password(confirm=False, no_input=no_input)) if found else None
+    return load_signer(found, no_input=no_input) if found else None
 
 
-def own_key(path: Path | None, purpose: str, *, workspace: Path, no_input: bool) -> SigningKey:
-    """The key of a person who signs for themselves ("a sign-off"). Raises UsageError where there is none."""
-    found = signing_key(path, workspace=workspace, no_input=no_input)
-    if found is None:
+def load_signer(path: Path, *, no_input: bool) -> SigningKey:
+    """A signing key from its file or its token, asking for the password or the PIN where needed."""
+    from govern.signing import load_key
+
+    if in_token(path):
+        from govern.signing.token import load_token_key, parse_token_uri
+
+        return load_token_key(parse_token_uri(str(path)), read_pin(no_input=no_input))
+    return load_key(path, read_password(confirm=False, no_input=no_input))
+
+
+def in_token(path: Path) -> bool:
+    """Whether what was named as a key's file is a token's key."""
+    return str(path).startswith("pkcs11:")
+
+
+def read_pin(*, no_input: bool) -> str:
+    """The token's PIN, from GOVERN_PIN or a prompt; never from an argument, which other users can see.
+
+    Raises UsageError where there is none and nobody to ask.
+    """
+    if pin := os.environ.get(PIN_VARIABLE):
+        return pin
+    if no_input or not sys.stdin.isatty():
         raise UsageError(
-            f"{purpose} needs a key of your own", where="--key", hint="Make one with: govern keys generate"
+            "the token's PIN is missing, and there is nobody to ask",
+            where=PIN_VARIABLE,
+            hint=f"Set the environment variable {PIN_VARIABLE}.",
         )
-    return found
+    asked: str = typer.prompt("PIN of the token", hide_input=True, err=True)
+    return asked

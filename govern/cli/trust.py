@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from govern.cli.console import output, print_json, printable
-from govern.cli.keys import read_password
 from govern.cli.options import DEFAULT_WORKSPACE, JsonOption, NoInputOption, WorkspaceOption
+from govern.cli.signer import in_token, load_signer
 from govern.errors import UsageError
 
 if TYPE_CHECKING:
@@ -101,10 +101,9 @@ def rotate(
     no_input: NoInputOption = False,
 ) -> None:
     """Replace a key by a new one. Both sign; for a person's key, the root key does as well."""
-    from govern.signing import load_key
     from govern.workflow.trust import in_force, rotate_key
 
-    old_key, new_key = (load_key(path, read_password(confirm=False, no_input=no_input)) for path in (old, new))
+    old_key, new_key = (load_signer(path, no_input=no_input) for path in (old, new))
     trusting = in_force(workspace)
     of_root = trusting is not None and trusting.root == old_key.public
     root = None if of_root else load_root(root_key, workspace, no_input=no_input)
@@ -156,17 +155,15 @@ def period(entry: TrustEntry) -> str:
 
 
 def load_root(path: Path | None, workspace: Path, *, no_input: bool) -> SigningKey:
-    """The root key, asking for its password where needed."""
-    from govern.signing import load_key
-
+    """The root key, asking for its password or its token's PIN where needed."""
     found = path or workspace / "keys" / "root.pem"
-    if not found.exists():
+    if not in_token(found) and not found.exists():
         raise UsageError(
             "there is no root key",
             where=str(found),
             hint=f"Make one with: govern keys generate --out {found}",
         )
-    return load_key(found, read_password(confirm=False, no_input=no_input))
+    return load_signer(found, no_input=no_input)
 
 
 def read_public(path: Path) -> PublicKey:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 
 from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes, serialization
@@ -46,11 +47,21 @@ class PublicKey:
             ) from None
 
 
+class PrivateKey(Protocol):
+    """What signs: a key in memory, or one that a token keeps."""
+
+    def public_key(self) -> ec.EllipticCurvePublicKey:
+        """The public half."""
+
+    def sign(self, data: bytes, algorithm: ec.ECDSA, /) -> bytes:
+        """Sign `data`; the signature is DER (r, s)."""
+
+
 @dataclass(frozen=True, repr=False)
 class SigningKey:
     """A P-256 private key. A throw-away key lives only in memory: nobody can ever sign with it again."""
 
-    _key: ec.EllipticCurvePrivateKey
+    _key: PrivateKey
     throwaway: bool
 
     @property

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ed25519
@@ -12,11 +13,21 @@ from govern.errors import UsageError
 from govern.signing.key_files import create_key_files, read_private_key
 
 
+class PrivateLogKey(Protocol):
+    """What signs: a key in memory, or one that a token keeps."""
+
+    def public_key(self) -> ed25519.Ed25519PublicKey:
+        """The public half."""
+
+    def sign(self, data: bytes, /) -> bytes:
+        """The 64-byte signature of `data`."""
+
+
 @dataclass(frozen=True, repr=False)
 class LogKey:
     """An Ed25519 private key."""
 
-    _key: ed25519.Ed25519PrivateKey
+    _key: PrivateLogKey
 
     @property
     def public(self) -> bytes:

@@ -8,7 +8,8 @@ from pathlib import Path
 from govern.audit import Cosigner, Log, LogVerifier
 from govern.digests import sha256_bytes
 from govern.errors import UsageError
-from govern.signing import LogKey, generate_key, generate_log_key, public_path
+from govern.signing import LogKey, SigningKey, generate_key, generate_log_key, public_path
+from govern.workflow.checkpoints import write
 from govern.workspace import Workspace, write_atomic
 
 
@@ -60,6 +61,38 @@ def generate(workspace: Path, password: bytes, *, out: Path | None = None) -> Ge
     return GeneratedKey(path=path, public=public, fingerprint=key.fingerprint)
 
 
+def adopt(workspace: Path, key: SigningKey, out: Path) -> GeneratedKey:
+    """Write a token's key into the log as `generate` does, and its public half to the new file `out`.
+
+    Raises UsageError where the file exists, IntegrityError where the log does not hold.
+    """
+    _refuse_existing(out)
+    place = Workspace.open(workspace)
+    with Log.open(place.database, trust=place.trust) as log:
+        log.head()
+        write(out, key.public.pem)
+        log.append(
+            "key.generated",
+            actor=key.public.fingerprint,
+            parameters={"algorithm": "ECDSA P-256 SHA-256", "public_sha256": sha256_bytes(key.public.pem)},
+        )
+    return GeneratedKey(path=out, public=out, fingerprint=key.public.fingerprint)
+
+
+def adopt_log_key(workspace: Path, key: LogKey, out: Path) -> str:
+    """Write a token's key into the log as the log's own, and its vkey to the new file `out`; returns the vkey.
+
+    Raises UsageError where the file exists, IntegrityError where the log does not hold.
+    """
+    _refuse_existing(out)
+    place = Workspace.open(workspace)
+    with Log.open(place.database, trust=place.trust) as log:
+        vkey = LogVerifier(log.verify().origin, key.public).vkey
+        write(out, f"{vkey}\n".encode())
+        log.append("key.generated", parameters={"algorithm": "Ed25519", "vkey": vkey})
+    return vkey
+
+
 def make_log_key(workspace: Path, path: Path, password: bytes) -> LogKey:
     """Make the log's key and write it into the log: only a key that the log names may sign a checkpoint of it.
 
@@ -80,12 +113,7 @@ def _make_log_key(
     workspace: Path, path: Path, password: bytes, kind: type[LogVerifier | Cosigner], field: str
 ) -> LogKey:
     public = verifier_path(path)
-    if public.exists():
-        raise UsageError(
-            "a key is never overwritten, and this file exists",
-            where=str(public),
-            hint="Name another file with --out: old signatures need the old key's public half.",
-        )
+    _refuse_existing(public)
     place = Workspace.open(workspace)
     with Log.open(place.database, trust=place.trust) as log:
         origin = log.verify().origin
@@ -94,3 +122,12 @@ def _make_log_key(
         write_atomic(public, f"{vkey}\n".encode())
         log.append("key.generated", parameters={"algorithm": "Ed25519", field: vkey})
     return key
+
+
+def _refuse_existing(public: Path) -> None:
+    if public.exists():
+        raise UsageError(
+            "a key is never overwritten, and this file exists",
+            where=str(public),
+            hint="Name another file with --out: old signatures need the old key's public half.",
+        )
