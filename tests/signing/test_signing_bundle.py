@@ -6,6 +6,10 @@ import shutil
 import subprocess
 
 import pytest
+from cryptography.exceptions import InvalidSignature
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+from cryptography.hazmat.primitives.asymmetric.utils import encode_dss_signature
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
@@ -15,6 +19,7 @@ from govern.errors import IntegrityError
 from govern.signing import (
     AuditPosition,
     GateClaim,
+    PublicKey,
     ReportPredicate,
     SignerIdentity,
     claimed_signer,
@@ -59,6 +64,64 @@ def test_pae_is_the_published_vector():
     assert pae("http://example.com/HelloWorld", b"hello world") == (
         b"DSSEv1 29 http://example.com/HelloWorld 11 hello world"
     )
+
+
+# github.com/secure-systems-lab/dsse, testvectors/vectors.json: signed by the first key of RFC 8032 section 7.1.
+RFC8032_KEY = "d75a980182b10ab7d54bfed3c964073a0ee172f3daa62325af021a68f707511a"
+IN_TOTO = b'{"_type":"https://in-toto.io/Statement/v1"}'
+PUBLISHED = {
+    "single-signature": (
+        "application/vnd.in-toto+json",
+        IN_TOTO,
+        "2WAfaHm5jluo0w+0rk8uVkluELJYWjSmU9x7EUzx+AyteDGJ4/nqyJXfmAUVFIAoQafWm7AxBZNw5M9ixNHiCA==",
+    ),
+    "url-safe-base64": (
+        "application/vnd.in-toto+json",
+        bytes.fromhex("fbffbf3e3f"),
+        "P+/KHICeR7tI6S/YyejJTRtrXhcQyQ2LYPaL8h90KjC9qN8HU/svOQ6TuDOT1HIrsGW886DbWNWcCmX5twLrAw==",
+    ),
+    "non-ascii-payload-type": (
+        "application/vnd.exämple+json",
+        IN_TOTO,
+        "xmSk/ug66ysT7ayhkCIjhAq42zgZXSsEWuzUaNL7w2eGAdF/NU6/fRXPtmfN+5DNSAs5/i2lUnHjbbjPsu0tAw==",
+    ),
+    "empty-payload": (
+        "application/vnd.in-toto+json",
+        b"",
+        "gSggCAaTLTYyRH6FIDBem6meyIynsYy8RTHVzwx9tnTb7Bg/1jMWnuVgI/gffqmbsC2VX5/jHfkkDqsj7CDbDg==",
+    ),
+    "empty-payload-type": (
+        "",
+        IN_TOTO,
+        "iC3q/+3Rm0+lpAJRueDmDh15PnwCfxKmS0NAfKsbv+zgulXQC/WM9trc+j1XEqlwDIg/vf/uNfebeD6sxInrDg==",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", PUBLISHED)
+def test_published_signatures_are_over_our_pae(name):
+    kind, payload, signature = PUBLISHED[name]
+    key = Ed25519PublicKey.from_public_bytes(bytes.fromhex(RFC8032_KEY))
+    key.verify(base64.b64decode(signature), pae(kind, payload))
+    # "payload-type-swapped": the same signature under another type.
+    with pytest.raises(InvalidSignature):
+        key.verify(base64.b64decode(signature), pae("application/vnd.example.other+json", payload))
+
+
+def test_the_published_p256_signature_is_one_for_our_keys():
+    """DSSE's protocol.md, "Test Vectors": there the signature is r ‖ s, here DER, over the same bytes."""
+    key = PublicKey(
+        ec.EllipticCurvePublicNumbers(
+            46950820868899156662930047687818585632848591499744589407958293238635476079160,
+            5640078356564379163099075877009565129882514886557779369047442380624545832820,
+            ec.SECP256R1(),
+        ).public_key()
+    )
+    raw = base64.b64decode("A3JqsQGtVsJ2O2xqrI5IcnXip5GToJ3F+FnZ+O88SjtR6rDAajabZKciJTfUiHqJPcIAriEGAHTVeCUjW2JIZA==")
+    signature = encode_dss_signature(int.from_bytes(raw[:32], "big"), int.from_bytes(raw[32:], "big"))
+    key.verify(signature, pae("http://example.com/HelloWorld", b"hello world"))
+    with pytest.raises(IntegrityError, match="signature does not match"):
+        key.verify(signature, pae("http://example.com/HelloWorld", b"hello World"))
 
 
 @given(st.text(max_size=20), st.binary(max_size=40), st.text(max_size=20), st.binary(max_size=40))
