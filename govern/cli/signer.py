@@ -68,3 +68,13 @@ def read_pin(*, no_input: bool) -> str:
         )
     asked: str = typer.prompt("PIN of the token", hide_input=True, err=True)
     return asked
+
+
+def own_key(path: Path | None, purpose: str, *, workspace: Path, no_input: bool) -> SigningKey:
+    """The key of a person who signs for themselves ("a sign-off"). Raises UsageError where there is none."""
+    found = signing_key(path, workspace=workspace, no_input=no_input)
+    if found is None:
+        raise UsageError(
+            f"{purpose} needs a key of your own", where="--key", hint="Make one with: govern keys generate"
+        )
+    return found

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from functools import partial
 from typing import Literal
 
-from govern.records import GateResult, Plan, Removal, Sweep, TaskResult, Verdict, VerdictValue
+from govern.records import GateResult, Plan, Removal, Sweep, TaskResult, Verdict, VerdictValue, Verification
 from govern.records.base import Record
 from govern.reporting.charts import (
     ChangeChart,
@@ -69,6 +69,8 @@ class Issue(Record):
     audit_leaf: str
     signer: Signer
     failed_runs: tuple[FailedRun, ...]
+    verifications: tuple[Verification, ...] = ()
+    valid_until: str | None = None
 
 
 class GateView(Record):
@@ -149,6 +151,7 @@ class ReportView(Record):
     tensor_shares: tuple[str, ...]
     not_claimed: tuple[Fact, ...]
     failed_runs: Table
+    verifications: Table
     environment: tuple[Fact, ...]
     packages: tuple[Fact, ...]
     audit: tuple[Fact, ...]
@@ -170,12 +173,15 @@ def build_view(
     signer: Signer,
     failed_runs: tuple[FailedRun, ...] = (),
     sweep: Sweep | None = None,
+    verifications: tuple[Verification, ...] = (),
+    valid_until: str | None = None,
 ) -> ReportView:
     """Arrange the records of one run for reading.
 
     `issued` is UTC, RFC 3339. `audit_origin`, `audit_seq` and `audit_leaf` name the last event of the log before the
-    report was issued. `sweep` is the one that chose the plan's parameters. Hazardous text is in none of the records and
-    so in no report.
+    report was issued. `sweep` is the one that chose the plan's parameters. `verifications` are those of this run, the
+    reported one last; it holds until `valid_until` (UTC, RFC 3339), None for no end. Hazardous text is in none of the
+    records and so in no report.
     """
     issue = Issue(
         run=run,
@@ -185,6 +191,8 @@ def build_view(
         audit_leaf=audit_leaf,
         signer=signer,
         failed_runs=failed_runs,
+        verifications=verifications,
+        valid_until=valid_until,
     )
     documents = Documents(
         {
@@ -245,6 +253,7 @@ def build_view(
             fact("/verdict/attempt", "Certification attempt on these question sets", count, kind="number"),
             fact("/verdict/answers_sha256", "SHA-256 of the stored answers", kind="code"),
             fact("/verdict/seconds", "Time to verify", seconds, kind="number"),
+            fact("/report/valid_until", "To be repeated after", or_else(utc, "the policy sets no end")),
         ),
         side_effects=drifts,
         figures=figures,
@@ -252,6 +261,7 @@ def build_view(
         tensor_shares=_shares([tensor.relative_change for tensor in removal.tensors]),
         not_claimed=_not_claimed(documents, plan, removal, verdict, signer, sweep),
         failed_runs=_failed_runs(documents, failed_runs),
+        verifications=_verifications(documents, verifications),
         environment=(
             fact("/plan/environment/govern", "govern"),
             fact("/plan/environment/commit", "Commit of the code", or_else(plain, "an installed release"), kind="code"),
@@ -321,7 +331,20 @@ def _scope(documents: Documents, plan: Plan) -> tuple[Fact, ...]:
     return (
         fact("/plan/hazard_domain", "Domain"),
         fact("/plan/hazard_category", "Category"),
+        *_request(documents, plan),
         *_forget_topics(documents, plan),
+    )
+
+
+def _request(documents: Documents, plan: Plan) -> tuple[Fact, ...]:
+    """The request that the policy serves; whose it is, nobody can read here."""
+    if plan.request is None:
+        return ()
+    fact = documents.fact
+    return (
+        fact("/plan/request/id", "Request", kind="code", beside=fact("/plan/request/kind", "Kind")),
+        fact("/plan/request/subjects", "Subjects, known by salted fingerprints alone", count, kind="number"),
+        fact("/plan/request/fingerprints", "SHA-256 of the fingerprints", kind="code"),
     )
 
 
@@ -698,6 +721,30 @@ def _failed_runs(documents: Documents, failed_runs: Sequence[FailedRun]) -> Tabl
                 fact(f"/report/failed_runs/{index}/message", "Message", or_else(plain, "none")),
             )
             for index in range(len(failed_runs))
+        ),
+    )
+
+
+def _verifications(documents: Documents, verifications: Sequence[Verification]) -> Table:
+    fact = documents.fact
+    return Table(
+        caption="Every verification of this run, the reported one last",
+        columns=(
+            Column(label="Time"),
+            Column(label="Verdict"),
+            Column(label="Attempt", numeric=True),
+            Column(label="lm-eval"),
+            Column(label="govern"),
+        ),
+        rows=tuple(
+            (
+                fact(f"/report/verifications/{index}/time", "Time", utc),
+                fact(f"/report/verifications/{index}/verdict", "Verdict", VERDICTS.__getitem__),
+                fact(f"/report/verifications/{index}/attempt", "Attempt", count, kind="number"),
+                fact(f"/report/verifications/{index}/harness", "lm-eval"),
+                fact(f"/report/verifications/{index}/govern", "govern"),
+            )
+            for index in range(len(verifications))
         ),
     )
 

@@ -22,10 +22,12 @@ from govern.workflow.runs import (
     applied_run,
     check_artefacts,
     events_of,
+    refuse_revoked,
     stored_plan,
     stored_policy,
     stored_removal,
     stored_sweep,
+    verifications,
 )
 from govern.workspace import RunFolder, Workspace, write_atomic
 
@@ -53,6 +55,7 @@ def reported(run_id: str | None, *, workspace: Path) -> Reported:
         run = applied_run(place, log, run_id)
         events = events_of(log, run)
         check_artefacts(run, events)
+        refuse_revoked(run, events)
         return Reported(run, stored_policy(run, events), document_of(log, run))
 
 
@@ -76,6 +79,8 @@ def document_of(log: Log, run: RunFolder) -> RunDocument:
             audit_leaf=claim.audit.leaf,
             signer=Signer(fingerprint=claim.signer.fingerprint, throwaway=claim.signer.kind == "throwaway"),
             failed_runs=earlier_attempts(log, plan, position),
+            verifications=verifications(events_of(log, run), until=position.event.seq),
+            valid_until=plan.valid_until(position.event.time),
         ),
         sweep=stored_sweep(run, plan),
     )

@@ -40,10 +40,12 @@ from govern.workflow.runs import (
     applied_run,
     check_artefacts,
     events_of,
+    refuse_revoked,
     stored_plan,
     stored_policy,
     stored_removal,
     stored_sweep,
+    verifications,
 )
 from govern.workflow.trust import in_force
 from govern.workspace import RunFolder, Workspace
@@ -98,6 +100,8 @@ def issue_report(
         signer=signer,
         failed_runs=earlier_attempts(log, plan, position),
         sweep=stored_sweep(run, plan),
+        verifications=verifications(events_of(log, run), until=position.event.seq),
+        valid_until=plan.valid_until(position.event.time),
     )
     html, markdown = render_html(view, templates=templates), render_markdown(view, templates=templates)
     statement = report_statement(
@@ -174,6 +178,7 @@ def reissue(run_id: str | None, *, workspace: Path, key: SigningKey | None, temp
         log.verify()
         run = applied_run(place, log, run_id)
         events = events_of(log, run)
+        refuse_revoked(run, events)
         finish_issue(run, events)
         check_artefacts(run, events)
         finished = list(log.events(run=run.id, type="verify.finished"))
@@ -292,6 +297,19 @@ def check_report(report: Path, *, workspace: Path) -> CheckedReport:
         signer=signer_name(workspace, key.fingerprint, claim.issued),
         fingerprint=key.fingerprint,
     )
+
+
+def is_revoked(workspace: Path, run_id: str) -> bool | None:
+    """Whether the removal that a report speaks of was revoked, as far as the workspace knows; None where it has no log.
+
+    A report says nothing of it itself: it is fixed for ever.
+    """
+    place = Workspace(workspace)
+    if isinstance(place.database, Path) and not place.database.exists():
+        return None
+    with Log.open(place.database, create=False) as log:
+        events = list(log.events(run=run_id))
+    return any(stored.event.type == "removal.revoked" for stored in events) if events else None
 
 
 def signer_name(workspace: Path, fingerprint: str, time: str) -> str | None:

@@ -8,7 +8,7 @@ from govern.audit import Log
 from govern.digests import sha256_file
 from govern.errors import IntegrityError, UsageError
 from govern.policy import LoadedPolicy, parse_policy
-from govern.records import Event, Plan, Removal, Sweep
+from govern.records import Event, Plan, Removal, Sweep, Verification
 from govern.workspace import RunFolder, Workspace
 
 POLICY = "policy.yaml"
@@ -63,8 +63,35 @@ def unfinished_run(workspace: Workspace, log: Log, policy_sha256: str | None) ->
 
 
 def bound_digests(events: list[Event]) -> dict[str, str]:
-    """The SHA-256 of every artefact of a run, by the newest event that names it."""
-    return {name: digest for event in events for name, digest in event.digests.items()}
+    """The SHA-256 of every artefact of a run, by the newest event that names it; without those that were pruned."""
+    bound: dict[str, str] = {}
+    for event in events:
+        bound |= event.digests
+        if event.type == "run.pruned":
+            bound = {name: digest for name, digest in bound.items() if name not in event.parameters["dropped"]}
+    return bound
+
+
+def refuse_revoked(run: RunFolder, events: list[Event]) -> None:
+    """Raise UsageError where somebody revoked the removal: nothing is issued, signed or exported of it any more."""
+    for event in events:
+        if event.type == "removal.revoked":
+            raise UsageError(
+                f"the removal of run {run.id} was revoked on {event.time[:10]}",
+                where=str(run.root),
+                hint=f"Who and why: govern status {run.id}. Apply the policy again for a new removal.",
+            )
+
+
+def refuse_pruned(run: RunFolder, events: list[Event]) -> None:
+    """Raise UsageError where the run's weights were dropped."""
+    for event in events:
+        if event.type == "run.pruned":
+            raise UsageError(
+                f"the weights of run {run.id} were pruned on {event.time[:10]}",
+                where=str(run.root),
+                hint=f"Its evidence stays. See whether the removal still comes out: govern reproduce {run.id}",
+            )
 
 
 def check_artefacts(run: RunFolder, events: list[Event]) -> int:
@@ -84,6 +111,21 @@ def check_artefacts(run: RunFolder, events: list[Event]) -> int:
                 hint="Restore it from a backup. Treat what rests on it as unproven until then.",
             )
     return len(digests)
+
+
+def verifications(events: list[Event], *, until: int | None = None) -> tuple[Verification, ...]:
+    """A run's finished verifications, oldest first, up to the event `until` where it is given."""
+    return tuple(
+        Verification(
+            time=event.time,
+            verdict=event.parameters["verdict"],
+            attempt=event.parameters["attempt"],
+            harness=event.environment["packages"].get("lm-eval", ""),
+            govern=event.environment["govern"],
+        )
+        for event in events
+        if event.type == "verify.finished" and (until is None or event.seq <= until)
+    )
 
 
 def stored_policy(run: RunFolder, events: list[Event]) -> LoadedPolicy:

@@ -25,6 +25,7 @@ from govern.records import (
     TaskResult,
     TensorChange,
     Verdict,
+    Verification,
     worst,
 )
 from govern.reporting import FailedRun, Signer
@@ -406,5 +407,14 @@ def make_arguments(**changes: Any) -> dict[str, Any]:
                 message="The loss is not finite at step 12; lower the learning rate.",
             ),
         ),
+        "verifications": (
+            Verification(
+                time="2026-10-02T08:00:00.000000Z", verdict="fail", attempt=1, harness="0.4.9", govern="0.1.0"
+            ),
+            Verification(
+                time="2026-11-24T10:18:40.000000Z", verdict="pass", attempt=2, harness="0.4.13", govern="0.1.0"
+            ),
+        ),
+        "valid_until": "2027-11-24T10:18:40Z",
     }
     return {**arguments, **changes}

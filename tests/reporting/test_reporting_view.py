@@ -17,7 +17,7 @@ from reporting_records import (
     swept_arguments,
 )
 
-from govern.records import GateResult, Overlap, Record
+from govern.records import GateResult, Overlap, Record, RequestIdentity
 from govern.reporting import FailedRun, ReportView, Signer, build_view
 from govern.reporting.facts import Documents, Fact, percent, plain, points, seconds, telling_apart, utc
 from govern.reporting.view import Issue
@@ -230,6 +230,25 @@ def test_failed_runs_are_listed() -> None:
     failed = FailedRun(run="r-1", type="verify.finished", time="2026-11-24T09:00:00Z", message=None)
     (row,) = build_view(**make_arguments(failed_runs=(failed,))).failed_runs.rows
     assert [fact.text for fact in row] == ["r-1", "verify.finished", "2026-11-24 09:00:00 UTC", "none"]
+
+
+def test_earlier_verifications_are_listed() -> None:
+    view = build_view(**make_arguments())
+    assert [[fact.text for fact in row] for row in view.verifications.rows] == [
+        ["2026-10-02 08:00:00 UTC", "Fail", "1", "0.4.9", "0.1.0"],
+        ["2026-11-24 10:18:40 UTC", "Pass", "2", "0.4.13", "0.1.0"],
+    ]
+    assert view.results_facts[-1].text == "2027-11-24 10:18:40 UTC"
+    (end,) = build_view(**make_arguments(valid_until=None)).results_facts[-1:]
+    assert end.text == "the policy sets no end"
+
+
+def test_a_request_is_named_by_its_number_alone() -> None:
+    request = RequestIdentity(kind="privacy", id="DSR-2026-0142", fingerprints="f" * 64, subjects=3)
+    scope = build_view(**make_arguments(plan=make_plan(request=request))).scope
+    assert [(fact.text, fact.beside.text if fact.beside else None) for fact in scope[2:5]] == [
+        ("DSR-2026-0142", "privacy"), ("3", None), ("f" * 64, None),
+    ]  # fmt: skip
 
 
 def test_letters_stand_beside_cloze() -> None:
