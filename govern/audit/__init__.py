@@ -1,4 +1,10 @@
-"""The append-only audit log, and what shows it to outsiders. No torch, no network."""
+"""The append-only audit log, and what shows it to outsiders. No torch, no network.
+
+Who checks a proof, an export or a pack needs no database: SQLAlchemy is loaded with `Log`, `fsck` and `move_log` alone.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
 
 from govern.audit.body import Stored, parse_event
 from govern.audit.checkpoint import (
@@ -21,11 +27,13 @@ from govern.audit.cosignature import (
     parse_request,
 )
 from govern.audit.export import format_line, read_export
-from govern.audit.fsck import fsck
 from govern.audit.inspection import Damage, Finding, Head
-from govern.audit.log import Log
-from govern.audit.move import move_log
 from govern.audit.proof import Proof, format_proof, parse_proof, verify_proof
+
+if TYPE_CHECKING:
+    from govern.audit.damage import fsck
+    from govern.audit.log import Log
+    from govern.audit.move import move_log
 
 __all__ = [
     "Checkpoint",
@@ -58,3 +66,11 @@ __all__ = [
     "split_notes",
     "verify_proof",
 ]
+
+_NEED_A_DATABASE = {"Log": "govern.audit.log", "fsck": "govern.audit.damage", "move_log": "govern.audit.move"}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _NEED_A_DATABASE:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(_NEED_A_DATABASE[name]), name)

@@ -6,8 +6,7 @@ from contextlib import closing
 
 import pytest
 
-from govern.audit import Log
-from govern.audit.fsck import fsck
+from govern.audit import Log, fsck
 from govern.errors import UsageError
 
 
