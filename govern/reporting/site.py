@@ -32,7 +32,7 @@ class SiteSignOff(Record):
 
 
 class SiteRun(Record):
-    """One run in the index. `state` is one word, `outlook` says whom it waits for."""
+    """One run in the index. `state` is one word, `outlook` says whom it waits for, `notes` what else bears on it."""
 
     run: Line
     policy: Line
@@ -44,6 +44,7 @@ class SiteRun(Record):
     outcome: Line
     state: Line
     outlook: Line
+    notes: tuple[Line, ...]
     waits_for: tuple[Line, ...]
     required: int
     roles: tuple[Line, ...]

@@ -14,12 +14,16 @@ State = Literal["not applied", "not verified", "approved", "rejected", "failed",
 
 
 class RunClaim(Record):
-    """One run as the site shows it: inside the signature, so that no template can say otherwise."""
+    """One run as the site shows it: inside the signature, so that no template can say otherwise.
+
+    The verification holds until `valid_until` (`UtcTime`), None for no end.
+    """
 
     run: str
     verdict: VerdictValue | None
     report: Sha256 | None
     state: State
+    valid_until: str | None
 
 
 class SitePredicate(Record):

@@ -28,7 +28,6 @@ from govern.signing import (
     throwaway_key,
     verify,
 )
-from govern.signing.reviews import Standing
 from govern.signing.site import RunClaim, SitePredicate, State, site_predicate, site_statement
 from govern.workflow.documents import document_of
 from govern.workflow.report import check_report, refuse_missing_templates, signer_name
@@ -189,7 +188,8 @@ def _site_run(log: Log, run: RunFolder, found: RunStatus, document: RunDocument 
         outcome=outcome(found.verdict),
         state=_state(found),
         outlook=_outlook(found),
-        waits_for=_waits_for(standing) if standing and not found.revoked else (),
+        notes=tuple(_notes(found)),
+        waits_for=_waits_for(found),
         required=policy.review.required,
         roles=policy.review.roles,
         issued=utc(found.issued) if found.issued else None,
@@ -217,7 +217,7 @@ def _outlook(found: RunStatus) -> str:
     if standing is None:
         return "Not verified" if found.applied else "Not applied"
     if standing.state == "waiting":
-        people = ", ".join(_waits_for(standing))
+        people = ", ".join(_waits_for(found))
         needed = f"Waits for {standing.missing} of {len(standing.approvals) + standing.missing}"
         return f"{needed}: {people}" if people else f"{needed}, and nobody in the trust document can give it"
     decided = standing.rejections if standing.state == "rejected" else standing.approvals
@@ -230,13 +230,33 @@ def _outlook(found: RunStatus) -> str:
     }[standing.state]
 
 
-def _waits_for(standing: Standing) -> tuple[str, ...]:
+def _waits_for(found: RunStatus) -> tuple[str, ...]:
     """The people whose approval would count, where an approval is what the run waits for."""
-    return tuple(dict.fromkeys(entry.person for entry in standing.waits_for)) if standing.state == "waiting" else ()
+    if found.standing is None or _state(found) != "waiting":
+        return ()
+    return tuple(dict.fromkeys(entry.person for entry in found.standing.waits_for))
+
+
+def _notes(found: RunStatus) -> Iterator[str]:
+    """What else a reader has to know of a run's standing."""
+    if found.revoked:
+        yield f"Do not rely on this removal: {found.revoked.revocation.reason}"
+    if found.valid_until and not found.stale:
+        yield f"The verification holds until {found.valid_until[:10]}"
+    for waived, state in found.waivers:
+        waiver = waived.waiver
+        yield (
+            f"{waiver.gate} waived until {waiver.until[:10]} by {waiver.approver.person}, {waiver.approver.role} "
+            f"({state}): {waiver.reason}"
+        )
+    if found.pruned:
+        yield f"The weights were dropped on {found.pruned}; the evidence stays"
 
 
 def _claim(run: SiteRun, found: RunStatus) -> RunClaim:
-    return RunClaim(run=run.run, verdict=found.verdict, report=run.report, state=_state(found))
+    return RunClaim(
+        run=run.run, verdict=found.verdict, report=run.report, state=_state(found), valid_until=found.valid_until
+    )
 
 
 def _copies(place: Workspace, site: Site) -> dict[str, bytes]:

@@ -39,6 +39,7 @@ def make_run(run: str, **changes: Any) -> SiteRun:
         "outcome": outcome("pass"),
         "state": "waiting",
         "outlook": "Waits for 1 of 1: Ada Example",
+        "notes": (),
         "waits_for": ("Ada Example",),
         "required": 1,
         "roles": ("safety-reviewer",),
@@ -125,6 +126,7 @@ def test_nothing_on_a_page_comes_from_outside_or_runs() -> None:
     hostile = make_run(
         "run-1",
         **dict.fromkeys(("policy", "title", "hazard", "category", "model", "outlook"), HOSTILE),
+        notes=(HOSTILE,),
         waits_for=(HOSTILE,),
         roles=(HOSTILE,),
         sign_offs=(SiteSignOff(decision="Approved", person=HOSTILE, role=HOSTILE, time="now", comment=HOSTILE),),

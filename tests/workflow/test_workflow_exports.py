@@ -7,6 +7,7 @@ import shutil
 from pathlib import Path
 from xml.etree import ElementTree
 
+import jsonschema
 import pytest
 from tiny_policy import FORGET, TinyPolicy, questions
 from typer.testing import CliRunner
@@ -16,6 +17,7 @@ from govern.cli import app
 from govern.errors import IntegrityError, UsageError
 from govern.workflow.documents import reported, write_export
 
+SCHEMAS = Path(__file__).parents[2] / "docs" / "schemas"
 FORMS = ("cyclonedx", "model-card", "junit", "sarif", "json")
 
 
@@ -52,8 +54,9 @@ def test_a_failed_gate_is_in_the_files_that_verify_writes(
     policy = TinyPolicy(folder / "policies" / "tiny.yaml", folder / "audits").replace("ceiling: 0.9", "ceiling: 0.1")
     monkeypatch.chdir(folder)
     govern.apply(policy.path, workspace=policy.workspace)
-    done = CliRunner().invoke(app, ["verify", "--junit", "gates.xml", "--sarif", "ci/gates.sarif"])
+    done = CliRunner().invoke(app, ["verify", "--junit", "gates.xml", "--sarif", "ci/gates.sarif", "--json"])
     assert done.exit_code == 3, done.output
+    jsonschema.validate(json.loads(done.stdout), json.loads((SCHEMAS / "verdict.schema.json").read_text()))
     suite = ElementTree.fromstring((folder / "gates.xml").read_bytes()).find("testsuite")
     assert suite.get("failures") == "1"
     sarif = json.loads((folder / "ci" / "gates.sarif").read_text())["runs"][0]

@@ -18,7 +18,9 @@ from govern.errors import GovernError, IntegrityError, UsageError
 from govern.signing import parse_statement, sign, throwaway_key, verify
 from govern.signing.site import SITE_PREDICATE
 from govern.workflow.audit import audit
+from govern.workflow.revoke import revoke
 from govern.workflow.site import SIGNATURE, check_site, publish_site
+from govern.workflow.waive import waive
 
 
 @pytest.fixture
@@ -123,6 +125,22 @@ def test_a_site_replaces_a_site_and_nothing_else(team: Team, site: Path, tmp_pat
     assert (other / "thesis.txt").read_text() == "mine"
     with pytest.raises(UsageError, match="no site here"):
         check_site(other, workspace=team.workspace)
+
+
+def test_waivers_and_revocations_are_on_it(team: Team, tmp_path: Path) -> None:
+    waive(
+        None, gate="secret/acc", until="2099-01-01T00:00:00Z", reason="Needed for the pilot.",
+        workspace=team.workspace, key=team.keys["max"],
+    )  # fmt: skip
+    publish_site(tmp_path / "site", workspace=team.workspace, key=None)
+    page = tmp_path / "site" / "runs" / team.run.name / "index.html"
+    assert "secret/acc/ceiling waived until 2099-01-01 by" in page.read_text()
+    assert check_site(tmp_path / "site", workspace=team.workspace).claim.runs[0].state == "waiting"
+    revoke(None, reason="The retain text was wrong.", workspace=team.workspace, key=team.keys["lea"])
+    publish_site(tmp_path / "site", workspace=team.workspace, key=None)
+    assert "Do not rely on this removal: The retain text was wrong." in page.read_text()
+    assert check_site(tmp_path / "site", workspace=team.workspace).claim.runs[0].state == "revoked"
+    assert not list((tmp_path / "site" / "by").glob("waits-for-*"))
 
 
 def test_runs_without_a_verdict_are_on_it(tiny_policy: TinyPolicy, tmp_path: Path) -> None:
