@@ -8,7 +8,15 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from govern.cli.console import output, print_json, printable, shown_progress
-from govern.cli.options import DeviceOption, JsonOption, MirrorOption, NoInputOption, SaltOption
+from govern.cli.options import (
+    DEFAULT_WORKSPACE,
+    DeviceOption,
+    JsonOption,
+    MirrorOption,
+    NoInputOption,
+    SaltOption,
+    WorkspaceOption,
+)
 
 if TYPE_CHECKING:
     from govern.records import Plan
@@ -20,20 +28,34 @@ def plan(
     out: Annotated[
         Path | None, typer.Option("--out", "-o", help="Also write the plan here, for `apply --plan`.")
     ] = None,
+    sweep: Annotated[
+        str | None, typer.Option("--sweep", help="With the settings that this sweep chose, or the `latest` one.")
+    ] = None,
     mirror: MirrorOption = None,
     salt: SaltOption = None,
     device: DeviceOption = None,
+    workspace: WorkspaceOption = DEFAULT_WORKSPACE,
     as_json: JsonOption = False,
     no_input: NoInputOption = False,
 ) -> None:
     """Resolve a policy: model, texts, overlap, questions. Changes nothing."""
     from govern.policy import load_policy
+    from govern.workflow.chosen import chosen_in
     from govern.workflow.plan import make_plan
     from govern.workspace import write_atomic
 
     loaded = load_policy(policy)
+    chosen = chosen_in(workspace, loaded, sweep) if sweep else None
     with shown_progress() as progress:
-        made = make_plan(loaded, device=device, mirror=mirror, salt=salt, progress=progress).plan
+        made = make_plan(
+            loaded,
+            device=device,
+            mirror=mirror,
+            stored=chosen.folder if chosen else None,
+            chosen=chosen,
+            salt=salt,
+            progress=progress,
+        ).plan
     if out:
         write_atomic(out, made.canonical())
     if as_json:
@@ -79,5 +101,7 @@ def show_plan(plan: Plan) -> None:
             Text(printable(task.name)), task.kind, f"{task.selection:,}", f"{task.certification:,}", facts
         )
     console.print(questions)
+    if plan.sweep:
+        console.print(Text(f"settings by sweep {plan.sweep.sweep}, point {plan.sweep.point}"))
     for warning in plan.warnings:
         console.print(Text(f"warning: {printable(warning)}", style="yellow"))

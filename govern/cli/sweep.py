@@ -25,7 +25,8 @@ if TYPE_CHECKING:
     from govern.records import Score, Sweep, SweepPoint
 
 STYLE = {"bound": "green", "estimate": "yellow", "none": "dim"}
-STANDING = {"bound": "bounds keep", "estimate": "estimates keep", "none": "misses"}
+STANDING = {"bound": "met", "estimate": "likely met", "none": "missed"}
+SHORT = {"coefficient": "c", "scale": "s", "retain_weight": "α", "importance": "map"}
 
 
 def sweep(
@@ -96,7 +97,8 @@ def points_table(record: Sweep) -> Table:
     from rich.table import Table
     from rich.text import Text
 
-    table = Table("", *record.swept, "to forget", "to keep", "‖ΔW‖", "s", "thresholds", box=None, pad_edge=False)
+    names = [SHORT.get(name, name) for name in record.swept]
+    table = Table("", *names, "to forget", "to keep", "‖ΔW‖", "s", "thresholds", box=None, pad_edge=False)
     for column in table.columns[1 + len(record.swept) : -1]:
         column.justify = "right"
     for point in record.points:
@@ -111,7 +113,7 @@ def points_table(record: Sweep) -> Table:
             Text(printable(point.error or STANDING[point.standing]), overflow="ellipsis", no_wrap=True),
             style="bold" if point.number == record.chosen else STYLE[point.standing],
         )
-    table.caption = "● chosen   ○ no other point beats it in both (Pareto front)"
+    table.caption = "● chosen  ○ no other point beats it in both (Pareto front)  met: by the bounds too"
     return table
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from pydantic import TypeAdapter
@@ -64,6 +65,13 @@ def chosen_by(place: Workspace, log: Log, loaded: LoadedPolicy, sweep_id: str | 
     kind: Any = METHODS[str(settings["method"])].settings
     choice = SweepChoice(sweep=folder.id, digest=record.sha256, point=record.chosen)
     return Chosen(folder, record, choice, TypeAdapter(kind).validate_python(settings))
+
+
+def chosen_in(workspace: Path, loaded: LoadedPolicy, sweep_id: str | None) -> Chosen | None:
+    """The same, from a workspace's own log."""
+    place = Workspace.open(workspace)
+    with Log.open(place.database, create=False) as log:
+        return chosen_by(place, log, loaded, sweep_id)
 
 
 def _finished(log: Log, loaded: LoadedPolicy, sweep_id: str | None) -> Event:

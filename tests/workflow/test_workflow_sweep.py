@@ -13,6 +13,8 @@ from govern.audit import Log
 from govern.errors import IntegrityError, Interrupted, PolicyError, UsageError
 from govern.records import Event, Sweep
 from govern.workflow.audit import audit
+from govern.workflow.chosen import chosen_in
+from govern.workflow.plan import make_plan
 from govern.workflow.points import score_point
 from govern.workflow.sweep import serial, sweep
 
@@ -53,6 +55,10 @@ def test_a_sweep_chooses_and_apply_takes_what_it_chose(swept: TinyPolicy) -> Non
     # What was scored and what is applied are the same bytes.
     assert applied.removal.delta_sha256 == chosen.delta_sha256
     assert Sweep.parse(applied.run.read("sweep.json")) == record
+    # A plan that was looked at beforehand, with the same choice, is the one that is applied.
+    chosen_now = chosen_in(swept.workspace, govern.load_policy(swept.path), "latest")
+    looked_at = make_plan(govern.load_policy(swept.path), stored=found.folder, chosen=chosen_now).plan
+    assert looked_at.inputs_digest == applied.plan.inputs_digest
     govern.verify(workspace=swept.workspace)
     audited = audit(swept.workspace)
     assert audited.runs == 1
