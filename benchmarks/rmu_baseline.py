@@ -18,8 +18,6 @@ from __future__ import annotations
 import argparse
 import itertools
 import json
-import os
-import platform
 import resource
 import subprocess
 import sys
@@ -29,6 +27,7 @@ from pathlib import Path
 
 import torch
 import transformers
+from machine import describe
 from torch.nn.functional import mse_loss
 
 from govern.corpora.tokens import TokenCorpus
@@ -186,8 +185,7 @@ def main() -> None:
 def show(runs: dict[str, list[dict]], arguments: argparse.Namespace) -> None:
     """The table: the fastest step of each side and how far its steps spread, memory, and the largest difference."""
     shape = f"{arguments.dtype}, {arguments.batch} × {arguments.tokens} tokens of each kind"
-    threads, load = torch.get_num_threads(), os.getloadavg()[0]
-    print(f"{platform.machine()}, {os.cpu_count()} cores, {threads} threads, load {load:.1f}")
+    print(describe())
     print(f"SmolLM2-135M, layer 7, down_proj of 5 to 7; {shape}; {arguments.repeats} processes a side")
     print(f"{'':22}{'reference':>12}{'ours':>12}{'ratio':>8}")
     for key, unit in (("wall", "seconds a step"), ("cpu", "CPU seconds a step")):
