@@ -16,8 +16,9 @@ def memory_advice() -> Iterator[None]:
     try:
         yield
     except (MemoryError, RuntimeError) as error:
-        # The CPU allocator has no exception of its own.
-        if isinstance(error, MemoryError | torch.OutOfMemoryError) or "allocate memory" in str(error):
+        # The CPU allocator has no exception of its own, and neither have the libraries on a GPU.
+        told = any(words in str(error) for words in ("allocate memory", "ALLOC_FAILED", "out of memory"))
+        if isinstance(error, MemoryError | torch.OutOfMemoryError) or told:
             raise RemovalError(
                 "out of memory",
                 where="removal",

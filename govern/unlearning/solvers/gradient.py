@@ -123,7 +123,7 @@ def _hand_over_gradients(live: Mapping[str, Tensor], masters: Mapping[str, Tenso
                 where="removal.train",
                 hint="Train modules that feed the residual stream, such as mlp.down_proj.",
             )
-        gradient = parameter.grad.float()
+        gradient = parameter.grad.float().contiguous()
         workers.add(gradient)
         masters[name].grad = gradient
         squares += float(gradient.double().square().sum())
