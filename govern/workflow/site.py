@@ -82,7 +82,9 @@ def publish_site(out: Path, *, workspace: Path, key: SigningKey | None, template
         head = log.head()
         assert head is not None  # noqa: S101 - a log that checked out has events
         position = AuditPosition(origin=head.event.origin, seq=head.event.seq, leaf=head.leaf)
-        statuses = status(workspace)
+        # A folder that a killed process made before its first event is no run.
+        known = {stored.event.run for stored in log.events(type="apply.started")}
+        statuses = [found for found in status(workspace) if found.run in known]
         documents = [document_of(log, place.run(found.run)) for found in statuses if found.verdict]
         by_run = {document.report.run: document for document in documents}
         issued = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 from devtools import CHROMIUM, Tab, browser
-from reporting_records import FAILING, UNDECIDED, make_arguments, make_verdict
+from reporting_records import FAILING, UNDECIDED, make_arguments, make_verdict, swept_arguments
 from test_reporting_site import a_site
 
 from govern.reporting import build_view, render_html
@@ -38,6 +38,7 @@ def pages(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     reports = {
         "pass": render_html(build_view(**make_arguments()), templates=templates),
         "fail": render_html(build_view(**make_arguments(verdict=make_verdict(FAILING)))),
+        "sweep": render_html(build_view(**swept_arguments())),
         "inconclusive": render_html(build_view(**make_arguments(verdict=make_verdict(UNDECIDED)))),
     }
     for name, rendered in reports.items():

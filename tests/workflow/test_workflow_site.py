@@ -147,6 +147,9 @@ def test_runs_without_a_verdict_are_on_it(tiny_policy: TinyPolicy, tmp_path: Pat
     govern.apply(tiny_policy.path, workspace=tiny_policy.workspace)
     with pytest.raises(GovernError):
         govern.apply(tiny_policy.replace("layer: 2", "layer: 20").path, workspace=tiny_policy.workspace)
+    killed = tiny_policy.workspace / "runs" / "20261124-000000-tiny-0000"
+    killed.mkdir()
+    shutil.copy(tiny_policy.path, killed / "policy.yaml")
     publish_site(tmp_path / "site", workspace=tiny_policy.workspace, key=None)
     claim = check_site(tmp_path / "site", workspace=tiny_policy.workspace).claim
     assert sorted(run.state for run in claim.runs) == ["not applied", "not verified"]
