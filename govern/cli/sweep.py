@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
@@ -37,6 +37,10 @@ def sweep(
         typer.Option("--ablation", help="Take SRMU apart instead: the paper's Table 4 and Figure 2, on this model."),
     ] = False,
     resume: Annotated[bool, typer.Option("--resume", help="Finish the latest unfinished sweep.")] = False,
+    executor: Annotated[
+        Literal["serial", "ray"],
+        typer.Option("--executor", help="ray scores points on the cluster of RAY_ADDRESS, or on all cores here."),
+    ] = "serial",
     mirror: MirrorOption = None,
     salt: SaltOption = None,
     device: DeviceOption = None,
@@ -50,6 +54,8 @@ def sweep(
     """
     from rich.text import Text
 
+    from govern.workflow.cluster import on_ray
+    from govern.workflow.sweep import serial
     from govern.workflow.sweep import sweep as run_sweep
 
     with shown_progress() as progress:
@@ -61,6 +67,7 @@ def sweep(
             device=device,
             mirror=mirror,
             salt=salt,
+            runner=on_ray if executor == "ray" else serial,
             progress=progress,
         )
     record = swept.record
