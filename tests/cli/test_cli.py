@@ -15,6 +15,7 @@ COMMANDS = [
     "init", "plan", "apply", "verify", "export", "report open", "report render", "report verify",
     "report export", "report schema", "review", "status", "compare", "site",
     "audit log", "audit verify", "policy validate", "policy schema", "keys generate",
+    "reproduce", "waive", "revoke", "models log", "runs prune", "policy fingerprint",
 ]  # fmt: skip
 
 
