@@ -68,15 +68,13 @@ def show(found: Reproduced, *, as_json: bool) -> None:
     from rich.table import Table
     from rich.text import Text
 
-    from govern.workflow.reproduce import TOLERANCE
-
     if as_json:
         print_json(
             {
                 "run": found.run,
                 "result": found.result,
                 "largest_difference": found.largest,
-                "tolerance": TOLERANCE,
+                "tolerance": found.tolerance,
                 "differences": dict(found.differences),
                 "delta_sha256": found.delta_sha256,
                 "recorded_sha256": found.recorded_sha256,
@@ -95,7 +93,7 @@ def show(found: Reproduced, *, as_json: bool) -> None:
         console.print(table)
     said = {
         "equal": "the same bytes",
-        "within": f"no tensor's change differs by more than {TOLERANCE:.0%} of itself",
+        "within": f"no tensor's change differs by more than {found.tolerance:.0%} of itself",
         "different": "this removal does not come out of its plan",
     }[found.result]
     console.print(Text.assemble("result ", (found.result, STYLE[found.result]), f"  {said}"))

@@ -23,7 +23,7 @@ from govern.records import Event
 from govern.unlearning.protocol import Edit
 from govern.unlearning.registry import METHODS, Registered
 from govern.workflow.audit import audit
-from govern.workflow.reproduce import TOLERANCE, relative_differences, reproduce, reproduce_pack
+from govern.workflow.reproduce import TOLERANCES, relative_differences, reproduce, reproduce_pack
 
 
 def newest(workspace: Path) -> Event:
@@ -66,7 +66,7 @@ def test_another_thread_count_is_said_and_stays_within_the_tolerance(applied: Ti
     found = reproduce(None, workspace=applied.workspace, threads=threads + 1)
     assert found.changed == ("threads",)
     assert found.result in ("equal", "within")
-    assert found.largest <= TOLERANCE
+    assert found.largest <= found.tolerance == TOLERANCES["float32"]
     assert torch.get_num_threads() == threads
 
 
@@ -109,7 +109,7 @@ def test_a_removal_that_does_not_come_out_of_its_plan_is_found(
     assert found.result == "different"
     first, last = found.differences.values()
     assert first == 0
-    assert last > TOLERANCE
+    assert last > found.tolerance
     assert newest(tiny_policy.workspace).parameters["result"] == "different"
     command = [sys.executable, "-m", "govern", "reproduce", "--workspace", str(tiny_policy.workspace)]
     done = subprocess.run([*command, "--json"], capture_output=True, text=True, check=False)
@@ -127,7 +127,7 @@ def test_other_bits_in_the_same_environment_are_different_however_few(
 ) -> None:
     dishonest(tiny_policy, monkeypatch, one_bit)
     found = reproduce(None, workspace=tiny_policy.workspace)
-    assert 0 < found.largest <= TOLERANCE
+    assert 0 < found.largest <= found.tolerance == TOLERANCES["float32"]
     assert found.result == "different"
     elsewhere = reproduce(None, workspace=tiny_policy.workspace, threads=torch.get_num_threads() + 1)
     assert elsewhere.result == "within"
