@@ -98,7 +98,6 @@ class GatePair(Record):
 
     task: Line
     rules: tuple[Line, ...]
-    same_questions: bool
     first: GateView | None
     second: GateView | None
 
@@ -219,13 +218,7 @@ def _gates(comparison: Comparison, first: RunDocument, second: RunDocument) -> I
     )
     for gate in comparison.gates:
         name = (gate.task, gate.metric, gate.kind)
-        yield GatePair(
-            task=gate.task,
-            rules=gate.rules,
-            same_questions=gate.same_questions,
-            first=ours.get(name),
-            second=theirs.get(name),
-        )
+        yield GatePair(task=gate.task, rules=gate.rules, first=ours.get(name), second=theirs.get(name))
 
 
 def outcome(verdict: VerdictValue | None) -> str:
