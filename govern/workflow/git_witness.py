@@ -1,7 +1,7 @@
 """`govern audit witness --git`: a witness's file in a git repository that somebody else hosts.
 
-The workspace remembers the repository in `witnesses/`, so a history that was rewritten on the other side is noticed:
-git is never told to overwrite anything, here or there. Nothing of the repository is checked out.
+The workspace remembers what it saw in `witnesses/`, one bare repository for each file, so a history that was rewritten
+on the other side is noticed: git is never told to overwrite anything, here or there. Nothing is checked out.
 """
 
 from __future__ import annotations
@@ -55,14 +55,16 @@ def witness_git(workspace: Path, repository: str, name: str, *, verifier: LogVer
     source = str(Path(repository).resolve()) if Path(repository).exists() else repository
     folder = place.root / "witnesses"
     folder.mkdir(exist_ok=True)
-    git = _Git(folder / f"{sha256_bytes(source.encode())[:16]}.git", source)
+    digest = sha256_bytes(f"{source}\n{name}".encode())
+    git = _Git(folder / f"{digest[:16]}.git", source)
     with FileLock(git.mirror.with_suffix(".lock")):
-        branch = git.fetch()
-        tip = git.tip()
-        _check_growth(git, tip, name)
+        known, (branch, tip) = git.known(), git.fetch()
+        if tip:
+            _check_growth(git, name, since=known, tip=tip)
+            git.remember(tip)
         with tempfile.TemporaryDirectory() as temporary:
             file = Path(temporary) / "witness"
-            if tip and (data := git.contents([f"{tip}:{name}"])[0]) is not None:
+            if tip and (data := git.read(tip, name)) is not None:
                 file.write_bytes(data)
             try:
                 seen = witness(workspace, file, verifier=verifier)
@@ -73,6 +75,7 @@ def witness_git(workspace: Path, repository: str, name: str, *, verifier: LogVer
                 message = f"{seen.newest.origin}: {seen.newest.size} events"
                 commit = git.commit(tip, name, file.read_bytes(), message)
                 git.push(commit, branch)
+                git.remember(commit)
                 return GitWitnessed(name, repository, commit, seen)
     assert tip  # noqa: S101 - a file that holds the checkpoint already is in a commit
     return GitWitnessed(name, repository, tip, seen)
@@ -90,19 +93,18 @@ def _refuse_unsafe(repository: str, name: str) -> None:
         )
 
 
-def _check_growth(git: _Git, tip: str | None, name: str) -> None:
-    """Hold every commit that touches the file against those before it. Raises IntegrityError."""
-    if tip is None:
-        return
+def _check_growth(git: _Git, name: str, *, since: str | None, tip: str) -> None:
+    """Hold every commit that touches the file, of those that were not held last time, against the ones before it.
+
+    Raises IntegrityError.
+    """
     # With --parents and a path, git names as parents the nearest commits that touch the path, of every side of a merge.
-    told = git.run("rev-list", "--full-history", "--parents", tip, "--", name).decode()
-    steps = [line.split() for line in told.splitlines()]
-    commits = [commit for commit, *_ in steps]
-    content = dict(zip(commits, git.contents([f"{commit}:{name}" for commit in commits]), strict=True))
-    for commit, *parents in steps:
+    new = [tip, *([f"^{since}"] if since else [])]
+    told = git.run("rev-list", "--full-history", "--parents", *new, "--", name).decode()
+    for commit, *parents in (line.split() for line in told.splitlines()):
+        after = git.read(commit, name)
         for parent in parents:
-            before, after = content.get(parent) or b"", content[commit]
-            if after is None or not after.startswith(before):
+            if after is None or not after.startswith(git.read(parent, name) or b""):
                 raise IntegrityError(
                     "a commit took something out of the witness's file or changed it; it may only grow",
                     where=f"{git.source}:{name} at {commit}",
@@ -117,41 +119,36 @@ class _Git:
     mirror: Path
     source: str
 
-    def fetch(self) -> str:
-        """Bring what is known up to date; returns the main branch's name. Raises IntegrityError for a rewritten one."""
+    def known(self) -> str | None:
+        """The newest commit of last time."""
         if not self.mirror.exists():
             self.run("init", "--quiet", "--bare", "--template=", str(self.mirror), inside=False)
+        return self.run("for-each-ref", "--format=%(objectname)", _KNOWN).decode().strip() or None
+
+    def remember(self, commit: str) -> None:
+        """Make a commit the newest one that is known."""
+        self.run("update-ref", _KNOWN, commit)
+
+    def fetch(self) -> tuple[str, str | None]:
+        """The main branch and its newest commit, None for none yet. Raises IntegrityError where it was rewritten."""
         told = self.run("ls-remote", "--symref", "--", self.source, inside=False).decode().splitlines()
         mains = [line[5:].split("\t")[0] for line in told if line.startswith("ref: refs/heads/")]
         # A host's empty repository may name a main branch that nobody ever pushes.
         branch = mains[0] if mains else "refs/heads/main"
         if not any(line.endswith(f"\t{branch}") for line in told):
-            if self.tip():
+            if self.known():
                 raise self._rewritten()
-            return branch
+            return branch, None
         self.run("fetch", "--quiet", "--no-tags", "--", self.source, f"+{branch}:{_FETCHED}")
-        if self.tip() and self.run("rev-list", "--max-count=1", _KNOWN, f"^{_FETCHED}"):
+        if self.known() and self.run("rev-list", "--max-count=1", _KNOWN, f"^{_FETCHED}"):
             raise self._rewritten()
-        self.run("update-ref", _KNOWN, _FETCHED)
-        return branch
+        return branch, self.run("rev-parse", "--verify", f"{_FETCHED}^{{commit}}").decode().strip()
 
-    def tip(self) -> str | None:
-        """The newest commit that is known."""
-        return self.run("for-each-ref", "--format=%(objectname)", _KNOWN).decode().strip() or None
-
-    def contents(self, names: list[str]) -> list[bytes | None]:
-        """The bytes of each object, None where there is none or it is no file."""
-        rest = self.run("cat-file", "--batch", stdin="".join(f"{name}\n" for name in names).encode())
-        found: list[bytes | None] = []
-        while rest:
-            head, _, rest = rest.partition(b"\n")
-            if head.endswith(b" missing"):
-                found.append(None)
-                continue
-            _, kind, size = head.rsplit(b" ", 2)
-            found.append(rest[: int(size)] if kind == b"blob" else None)
-            rest = rest[int(size) + 1 :]
-        return found
+    def read(self, commit: str, name: str) -> bytes | None:
+        """The bytes of a file in a commit, None where there is none."""
+        told = self.run("cat-file", "--batch", stdin=f"{commit}:{name}\n".encode())
+        head, _, rest = told.partition(b"\n")
+        return rest[:-1] if not head.endswith(b" missing") and head.split(b" ")[1] == b"blob" else None
 
     def commit(self, parent: str | None, name: str, data: bytes, message: str) -> str:
         """A commit after `parent` that has `data` as the file `name`. Nothing points at it yet."""
@@ -167,7 +164,6 @@ class _Git:
     def push(self, commit: str, branch: str) -> None:
         """Give the repository a commit, if its branch is still where it was."""
         self.run("push", "--quiet", "--", self.source, f"{commit}:{branch}")
-        self.run("update-ref", _KNOWN, commit)
 
     def run(
         self, *arguments: str, inside: bool = True, stdin: bytes = b"", environment: dict[str, str] | None = None
@@ -175,7 +171,12 @@ class _Git:
         """Run git, in the mirror by default. Raises UsageError with git's own words where it fails."""
         command = ["git", *(["--git-dir", str(self.mirror)] if inside else []), *arguments]
         kept = {name: value for name, value in os.environ.items() if name not in _OURS}
-        settings = {"LC_ALL": "C", "GIT_TERMINAL_PROMPT": "0", "GIT_ALLOW_PROTOCOL": "file:git:http:https:ssh"}
+        settings = {
+            "LC_ALL": "C",
+            "GIT_TERMINAL_PROMPT": "0",
+            "GIT_LITERAL_PATHSPECS": "1",
+            "GIT_ALLOW_PROTOCOL": "file:git:http:https:ssh",
+        }
         try:
             done = subprocess.run(  # noqa: S603 - no shell, and what comes from outside stands behind `--`
                 command,

@@ -152,6 +152,24 @@ def test_a_rewritten_log_is_refused_and_nothing_is_pushed(logged: Path, hosted: 
     assert git(hosted, "rev-parse", "main").strip() == before.commit
 
 
+@pytest.mark.parametrize("name", ["a blob 3", "*.witness", ":(top)x", "é"])
+def test_a_file_may_be_called_anything(logged: Path, hosted: Path, tmp_path: Path, name: str) -> None:
+    """And a second file of a repository is held from its own beginning on."""
+    witness_git(logged, str(hosted), FILE)
+    witness_git(logged, str(hosted), name)
+    first = git(hosted, "show", f"main:{name}").encode()
+    assert first == content(hosted)
+    more(logged)
+    assert witness_git(logged, str(hosted), name).seen.count == 2
+    git(tmp_path, "clone", "--quiet", "--branch", "main", str(hosted), "clone")
+    (tmp_path / "clone" / name).write_bytes(first)
+    git(tmp_path / "clone", "commit", "--quiet", "--all", "-m", "cut")
+    git(tmp_path / "clone", "push", "--quiet", "origin", "main")
+    with pytest.raises(IntegrityError, match="may only grow"):
+        witness_git(logged, str(hosted), name)
+    assert witness_git(logged, str(hosted), FILE).seen.added
+
+
 def test_a_second_workspace_takes_up_the_file(logged: Path, hosted: Path, tmp_path: Path) -> None:
     witness_git(logged, str(hosted), FILE)
     shutil.copytree(logged, tmp_path / "copy")
