@@ -7,7 +7,7 @@ The checkpoint is random and cheap to make: 32 blocks that hold the same random 
 every four blocks and one for the embedding and the head. Each solver runs in a process of its own:
 
 - gradient: two steps on `mlp.down_proj` of layers 5 to 7, 4 × 256 tokens of forget and of retain text;
-- closed form: layer 7, over 16 × 256 tokens of each.
+- closed form: layer 7, over 4 × 256 tokens of each.
 
 Targets: under 8.5 and 12 GiB resident at the peak (the high-water mark of the process, libraries included), and only
 the shards' needed tensors read (the bytes that the process caused to be fetched, from a file that is not cached).
@@ -113,7 +113,7 @@ def measure(solver: str, folder: Path) -> dict[str, float]:
     else:
         train = {"modules": ["mlp.down_proj"], "layers": [7]}
         settings = SrmuClosedFormSettings.model_validate({**_COMMON, "train": train, "solver": "closed_form"})
-        topic = random_topic(16, 256, _CONFIG["vocab_size"])
+        topic = random_topic(4, 256, _CONFIG["vocab_size"])
     ticks = []
     started, fetched = time.perf_counter(), _fetched()
 

@@ -48,7 +48,10 @@ def load_model(
     Raises SourceError where the folder is no model that transformers knows or `layers` is out of range,
     IntegrityError where the checkpoint lacks weights, which would otherwise be random.
     """
+    import torch
     from transformers import AutoModelForCausalLM
+
+    from govern.models.products import lacks_bfloat16, widen_products
 
     model_files(path)
     config = load_config(path, trust_remote_code=trust_remote_code)
@@ -70,6 +73,8 @@ def load_model(
             hint="Fetch the model again.",
         )
     loaded: PreTrainedModel = model.to(device).eval()
+    if device == "cpu" and dtype == torch.bfloat16 and lacks_bfloat16():
+        widen_products(loaded)
     return loaded
 
 
