@@ -46,6 +46,20 @@ def test_the_hazards_have_the_papers_settings(name):
     assert entangled == name.endswith("_high")
 
 
+def test_both_hazards_at_once_are_the_two_of_them():
+    both, *single = (
+        load_policy(POLICIES / f"{name}.yaml").policy for name in ("bio_cyber_hazard", "bio_hazard", "cyber_hazard")
+    )
+    assert [text.topic for text in both.forget] == ["bio", "cyber"]
+    assert [text.topic for text in both.retain] == [None]
+    assert [text.identity(text.source) for text in both.forget] == [
+        text.identity(text.source) for policy in single for text in policy.forget
+    ]
+    assert both.removal == single[0].removal == single[1].removal
+    assert both.verification.forget == tuple(gate for policy in single for gate in policy.verification.forget)
+    assert both.verification.utility == single[0].verification.utility == single[1].verification.utility
+
+
 @pytest.mark.parametrize("name", HAZARDS)
 def test_the_hazards_gates_can_be_met_by_what_the_paper_reports_and_not_by_much_less(name):
     verification = load_policy(POLICIES / f"{name}.yaml").policy.verification
