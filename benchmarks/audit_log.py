@@ -10,6 +10,7 @@ of a bare SQLite insert with WAL, synchronous FULL and one transaction for each 
 from __future__ import annotations
 
 import argparse
+import os
 import platform
 import random
 import sqlite3
@@ -111,22 +112,28 @@ def main() -> None:
         database = Path(folder) / "audit.db"
         start = time.perf_counter()
         fill(database, events)
-        print(
-            f"{platform.platform(terse=True)}, {events:,} events, {database.stat().st_size / 2**20:.0f} MiB, made in "
-            f"{time.perf_counter() - start:.0f} s"
-        )
+        print(f"{platform.platform(terse=True)}, load {os.getloadavg()[0]:.1f}")
+        size = database.stat().st_size / 2**20
+        print(f"{events:,} events, {size:.0f} MiB, made in {time.perf_counter() - start:.0f} s")
         with Log.open(database, create=False) as log:
             inclusion, consistency = proofs(log, events)
             for name, taken in (("inclusion proof", inclusion), ("consistency proof", consistency)):
                 print(f"{name}: median {statistics.median(taken):.1f} ms, longest {max(taken):.1f} ms")
-            start = time.perf_counter()
+            start, busy = time.perf_counter(), time.process_time()
             log.verify()
-            print(f"full verification: {time.perf_counter() - start:.1f} s")
+            print(
+                f"full verification: {time.perf_counter() - start:.1f} s, "
+                f"{time.process_time() - busy:.1f} s of them on the processor"
+            )
+            # In turn, since a disk has moods.
             rates = [
-                (append_rate(log), bare_rate(Path(folder) / f"bare{turn}.db", log.event(1).body)) for turn in range(3)
+                (append_rate(log), bare_rate(Path(folder) / f"bare{turn}.db", log.event(1).body)) for turn in range(7)
             ]
         ours, bare = (statistics.median(column) for column in zip(*rates, strict=True))
-        print(f"appends: {ours:.0f} a second, a bare insert {bare:.0f}: {ours / bare:.2f} of it")
+        share = statistics.median(one / other for one, other in rates)
+        print(
+            f"appends: {ours:.0f} a second, a bare insert {bare:.0f}; {share:.2f} of it, median of {len(rates)} pairs"
+        )
 
 
 if __name__ == "__main__":
