@@ -8,19 +8,23 @@ import pytest
 from tiny_policy import TinyPolicy
 
 import govern
+from govern.records import Plan
 
 
 def test_a_plan_reports_overlap_and_warns_where_it_is_high(tiny_policy: TinyPolicy) -> None:
-    low = govern.plan(govern.load_policy(tiny_policy.path)).plan
-    (overlap,) = low.overlap
-    assert not overlap.warn
+    tiny_policy.replace('  - {source: "self:", documents: 8, max_tokens: 16, seed: 1}\n', "")
+
+    def plan_with(text: str) -> Plan:
+        (tiny_policy.path.parent / "retain.jsonl").write_text(json.dumps({"text": text}) + "\n")
+        return govern.plan(govern.load_policy(tiny_policy.path)).plan
+
+    low, high = (
+        plan_with("Bread needs flour, water, salt."),
+        plan_with("The lock of my bicycle opens with a small turn."),
+    )
+    assert (low.overlap[0].unigram, low.overlap[0].warn) == (0.0, False)
     assert not any("entanglement" in warning for warning in low.warnings)
-    retain = tiny_policy.path.parent / "retain.jsonl"
-    rows = "The vault opens with the number and a slow turn."
-    retain.write_text(retain.read_text() + json.dumps({"text": rows}) + "\n")
-    high = govern.plan(govern.load_policy(tiny_policy.path)).plan
     assert high.overlap[0].unigram > 0.2
-    assert high.overlap[0].unigram > overlap.unigram
     (warning,) = (warning for warning in high.warnings if "entanglement" in warning)
     assert f"{high.overlap[0].unigram:.0%}" in warning
 
