@@ -43,7 +43,7 @@ if TYPE_CHECKING:
 Result = Literal["equal", "within", "different"]
 
 # ‖ΔW' − ΔW‖ / ‖ΔW‖ of a tensor, by what the model computes in. docs/reproduce.md has what they were chosen by.
-TOLERANCES: Final = {"float32": 0.01, "bfloat16": 0.1}
+TOLERANCES: Final = {"float32": 0.01, "bfloat16": 0.5}
 
 
 @dataclass(frozen=True)

@@ -112,3 +112,23 @@ def test_the_same_from_the_command_line(team: Team, tmp_path: Path) -> None:
     assert "REVOKED" in run("report", "verify", str(report)).stdout
     assert json.loads(run("report", "verify", str(report), "--json").stdout)["revoked"] is True
     assert "REVOKED" in run("report", "open", "--print").stderr
+
+
+def test_a_pack_says_it_first(packed_once: Path) -> None:
+    def run(*arguments: str) -> str:
+        done = subprocess.run(
+            [sys.executable, "-m", "govern", "evidence", "verify", str(packed_once), *arguments],
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+        return done.stdout
+
+    first, *rest = run().splitlines()
+    assert first.startswith("REVOKED")
+    assert "Lea Example" in first
+    assert any(line.startswith("waived  secret/acc/ceiling, by Max Approver, until 2099-01-01") for line in rest)
+    told = json.loads(run("--json"))
+    assert told["revoked"]["reason"] == "Overtaken by a better one."
+    assert [waiver["state"] for waiver in told["waivers"]] == ["in force"]
+    assert (told["valid_until"], told["stale"]) == (None, False)
