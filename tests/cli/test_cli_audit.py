@@ -80,7 +80,8 @@ def test_each_command_prints_one_json_object(run: Run) -> None:
     }  # fmt: skip
     vkey = Path("audits/keys/log.vkey").read_text().strip()
     checked = run("audit", "check-proof", "e.proof", "--log-key", vkey, "--json").json
-    assert checked == {"valid": True, **common, "event": json.loads(Path("e.json").read_bytes())}
+    event = json.loads(Path("e.json").read_bytes())
+    assert checked == {"valid": True, **common, "event": event, "cosigned": {}}
     assert run("audit", "export", "--out", "log.jsonl", "--json").json == {"export": "log.jsonl", **common}
     checked = run("audit", "check-export", "log.jsonl", "--against", "w", "--log-key", vkey, "--json").json
     assert (checked["valid"], checked["root"], checked["against"]) == (True, root, 7)
