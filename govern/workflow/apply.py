@@ -228,9 +228,9 @@ def refuse_other_machine(now: Environment, then: Environment, run: RunFolder) ->
     changed = [said for name, said in _DECIDING.items() if getattr(now, name) != getattr(then, name)]
     if changed:
         raise UsageError(
-            f"run {run.id} began with another {' and another '.join(changed)}, so its last bits would differ",
+            f"{run.id} began with another {' and another '.join(changed)}, so its last bits would differ",
             where=str(run.root),
-            hint="Resume it where it began, or start a new run: govern apply POLICY",
+            hint="Resume it where it began, or begin anew, without --resume.",
         )
 
 
