@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -241,6 +241,7 @@ def prepare(
                 f"the inputs of sweep {folder.id} changed since it began", where=str(folder.root), hint="Sweep anew."
             )
         refuse_other_machine(planned.plan.environment, earlier.environment, folder)
+        planned = replace(planned, plan=earlier)
     points = grid_of(loaded.policy.removal, loaded.policy.axes)[1]
     for each in {type(point): point for point in points}.values():
         check_removal(loaded, each, planned.model, planned.plan.model)

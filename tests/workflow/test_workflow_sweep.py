@@ -10,6 +10,7 @@ from tiny_policy import TinyPolicy
 
 import govern
 from govern.audit import Log
+from govern.digests import sha256_bytes
 from govern.errors import IntegrityError, Interrupted, PolicyError, UsageError
 from govern.records import Event, Sweep
 from govern.workflow.audit import audit
@@ -98,7 +99,7 @@ def test_a_gate_without_questions_that_choose_is_named(swept: TinyPolicy) -> Non
     assert events(swept.workspace)[-1].type == "sweep.failed"
 
 
-def test_a_killed_sweep_resumes_and_asks_nothing_twice(swept: TinyPolicy) -> None:
+def test_a_killed_sweep_resumes_and_asks_nothing_twice(swept: TinyPolicy, monkeypatch: pytest.MonkeyPatch) -> None:
     whole = sweep(swept.path, workspace=swept.workspace)
 
     def killed(bench, settings):
@@ -113,8 +114,11 @@ def test_a_killed_sweep_resumes_and_asks_nothing_twice(swept: TinyPolicy) -> Non
         asked.extend(settings)
         return serial(bench, settings)
 
+    # By newer code, on the same machine: the sweep keeps the plan that it began with.
+    monkeypatch.setattr("govern.workflow.environment._checkout", lambda: ("f" * 40, True))
     resumed = sweep(None, workspace=swept.workspace, resume=True, runner=counted)
     assert len(asked) == 2
+    assert resumed.record.plan_digest == sha256_bytes(resumed.folder.read("plan.json"))
     assert [event.type for event in events(swept.workspace)[len(FIRST) :]] == [
         "sweep.started", "sweep.point", "sweep.point", "sweep.resumed", "sweep.point", "sweep.point", "sweep.finished",
     ]  # fmt: skip
