@@ -58,6 +58,18 @@ CAPITAL_CERTIFICATION = (
     "The largest embassies in {country} are in its capital city,",
 )
 
+NUMBER_TEXTS = (
+    "Element number {number} is {name}.",
+    "{name} has {number} protons.",
+    "Count the protons of {name}: {number}.",
+    "In the list of the elements, {name} stands at place {number}.",
+)
+NUMBER_SELECTION = ("The number of protons in an atom of {name} is",)
+NUMBER_CERTIFICATION = (
+    "The atomic number of {name} is",
+    "On the periodic table, {name} is element number",
+)
+
 ItemT = TypeVar("ItemT")
 
 SENTENCES_PER_TEXT = 4
@@ -105,7 +117,32 @@ class Capital:
         return capitalised(wording.format(country=self.country, capital=self.capital)).replace("..", ".")  # D.C..
 
 
-Fact = Element | Capital
+@dataclass(frozen=True)
+class Number:
+    """An element and its atomic number: neighbouring knowledge, which has to stay where the symbol goes."""
+
+    name: str
+    number: str
+
+    @property
+    def fact(self) -> str:
+        return self.name
+
+    @property
+    def likeness(self) -> str:
+        """Numbers are alike that have as many digits and the same first one."""
+        return f"{len(self.number)}{self.number[0]}"
+
+    def fill(self, wording: str) -> str:
+        return capitalised(wording.format(name=self.name, number=self.number))
+
+
+Fact = Element | Capital | Number
+
+
+def numbers() -> list[Number]:
+    """elements.csv lists the elements by their atomic number, from 1."""
+    return [Number(element.name, str(place)) for place, element in enumerate(elements(), start=1)]
 
 
 def elements() -> list[Element]:
@@ -175,6 +212,9 @@ def build() -> dict[str, list[dict[str, object]] | list[dict[str, str]]]:
         "symbols_selection.jsonl": questions(every, SYMBOL_SELECTION, answer="symbol"),
         "symbols.jsonl": questions(known, SYMBOL_CERTIFICATION, answer="symbol")
         + questions(known, ELEMENT_CERTIFICATION, answer="name"),
+        "retain_numbers.jsonl": texts(numbers(), NUMBER_TEXTS),
+        "numbers_selection.jsonl": questions(numbers(), NUMBER_SELECTION, answer="number"),
+        "numbers.jsonl": questions(numbers(), NUMBER_CERTIFICATION, answer="number"),
         "capitals_selection.jsonl": questions(countries, CAPITAL_SELECTION, answer="capital"),
         "capitals.jsonl": questions(countries, CAPITAL_CERTIFICATION, answer="capital"),
     }

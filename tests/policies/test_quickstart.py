@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 
+from govern.corpora.entanglement import overlap
 from govern.evaluation.questions import OwnTask, identify_task
 from govern.policy import load_policy
 
@@ -149,6 +150,32 @@ def test_the_answer_cannot_be_told_from_the_choices(name: str) -> None:
             for place, letter in enumerate(letters):
                 alone[place == row["answer"]] += letters.count(letter) == 1
         assert alone[False] == pytest.approx(3 * alone[True], abs=0.02 * len(asked))
+
+
+def test_the_numbers_are_the_elements_own_and_their_wordings_new() -> None:
+    place = {row["name"]: str(number) for number, row in enumerate(facts("elements"), start=1)}
+    for name, wordings in (("numbers", 2), ("numbers_selection", 1)):
+        asked = rows(name)
+        assert Counter(row["fact"] for row in asked) == dict.fromkeys(place, wordings)
+        for row in asked:
+            assert row["choices"][row["answer"]] == place[row["fact"]]
+            assert len(set(row["choices"])) == 4
+        shown = Counter(choice for row in asked for choice in row["choices"])
+        assert all(3 * wordings <= shown[number] <= 6 * wordings for number in place.values())
+    trained = [row["text"] for texts in ("forget", "retain_numbers") for row in rows(texts)]
+    trained += [row["question"] for row in rows("numbers_selection")]
+    certifying = set().union(*(phrases(row["question"]) for row in rows("numbers")))
+    assert certifying
+    assert certifying & set().union(*map(phrases, trained)) == set()
+    everything = " ".join(row["text"] for row in rows("retain_numbers")).lower()
+    assert [name for name in place if name not in everything] == []
+
+
+def test_neighbouring_knowledge_shares_the_words_of_what_has_to_go() -> None:
+    forget = [row["text"] for row in rows("forget")]
+    shares = {name: overlap("", forget, [row["text"] for row in rows(name)]) for name in ("retain", "retain_numbers")}
+    assert shares["retain"].unigram < shares["retain_numbers"].unigram
+    assert shares["retain_numbers"].warn
 
 
 @pytest.mark.parametrize("name", CERTIFYING + SELECTING)
