@@ -28,9 +28,9 @@ _ROWS = 40
 _SETTINGS = {"coefficient": "c", "scale": "s", "retain_weight": "α", "importance": "Map", "direction": "Direction"}
 
 _STANDINGS: dict[Standing, str] = {
-    "bound": "bounds keep to all",
-    "estimate": "estimates keep to all",
-    "none": "misses one",
+    "bound": "met by the bounds",
+    "estimate": "met by the estimates",
+    "none": "missed",
 }
 
 
