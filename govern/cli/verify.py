@@ -22,7 +22,7 @@ from govern.cli.signer import KeyOption, signing_key
 from govern.errors import ExitCode
 
 if TYPE_CHECKING:
-    from govern.records import GateResult, Verdict
+    from govern.records import AttackResult, GateResult, Verdict
 
 EXIT = {"pass": ExitCode.OK, "fail": ExitCode.GATE_FAILED, "inconclusive": ExitCode.INCONCLUSIVE}
 STYLE = {"pass": "bold green", "fail": "bold red", "inconclusive": "bold yellow"}
@@ -90,6 +90,8 @@ def show_verdict(verdict: Verdict) -> None:
             Text(gate.verdict, style=STYLE[gate.verdict]),
         )
     console.print(table)
+    if verdict.stress:
+        show_attacks(verdict.stress)
     for gate in verdict.gates:
         if gate.verdict != "pass":
             console.print(Text(printable(f"{gate.task}: {gate.reason}")))
@@ -101,6 +103,36 @@ def show_verdict(verdict: Verdict) -> None:
             f"{verdict.seconds:.0f} s",
         )
     )
+
+
+def show_attacks(results: tuple[AttackResult, ...]) -> None:
+    """Print what each attack brought back."""
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table("attack", "edited", "base", "recovered", "verdict", box=None, pad_edge=False)
+    for column in table.columns[1:4]:
+        column.justify = "right"
+    for result in results:
+        table.add_row(
+            Text(printable(result.name)),
+            f"{result.edited:.0%} → {result.attacked:.0%}",
+            f"{result.base:.0%} → {result.control:.0%}",
+            recovered(result),
+            Text(result.verdict, style=STYLE[result.verdict]) if result.verdict else "",
+        )
+    output().print(table)
+    for result in results:
+        if result.verdict not in (None, "pass"):
+            output().print(Text(printable(f"{result.name}: {result.reason}")))
+
+
+def recovered(result: AttackResult) -> str:
+    """The recovered share with its interval."""
+    if result.recovered is None or result.recovered_interval is None:
+        return "unknown"
+    between = result.recovered_interval
+    return f"{result.recovered:.0%} ({between.low:.0%} to {between.high:.0%})"
 
 
 def figure(gate: GateResult, value: float) -> str:

@@ -40,7 +40,8 @@ def edit_statements(plan: Plan, removal: Removal, verdict: Verdict) -> dict[str,
 
 def _test_result(plan: Plan, verdict: Verdict) -> dict[str, Any]:
     def named(value: VerdictValue) -> list[str]:
-        return [f"{gate.task} {gate.metric} {gate.kind}" for gate in verdict.gates if gate.verdict == value]
+        gates = [f"{gate.task} {gate.metric} {gate.kind}" for gate in verdict.gates if gate.verdict == value]
+        return gates + [f"{found.task} recovery {found.name}" for found in verdict.stress if found.verdict == value]
 
     return {
         "result": _RESULT[verdict.verdict],

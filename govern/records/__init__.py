@@ -16,10 +16,19 @@ from govern.records.plan import (
 from govern.records.removal import CurvePoint, Removal, TensorChange
 from govern.records.revocation import Revocation
 from govern.records.signoff import Decision, Reviewer, SignOff
-from govern.records.stress import AttackResult, Stress
+from govern.records.stress import Stress
 from govern.records.sweep import Score, Standing, Sweep, SweepChoice, SweepPoint
 from govern.records.trust import Name, Trust, TrustEntry, UtcTime
-from govern.records.verdict import GateResult, Interval, TaskResult, Verdict, VerdictValue, Verification, worst
+from govern.records.verdict import (
+    AttackResult,
+    GateResult,
+    Interval,
+    TaskResult,
+    Verdict,
+    VerdictValue,
+    Verification,
+    worst,
+)
 from govern.records.waiver import GateName, Waiver
 
 __all__ = [

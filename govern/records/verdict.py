@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Literal
 
+from pydantic import Field, JsonValue
+
 from govern.records.base import Record
 
 VerdictValue = Literal["pass", "fail", "inconclusive"]
@@ -55,8 +57,40 @@ class TaskResult(Record):
     after_interval: Interval
 
 
+class AttackResult(Record):
+    """One attack on one task's questions.
+
+    Accuracies over the same `n` questions: `base` and `edited` before the attack, `control` and `attacked` after it.
+    `recovered` is (attacked − edited) / (base − edited), None where the removal took nothing that could come back; its
+    interval is None where the data bound it on no side. `verdict` is None where the policy sets no `max_recovery`.
+    """
+
+    attack: str
+    name: str
+    parameters: dict[str, JsonValue]
+    task: str
+    n: int
+    clusters: int | None
+    chance: float
+    base: float
+    edited: float
+    control: float
+    attacked: float
+    recovered: float | None
+    recovered_interval: Interval | None
+    max_recovery: float | None
+    bound: float | None
+    method: str
+    verdict: VerdictValue | None
+    reason: str
+    seconds: float
+
+
 class Verdict(Record):
-    """The outcome of one verification. `attempt` counts certifications on these question sets in this workspace."""
+    """The outcome of one verification. `attempt` counts certifications on these question sets in this workspace.
+
+    `stress`, what the policy's attacks brought back, is left out of the JSON where it lists none.
+    """
 
     format_version: Literal[1] = 1
     run: str
@@ -68,6 +102,7 @@ class Verdict(Record):
     attempt: int
     gates: tuple[GateResult, ...]
     results: tuple[TaskResult, ...]
+    stress: tuple[AttackResult, ...] = Field(default=(), exclude_if=lambda stress: not stress)
     answers_sha256: str
     seconds: float
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Literal
 
@@ -38,6 +38,7 @@ from govern.reporting.facts import (
     utc,
 )
 from govern.reporting.reason import ReasonView, build_reason
+from govern.reporting.robustness import reasons, robustness
 from govern.reporting.text import Line, Text
 
 _CURVE_ROWS = 9
@@ -145,6 +146,8 @@ class ReportView(Record):
     curve_charts: tuple[CurveChart, ...]
     results: tuple[ResultView, ...]
     results_facts: tuple[Fact, ...]
+    robustness: Table
+    robustness_reasons: tuple[Fact, ...]
     side_effects: tuple[Fact, ...]
     figures: tuple[Fact, ...]
     tensors: Table
@@ -255,6 +258,8 @@ def build_view(
             fact("/verdict/seconds", "Time to verify", seconds, kind="number"),
             fact("/report/valid_until", "To be repeated after", or_else(utc, "the policy sets no end")),
         ),
+        robustness=robustness(documents, verdict.stress),
+        robustness_reasons=reasons(documents, verdict.stress),
         side_effects=drifts,
         figures=figures,
         tensors=_tensors(documents, removal),
@@ -285,9 +290,11 @@ def build_view(
 
 
 def _sentence(verdict: Verdict) -> str:
-    total = len(verdict.gates)
+    judged = [gate.verdict for gate in verdict.gates]
+    judged += [found.verdict for found in verdict.stress if found.verdict is not None]
+    total = len(judged)
     gates = f"{total} gate" if total == 1 else f"{total} gates"
-    counts = {value: sum(gate.verdict == value for gate in verdict.gates) for value in VERDICTS}
+    counts = {value: judged.count(value) for value in VERDICTS}
     if verdict.verdict == "pass":
         return "The gate of the policy is met." if total == 1 else f"All {gates} of the policy are met."
     if verdict.verdict == "fail":
@@ -602,6 +609,26 @@ def _shares(values: Sequence[float]) -> tuple[str, ...]:
     return tuple(f"{100 * value / greatest:.2f}" for value in values)
 
 
+def _attacks_claim(claim: Callable[[str, str, str], Fact], verdict: Verdict) -> Fact:
+    published = (
+        "Published work has brought removed knowledge back by fine-tuning, in some cases with text that does not "
+        "contain it."
+    )
+    if verdict.stress:
+        return claim(
+            "/verdict/stress",
+            "Other attacks may succeed",
+            "Only the attacks listed under robustness were tried, with the effort stated there. More training, other "
+            f"prompts or other attacks may bring more back. {published}",
+        )
+    return claim(
+        "/removal/method",
+        "No attack was tried",
+        "No stress test was part of this policy. Relearning from a few documents, adversarial prompts, quantisation "
+        f"and merging were not tried against this removal. {published}",
+    )
+
+
 def _not_claimed(
     documents: Documents, plan: Plan, removal: Removal, verdict: Verdict, signer: Signer, sweep: Sweep | None
 ) -> tuple[Fact, ...]:
@@ -619,13 +646,7 @@ def _not_claimed(
             "languages or uses that no question set asks about, and it can remain in the weights where no question "
             "reaches it.",
         ),
-        claim(
-            "/removal/method",
-            "No attack was tried",
-            "No stress test was part of this policy. Relearning from a few documents, adversarial prompts, "
-            "quantisation and merging were not tried against this removal. Published work has brought removed "
-            "knowledge back by fine-tuning, in some cases with text that does not contain it.",
-        ),
+        _attacks_claim(claim, verdict),
         claim(
             "/verdict/edited_model_digest",
             "Only this model",

@@ -19,7 +19,7 @@ from govern.evaluation.recovery import recovery
 from govern.models import apply_delta, load_model, load_tokenizer, read_delta
 from govern.policy import LoadedPolicy
 from govern.progress import Progress, silent
-from govern.records import AttackResult, Removal, Stress, worst
+from govern.records import AttackResult, Removal, Stress, VerdictValue, worst
 from govern.stress.exam import Exam
 from govern.stress.protocol import Target, load_attack
 from govern.stress.settings import STANDARD, AnyAttack, describe, expand, fine_tuning_steps
@@ -113,7 +113,7 @@ def stress(
                     where=str(run.root),
                     hint=f"Start it again with: govern stress {run.id}",
                 ) from None
-            judged = [result.verdict for result in results if result.verdict is not None]
+            judged = limited(results)
             found = Stress(
                 run=run.id,
                 plan_digest=plan.sha256,
@@ -136,6 +136,28 @@ def stress(
                 environment=environment.to_json(),
             )
     return Stressed(run, found, run.path(name))
+
+
+def attack_removal(
+    planned: Planned,
+    loaded: LoadedPolicy,
+    removal: Removal,
+    run: RunFolder,
+    mirror: Path | None,
+    device: str,
+    progress: Progress,
+) -> tuple[AttackResult, ...]:
+    """The attacks that the policy lists, none where it lists none."""
+    attacks = expand(loaded.policy.verification.stress)
+    if not attacks:
+        return ()
+    exams = make_exams(loaded, attacks, mirror)
+    return attack_all(planned, loaded, removal, run, exams, attacks, device, progress)
+
+
+def limited(results: Sequence[AttackResult]) -> list[VerdictValue]:
+    """The verdicts of the attacks that the policy sets a limit for."""
+    return [result.verdict for result in results if result.verdict is not None]
 
 
 def make_exams(loaded: LoadedPolicy, attacks: Sequence[AnyAttack], mirror: Path | None) -> tuple[Exam, ...]:

@@ -46,6 +46,7 @@ from govern.workflow.runs import (
     stored_policy,
     stored_removal,
 )
+from govern.workflow.stress import attack_removal, limited
 from govern.workspace import RunFolder, Workspace
 
 MEASURING = "measuring"
@@ -110,17 +111,19 @@ def verify(
                 refuse_changed_inputs(planned.plan, plan)
                 before, after = measure_both(planned, loaded, removal, run, mirror, environment, progress)
                 gates = judge(loaded, before, after)
+                brought_back = attack_removal(planned, loaded, removal, run, mirror, environment.device, progress)
                 answers = store_answers(before, after)
                 verdict = Verdict(
                     run=run.id,
                     plan_digest=plan.sha256,
                     delta_sha256=removal.delta_sha256,
                     edited_model_digest=removal.edited_model_digest,
-                    verdict=worst(gate.verdict for gate in gates),
+                    verdict=worst([gate.verdict for gate in gates] + limited(brought_back)),
                     confidence=loaded.policy.verification.confidence,
                     attempt=attempt,
                     gates=gates,
                     results=results(loaded, before, after),
+                    stress=brought_back,
                     answers_sha256=sha256_bytes(answers),
                     seconds=round(time.monotonic() - started, 3),
                 )
