@@ -27,9 +27,10 @@ if TYPE_CHECKING:
     from govern.workflow.apply import Applied
     from govern.workflow.plan import Planned
     from govern.workflow.report import Issued
+    from govern.workflow.sweep import Swept
     from govern.workflow.verify import Verified
 
-__all__ = ["apply", "load_policy", "plan", "render", "verify"]
+__all__ = ["apply", "load_policy", "plan", "render", "sweep", "verify"]
 __version__ = "0.1.0"
 
 
@@ -82,6 +83,32 @@ def apply(
         sweep=sweep,
         mirror=_path(mirror),
         device=device,
+        salt=_path(salt),
+        progress=progress,
+    )
+
+
+def sweep(
+    policy: str | PathLike[str] | None,
+    *,
+    workspace: str | PathLike[str],
+    ablation: bool = False,
+    resume: bool = False,
+    mirror: str | PathLike[str] | None = None,
+    salt: str | PathLike[str] | None = None,
+    device: str | None = None,
+    progress: Progress = silent,
+) -> Swept:
+    """Try every setting that a policy leaves open, on the questions that choose, or with `ablation` take SRMU apart."""
+    from govern.workflow.sweep import sweep
+
+    return sweep(
+        _path(policy),
+        workspace=Path(workspace),
+        ablation=ablation,
+        resume=resume,
+        device=device,
+        mirror=_path(mirror),
         salt=_path(salt),
         progress=progress,
     )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
@@ -14,6 +15,9 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from govern.progress import Progress
+
+# Without a terminal, a stage that takes longer says where it is after so many seconds.
+_SILENCE = 30.0
 
 
 def output() -> Console:
@@ -58,18 +62,25 @@ def print_error(error: GovernError) -> None:
 
 @contextmanager
 def shown_progress() -> Iterator[Progress]:
-    """A progress bar on a terminal; elsewhere one line at each stage's end."""
+    """A progress bar on a terminal; elsewhere one line at each stage's end, and one now and then in a long stage."""
     console = errors()
     if console.is_terminal:
         with _bars(console) as report:
             yield report
     else:
-        yield _line
+        yield _lines()
 
 
-def _line(stage: str, done: int, total: int, **values: float) -> None:
-    if done >= total:
-        sys.stderr.write(f"{stage}: {done}/{total}{_figures(values)}\n")
+def _lines() -> Progress:
+    last = time.monotonic()
+
+    def line(stage: str, done: int, total: int, **values: float) -> None:
+        nonlocal last
+        if done >= total or time.monotonic() - last > _SILENCE:
+            sys.stderr.write(f"{stage}: {done}/{total}{_figures(values)}\n")
+            last = time.monotonic()
+
+    return line
 
 
 def _figures(values: dict[str, float]) -> str:

@@ -7,6 +7,7 @@ import io
 import pytest
 from rich.console import Console
 
+from govern.cli.console import shown_progress
 from govern.cli.sweep import ablation_tables, before, points_table
 from govern.records import Interval, Score, Sweep, SweepPoint
 
@@ -92,3 +93,17 @@ def test_an_ablation_has_a_table_for_each_group(group: str) -> None:
     assert group in text
     assert "random direction in [0, 1)" in text
     assert "1.23e+04" in text
+
+
+def test_a_long_stage_says_where_it_is_without_a_terminal(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    now = [0.0]
+    monkeypatch.setattr("govern.cli.console.time.monotonic", lambda: now[0])
+    with shown_progress() as progress:
+        for done in range(1, 6):
+            now[0] += 20
+            progress("points", done, 5, forget=0.25)
+    assert capsys.readouterr().err.splitlines() == [
+        "points: 2/5  forget 0.25", "points: 4/5  forget 0.25", "points: 5/5  forget 0.25",
+    ]  # fmt: skip

@@ -40,7 +40,7 @@ def events(workspace: Path) -> list[Event]:
 
 
 def test_a_sweep_chooses_and_apply_takes_what_it_chose(swept: TinyPolicy) -> None:
-    found = sweep(swept.path, workspace=swept.workspace)
+    found = govern.sweep(swept.path, workspace=swept.workspace)
     assert [event.type for event in events(swept.workspace)] == FIRST
     record = found.record
     assert record.swept == {"importance": ("ratio", "uniform"), "coefficient": (1.0, 20.0)}
