@@ -12,7 +12,7 @@ from torch import Tensor
 
 from govern.corpora.tokens import TokenCorpus
 from govern.errors import RemovalError
-from govern.unlearning.parallel import Workers
+from govern.unlearning.workers import Workers
 
 Mask = Literal["default", "reference"]
 

@@ -9,9 +9,9 @@ from typing import Any
 from pydantic import TypeAdapter
 
 from govern.corpora import read_tokens, write_tokens
-from govern.unlearning.parallel import Workers
 from govern.unlearning.protocol import Request, Topic
 from govern.unlearning.registry import METHODS
+from govern.unlearning.workers import Workers
 
 
 def hand_out(request: Request[Any]) -> None:

@@ -7,7 +7,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from govern.unlearning.parallel import Workers
+from govern.unlearning.workers import Workers
 
 Statistic = Literal["mean_abs", "rms"]
 Map = Literal["ratio", "difference", "product", "uniform"]

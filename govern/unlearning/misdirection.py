@@ -18,11 +18,11 @@ from govern.unlearning.activations import Entry, Window, find_blocks
 from govern.unlearning.batches import Deck
 from govern.unlearning.checkpoint_tensors import stored_tensors
 from govern.unlearning.importance import Average, Statistic
-from govern.unlearning.parallel import Workers
 from govern.unlearning.parameters import TrainedParameters
 from govern.unlearning.protocol import Request
 from govern.unlearning.settings import Descent, Steering
 from govern.unlearning.settings_check import Refusal, check_settings
+from govern.unlearning.workers import Workers
 
 # What the frozen model said of a batch is kept up to here, and computed again beyond: another time, the same result.
 _KEPT_BYTES = 128 * 2**20

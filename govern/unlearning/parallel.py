@@ -15,9 +15,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any, NoReturn, Protocol
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from govern.errors import GovernError, RemovalError, UsageError
+from govern.unlearning.workers import ALONE, Workers
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -30,43 +31,6 @@ _FAREWELL = 60
 
 _FAILED = "govern/failed"
 _AGAIN = "Continue with the same number of processes: torchrun --nproc-per-node N -m govern apply --resume"
-
-
-class Workers(Protocol):
-    """The processes that compute one removal together."""
-
-    @property
-    def rank(self) -> int:
-        """Which of them this one is, from 0."""
-
-    @property
-    def size(self) -> int:
-        """How many they are."""
-
-    def add(self, *tensors: Tensor) -> None:
-        """Put into each tensor, in place, its sum over all workers. Raises RemovalError where one of them is gone."""
-
-    def broadcast(self, data: bytes | None) -> bytes:
-        """What rank 0 gave as `data`. Raises RemovalError where it is gone."""
-
-
-@dataclass(frozen=True)
-class Alone:
-    """One process: nothing to add, nobody to wait for."""
-
-    rank: int = 0
-    size: int = 1
-
-    def add(self, *tensors: Tensor) -> None:
-        """Leave sums over one process as they are."""
-
-    def broadcast(self, data: bytes | None) -> bytes:
-        """Give rank 0 what it gave."""
-        assert data is not None  # noqa: S101 - says to the type checker that rank 0 is here
-        return data
-
-
-ALONE = Alone()
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Generic, Literal, Protocol, TypeVar
 from govern.corpora.tokens import TokenCorpus
 from govern.progress import Progress, silent
 from govern.records import CurvePoint
-from govern.unlearning.parallel import ALONE, Workers
+from govern.unlearning.workers import ALONE, Workers
 
 if TYPE_CHECKING:
     import torch

@@ -20,9 +20,9 @@ from govern.policy import LoadedPolicy, load_policy
 from govern.progress import Progress, silent
 from govern.records import Environment, Plan, Removal, TensorChange
 from govern.unlearning.followers import hand_out
-from govern.unlearning.parallel import ALONE, Workers
 from govern.unlearning.protocol import Edit, Request
 from govern.unlearning.registry import METHODS
+from govern.unlearning.workers import ALONE, Workers
 from govern.workflow.chosen import chosen_by
 from govern.workflow.environment import default_device, describe_environment, peak_memory_bytes
 from govern.workflow.plan import Planned, make_plan

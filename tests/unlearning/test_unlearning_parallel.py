@@ -14,7 +14,8 @@ from tiny_workers import REMOVALS, asked
 
 from govern.models import read_tensors
 from govern.unlearning.batches import Deck
-from govern.unlearning.parallel import ALONE, Alone, joined
+from govern.unlearning.parallel import joined
+from govern.unlearning.workers import ALONE, Alone
 
 SCRIPT = Path(__file__).with_name("tiny_workers.py")
 

@@ -15,7 +15,7 @@ from tiny_policy import TinyPolicy
 import govern
 import govern.workflow.apply as story
 from govern.errors import UsageError
-from govern.unlearning.parallel import Alone
+from govern.unlearning.workers import Alone
 from govern.workflow.audit import audit
 
 

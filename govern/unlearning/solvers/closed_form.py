@@ -19,11 +19,11 @@ from govern.records import CurvePoint
 from govern.unlearning.batches import Deck, generator
 from govern.unlearning.importance import Average, Statistic
 from govern.unlearning.misdirection import Aim, Misdirection, Survey, TopicText
-from govern.unlearning.parallel import Workers
 from govern.unlearning.protocol import Edit
 from govern.unlearning.solvers.linearity import linear_scale
 from govern.unlearning.solvers.state import State, load_state, save_state
 from govern.unlearning.srmu_settings import SrmuClosedFormSettings
+from govern.unlearning.workers import Workers
 
 # T of a topic, from what the frozen model makes of its text.
 Aiming = Callable[[TopicText, Survey], Aim]

@@ -14,11 +14,11 @@ from govern.progress import Progress
 from govern.records import CurvePoint
 from govern.unlearning.batches import Deck
 from govern.unlearning.misdirection import Aim, Misdirection, TopicText
-from govern.unlearning.parallel import Workers
 from govern.unlearning.protocol import Edit
 from govern.unlearning.settings import Descending, Descent
 from govern.unlearning.solvers.state import State, load_state, save_state
 from govern.unlearning.srmu_settings import SrmuSettings
+from govern.unlearning.workers import Workers
 
 # T of a topic on its visit number (from 0), [d], float32.
 Targets = Callable[[TopicText, int], Tensor]
