@@ -42,8 +42,9 @@ _CLOSED_FORM: dict[str, Any] = {
     "solver": "closed_form",
     "layer": 4,
     "train": {"modules": ["mlp.down_proj"], "layers": [4]},
-    "coefficient": 1000.0,
-    "retain_weight": 1500.0,
+    "coefficient": 1150.0,
+    "retain_weight": 1200.0,
+    "ridge": 120.0,
     "batch_size": 16,
 }
 _FORGET_EVERY = {"gradient": 1, "closed_form": 2}
