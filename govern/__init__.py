@@ -122,9 +122,13 @@ def verify(
     mirror: str | PathLike[str] | None = None,
     templates: str | PathLike[str] | None = None,
     device: str | None = None,
+    seed: int | None = None,
     progress: Progress = silent,
 ) -> Verified:
-    """Verify a run, the latest applied one by default, and issue its report, signed by `key` or a throw-away one."""
+    """Verify a run, the latest applied one by default, and issue its report, signed by `key` or a throw-away one.
+
+    With a `seed`, held-back text is sampled from the model anew.
+    """
     from govern.workflow.verify import verify
 
     return verify(
@@ -134,6 +138,7 @@ def verify(
         mirror=_path(mirror),
         templates=_path(templates),
         device=device,
+        seed=seed,
         progress=progress,
     )
 

@@ -38,6 +38,10 @@ def verify(
     templates: TemplatesOption = None,
     junit: Annotated[Path | None, typer.Option("--junit", help="Also write the gates as JUnit XML here.")] = None,
     sarif: Annotated[Path | None, typer.Option("--sarif", help="Also write the gates as SARIF 2.1.0 here.")] = None,
+    seed: Annotated[
+        int | None,
+        typer.Option("--seed", min=0, help="Sample held-back text anew with this seed, to verify again later."),
+    ] = None,
     workspace: WorkspaceOption = DEFAULT_WORKSPACE,
     as_json: JsonOption = False,
     no_input: NoInputOption = False,
@@ -51,7 +55,14 @@ def verify(
     signer = signing_key(key, workspace=workspace, no_input=no_input)
     with shown_progress() as progress:
         verified = run_verify(
-            run, workspace=workspace, key=signer, mirror=mirror, device=device, templates=templates, progress=progress
+            run,
+            workspace=workspace,
+            key=signer,
+            mirror=mirror,
+            device=device,
+            templates=templates,
+            seed=seed,
+            progress=progress,
         )
     verdict, issued = verified.verdict, verified.issued
     if junit or sarif:

@@ -89,7 +89,8 @@ class AttackResult(Record):
 class Verdict(Record):
     """The outcome of one verification. `attempt` counts certifications on these question sets in this workspace.
 
-    `stress`, what the policy's attacks brought back, is left out of the JSON where it lists none.
+    `stress`, what the policy's attacks brought back, is left out of the JSON where it lists none; `held_back_seed`,
+    with which this verification sampled its held-back text anew, where it read the run's.
     """
 
     format_version: Literal[1] = 1
@@ -103,6 +104,7 @@ class Verdict(Record):
     gates: tuple[GateResult, ...]
     results: tuple[TaskResult, ...]
     stress: tuple[AttackResult, ...] = Field(default=(), exclude_if=lambda stress: not stress)
+    held_back_seed: int | None = Field(default=None, exclude_if=lambda seed: seed is None)
     answers_sha256: str
     seconds: float
 

@@ -256,6 +256,11 @@ def build_view(
             fact("/verdict/attempt", "Certification attempt on these question sets", count, kind="number"),
             fact("/verdict/answers_sha256", "SHA-256 of the stored answers", kind="code"),
             fact("/verdict/seconds", "Time to verify", seconds, kind="number"),
+            *(
+                [fact("/verdict/held_back_seed", "Held-back text sampled anew, seed", plain, kind="number")]
+                if verdict.held_back_seed is not None
+                else []
+            ),
             fact("/report/valid_until", "To be repeated after", or_else(utc, "the policy sets no end")),
         ),
         robustness=robustness(documents, verdict.stress),

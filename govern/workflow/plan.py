@@ -81,12 +81,14 @@ def make_plan(
     chosen: Chosen | None = None,
     workers: int = 1,
     salt: Path | None = None,
+    held_back_seed: int | None = None,
     progress: Progress = silent,
 ) -> Planned:
     """Resolve a policy, for so many workers. With `stored`, text that was sampled from the model comes from that run
     instead of anew; with `chosen`, the parameters are those that a sweep chose.
 
-    `salt` is that of the fingerprints of the policy's request; a stored run was planned with it once.
+    `salt` is that of the fingerprints of the policy's request; a stored run was planned with it once. With
+    `held_back_seed`, held-back text is sampled from the model with that seed, whatever the policy and the run say.
     Raises PolicyError for what only the model can tell (a layer out of range), SourceError for what is missing.
     """
     policy, base = loaded.policy, loaded.path.parent
@@ -100,13 +102,20 @@ def make_plan(
     check_removal(loaded, settings, resolved, model)
 
     tokenizer = load_tokenizer(resolved.path, trust_remote_code=policy.model.trust_remote_code)
-    corpora = {
-        name: resolve_corpus(
-            name, spec, role, loaded=loaded, model=resolved, tokenizer=tokenizer,
-            device=device, stored=stored, progress=progress,
+    corpora = {}
+    for name, role, spec in text_sources(loaded):
+        anew = role == "perplexity" and held_back_seed is not None
+        corpora[name] = resolve_corpus(
+            name,
+            spec.model_copy(update={"seed": held_back_seed}) if anew else spec,
+            role,
+            loaded=loaded,
+            model=resolved,
+            tokenizer=tokenizer,
+            device=device,
+            stored=None if anew else stored,
+            progress=progress,
         )
-        for name, role, spec in text_sources(loaded)
-    }  # fmt: skip
     refuse_training_text_in_evaluation(loaded, corpora)
     if subjects:
         forget, retain = (texts_as_cut(corpora, role, tokenizer) for role in ("forget", "retain"))

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from govern.audit import Log
+from govern.corpora import write_tokens
 from govern.digests import canonical_json, sha256_bytes
 from govern.errors import GovernError, IntegrityError, Interrupted
 from govern.evaluation import decisions
@@ -72,12 +73,14 @@ def verify(
     mirror: Path | None = None,
     device: str | None = None,
     templates: Path | None = None,
+    seed: int | None = None,
     progress: Progress = silent,
 ) -> Verified:
     """Verify a run, the latest applied one by default, and issue its report.
 
-    Without a `key` the report is signed by a throw-away one and says so. Raises IntegrityError where an artefact of
-    the run, its model, its questions or the log is not what it was when the removal was made.
+    With a `seed`, held-back text is sampled from the model anew, so that a later verification does not rest on what an
+    earlier one read. Without a `key` the report is signed by a throw-away one and says so. Raises IntegrityError where
+    an artefact of the run, its model, its questions or the log is not what it was when the removal was made.
     """
     refuse_missing_templates(templates)
     environment = describe_environment(device or default_device())
@@ -107,8 +110,15 @@ def verify(
             )
             try:
                 started = time.monotonic()
-                planned = make_plan(loaded, device=environment.device, mirror=mirror, stored=run, progress=progress)
-                refuse_changed_inputs(planned.plan, plan)
+                planned = make_plan(
+                    loaded,
+                    device=environment.device,
+                    mirror=mirror,
+                    stored=run,
+                    held_back_seed=seed,
+                    progress=progress,
+                )
+                refuse_changed_inputs(planned.plan, plan, anew=seed is not None)
                 before, after = measure_both(planned, loaded, removal, run, mirror, environment, progress)
                 gates = judge(loaded, before, after)
                 brought_back = attack_removal(planned, loaded, removal, run, mirror, environment.device, progress)
@@ -124,6 +134,7 @@ def verify(
                     gates=gates,
                     results=results(loaded, before, after),
                     stress=brought_back,
+                    held_back_seed=seed,
                     answers_sha256=sha256_bytes(answers),
                     seconds=round(time.monotonic() - started, 3),
                 )
@@ -147,13 +158,20 @@ def verify(
             folder = run.next_numbered("verifications")
             run.write(f"{folder}/answers.json", answers)
             run.write(f"{folder}/verdict.json", verdict.canonical())
+            read_anew = sampled_anew(planned, folder) if seed is not None else {}
+            for name, tokens in read_anew.items():
+                run.write(name, tokens)
             finished = log.append(
                 "verify.finished",
                 run=run.id,
                 policy_digest=plan.policy_digest,
                 model_before=removal.base_model_digest,
                 model_after=removal.edited_model_digest,
-                digests={f"{folder}/answers.json": verdict.answers_sha256, f"{folder}/verdict.json": verdict.sha256},
+                digests={
+                    f"{folder}/answers.json": verdict.answers_sha256,
+                    f"{folder}/verdict.json": verdict.sha256,
+                    **{name: sha256_bytes(tokens) for name, tokens in read_anew.items()},
+                },
                 parameters={
                     "attempt": attempt,
                     "verdict": verdict.verdict,
@@ -176,10 +194,26 @@ def certification_attempts(log: Log, plan: Plan) -> int:
     )
 
 
-def refuse_changed_inputs(now: Plan, then: Plan) -> None:
-    """Raise IntegrityError where the model, a text or a question set is not the one that was planned with."""
+def sampled_anew(planned: Planned, folder: str) -> dict[str, bytes]:
+    """The held-back text that this verification sampled for itself, by the name of its file."""
+    return {
+        f"{folder}/{name}.safetensors": write_tokens(corpus.tokens)
+        for name, corpus in planned.corpora.items()
+        if corpus.sampled and corpus.identity.role == "perplexity"
+    }
+
+
+def refuse_changed_inputs(now: Plan, then: Plan, *, anew: bool) -> None:
+    """Raise IntegrityError where the model, a text or a question set is not the one that was planned with.
+
+    Held-back text that was sampled `anew` is another one by intention.
+    """
     pairs: list[tuple[str, Identity, Identity]] = [("the base model", now.model, then.model)]
-    pairs += [(f"corpus {old.role} {old.source}", new, old) for new, old in zip(now.corpora, then.corpora, strict=True)]
+    pairs += [
+        (f"corpus {old.role} {old.source}", new, old)
+        for new, old in zip(now.corpora, then.corpora, strict=True)
+        if not (anew and old.role == "perplexity" and old.source == "self:")
+    ]
     # The same official questions may come from the hub one day and from a mirror the next.
     pairs += [
         (f"question set {old.name}", new, old)

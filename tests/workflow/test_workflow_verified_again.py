@@ -16,10 +16,12 @@ from tiny_policy import TinyPolicy
 
 import govern
 from govern.audit import Log
-from govern.errors import PolicyErrors
+from govern.corpora import read_tokens
+from govern.errors import IntegrityError, PolicyError, PolicyErrors
 from govern.evidence import verify_pack
 from govern.policy import load_policy
 from govern.records import Plan
+from govern.workflow.audit import audit
 from govern.workflow.evidence import pack
 from govern.workflow.keys import log_key_path, make_log_key
 from govern.workflow.runs import verifications
@@ -50,6 +52,31 @@ def test_the_history_is_in_status_and_in_the_report(verified: TinyPolicy) -> Non
         table = page.partition("Every verification of this run")[2]
         assert table.index(found[0].time[11:19]) < table.index(found[1].time[11:19])
         assert found[1].harness in table
+
+
+def test_another_seed_reads_other_held_back_text_and_says_so(verified: TinyPolicy) -> None:
+    again = govern.verify(workspace=verified.workspace, seed=77)
+    assert again.verdict.held_back_seed == 77
+    with Log.open(verified.workspace / "audit.db", create=False) as log:
+        first, second = (stored.event for stored in log.events(type="verify.finished"))
+    (text,) = [name for name in second.digests if name.endswith(".safetensors")]
+    assert text == "verifications/002/perplexity-0.safetensors"
+    assert (
+        read_tokens(again.run.read(text)).digest
+        != read_tokens(again.run.read("inputs/perplexity-0.safetensors")).digest
+    )
+    assert not [name for name in first.digests if name.endswith(".safetensors")]
+    assert "Held-back text sampled anew, seed" in again.run.path("report.html").read_text()
+    assert "held_back_seed" not in json.loads(again.run.read("verifications/001/verdict.json"))
+    audit(verified.workspace)
+    again.run.path(text).write_bytes(b"x")
+    with pytest.raises(IntegrityError, match="perplexity-0"):
+        audit(verified.workspace)
+
+
+def test_a_seed_that_the_removal_was_trained_on_is_refused(verified: TinyPolicy) -> None:
+    with pytest.raises(PolicyError, match="training text as well"):
+        govern.verify(workspace=verified.workspace, seed=1)
 
 
 def aged(policy: TinyPolicy, days: int) -> TinyPolicy:
