@@ -1,7 +1,7 @@
 """The pictures of docs/images: what `govern site` wrote, at 360 and 1024 CSS pixels and on A4 paper.
 
-    govern site --out site
-    python tests/screenshots.py site docs/images
+govern site --out site
+python tests/screenshots.py site docs/images
 """
 
 from __future__ import annotations
