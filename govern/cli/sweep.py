@@ -82,6 +82,7 @@ def sweep(
                 console.print(table)
         else:
             console.print(points_table(record))
+            console.print(Text("● chosen  ○ no other point beats it in both (Pareto front)", style="dim"))
             console.print(Text(printable(record.reason)))
         console.print(Text(f"sweep  {record.sweep}  {len(record.points)} points in {record.seconds:.0f} s"))
         if record.chosen is not None:
@@ -120,7 +121,6 @@ def points_table(record: Sweep) -> Table:
             Text(printable(point.error or STANDING[point.standing]), overflow="ellipsis", no_wrap=True),
             style="bold" if point.number == record.chosen else STYLE[point.standing],
         )
-    table.caption = "● chosen  ○ no other point beats it in both (Pareto front)  met: by the bounds too"
     return table
 
 
