@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -14,6 +14,9 @@ from govern.cli.cosigning import CosignersOption, cosigned_lines, moment, public
 from govern.cli.log_key import VerifierOption, public_log_key
 from govern.cli.options import DEFAULT_WORKSPACE, JsonOption, NoInputOption, WorkspaceOption
 from govern.errors import ExitCode, UsageError
+
+if TYPE_CHECKING:
+    from govern.records import Event
 
 app = typer.Typer(help="Read the audit log, check it, and show it to others.", no_args_is_help=True)
 
@@ -41,15 +44,20 @@ def show_log(
     if as_json:
         print_json({"events": [{"leaf": entry.leaf, **entry.event.to_json()} for entry in stored]})
         return
-    table = Table("seq", "time (UTC)", "event", "run", "what", box=None, pad_edge=False)
+    table = Table("seq", "time (UTC)", "event", "run", box=None, pad_edge=False)
     table.columns[0].justify = "right"
+    # An id that is cut off cannot be named in another command.
+    table.columns[3].overflow = "fold"
     for entry in stored:
         event = entry.event
-        what = event.parameters.get("verdict") or event.parameters.get("error") or ""
-        table.add_row(
-            str(event.seq), event.time[:19].replace("T", " "), event.type, event.run or "", Text(printable(str(what)))
-        )
+        table.add_row(str(event.seq), event.time[:19].replace("T", " "), Text(told(event)), Text(event.run or ""))
     output().print(table)
+
+
+def told(event: Event) -> str:
+    """An event's type, and what it came to: a verdict, a decision, a result, a change, or why it failed."""
+    outcomes = (event.parameters.get(name) for name in ("verdict", "decision", "result", "change", "error"))
+    return printable(f"{event.type} {next(filter(None, outcomes), '')}").strip()
 
 
 @app.command("verify")

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from govern.cli.console import output, print_json, printable
+from govern.cli.console import output, print_json
 from govern.cli.options import DEFAULT_WORKSPACE, JsonOption, NoInputOption, WorkspaceOption
 
 app = typer.Typer(help="Say what the log knows of a model.", no_args_is_help=True)
@@ -24,6 +24,7 @@ def log_of_model(
     from rich.table import Table
     from rich.text import Text
 
+    from govern.cli.audit import told
     from govern.workflow.models_log import models_log
 
     found = models_log(digest, workspace=workspace)
@@ -51,7 +52,5 @@ def log_of_model(
     table.columns[4].overflow = "fold"
     for happened in found.events:
         event = happened.stored.event
-        result = event.parameters.get("verdict", event.parameters.get("result", ""))
-        said = f"{event.type} {result}".strip() if isinstance(result, str) else event.type
-        table.add_row(str(event.seq), event.time[:10], Text(printable(said)), happened.relation, Text(event.run or ""))
+        table.add_row(str(event.seq), event.time[:10], Text(told(event)), happened.relation, Text(event.run or ""))
     console.print(table)

@@ -19,7 +19,8 @@ def prune_runs(
     *,
     keep: Annotated[int | None, typer.Option("--keep", min=0, help="All finished runs but the newest N.")] = None,
     older_than: Annotated[
-        int | None, typer.Option("--older-than", min=0, metavar="DAYS", help="Finished runs older than this.")
+        int | None,
+        typer.Option("--older-than", min=0, max=36500, metavar="DAYS", help="Finished runs older than this."),
     ] = None,
     yes: Annotated[bool, typer.Option("--yes", help="Do it. Without it, only say what would go.")] = False,
     workspace: WorkspaceOption = DEFAULT_WORKSPACE,

@@ -13,7 +13,7 @@ from govern.workflow.checkpoints import Kept, at, check_kept, check_one, kept_pa
 from govern.workflow.report import check_report
 from govern.workflow.review import read_reviews
 from govern.workflow.revoke import read_revocation
-from govern.workflow.runs import POLICY, REPORT, check_artefacts, events_of
+from govern.workflow.runs import POLICY, REPORT, check_artefacts, events_of, logged_runs, refuse_lost_log
 from govern.workflow.trust import check_trust
 from govern.workflow.waive import read_waivers
 from govern.workspace import Workspace
@@ -61,23 +61,15 @@ def audit(
     the first event or artefact that is not what it was.
     """
     place = Workspace.open(workspace)
+    refuse_lost_log(place)
     with Log.open(place.database, create=False) as log:
         head = log.verify()
         named = _hold_against(log, head, against, [verifier] if verifier else log_verifiers(log)) if against else None
         seen = cosigned_by(named, cosigners) if named else {}
         kept = check_kept(place, log, head.tree)
-        known = {stored.event.run for stored in log.events(type="apply.started")}
         artefacts, reports, reviews = check_trust(place, log), 0, 0
-        for run in place.runs():
-            if run.id not in known and run.artefacts() - {POLICY}:
-                raise IntegrityError(f"run {run.id} is not in the log", where=str(run.root))
-        present = {run.id for run in place.runs()}
-        for name in sorted(run_id for run_id in known if run_id):
-            if name not in present:
-                raise IntegrityError(
-                    f"run {name} is in the log and its folder is missing", where=str(place.root / "runs" / name)
-                )
-            run = place.run(name)
+        runs = logged_runs(place, log)
+        for run in runs:
             artefacts += check_artefacts(run, events_of(log, run))
             if run.path(REPORT).is_file():
                 checked = check_report(run.path(REPORT), workspace=workspace)
@@ -88,7 +80,7 @@ def audit(
             read_revocation(log, run)
         artefacts += check_sweeps(place, log)
     against_tree = named.checkpoint if named else None
-    return Audited(head, len(known), artefacts, reports, reviews, len(kept), against_tree, seen)
+    return Audited(head, len(runs), artefacts, reports, reviews, len(kept), against_tree, seen)
 
 
 def check_sweeps(place: Workspace, log: Log) -> int:

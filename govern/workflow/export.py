@@ -48,40 +48,42 @@ def export(
     """
     place = Workspace.open(workspace)
     with Log.open(place.database, create=False, trust=place.trust) as log:
+        log.verify()
         run = applied_run(place, log, run_id)
-        events = events_of(log, run)
-        refuse_revoked(run, events)
-        refuse_pruned(run, events)
-        check_artefacts(run, events)
-        loaded, removal = stored_policy(run, events), stored_removal(run)
-        model = loaded.policy.model
-        base = resolve_model(model.source, revision=model.revision, base=loaded.path.parent, progress=progress)
-        found = model_digest(base.path)
-        if found != removal.base_model_digest:
-            raise IntegrityError(
-                f"the base model changed: the removal was made on sha256:{removal.base_model_digest}, "
-                f"it is sha256:{found}",
-                where=str(base.path),
+        with run.locked():
+            events = events_of(log, run)
+            refuse_revoked(run, events)
+            refuse_pruned(run, events)
+            check_artefacts(run, events)
+            loaded, removal = stored_policy(run, events), stored_removal(run)
+            model = loaded.policy.model
+            base = resolve_model(model.source, revision=model.revision, base=loaded.path.parent, progress=progress)
+            found = model_digest(base.path)
+            if found != removal.base_model_digest:
+                raise IntegrityError(
+                    f"the base model changed: the removal was made on sha256:{removal.base_model_digest}, "
+                    f"it is sha256:{found}",
+                    where=str(base.path),
+                )
+            delta = read_delta(run.path(DELTA), sha256=removal.delta_sha256, base_digest=removal.base_model_digest)
+            digest = export_model(base.path, delta, out)
+            if digest != removal.edited_model_digest:
+                raise IntegrityError(
+                    f"the exported model is sha256:{digest}, the removal promised sha256:{removal.edited_model_digest}",
+                    where=str(out),
+                )
+            signed = _sign(run, out, key) if key else {}
+            signer = key.public.fingerprint if key else None
+            log.append(
+                "export.finished",
+                actor=signer,
+                run=run.id,
+                policy_digest=loaded.digest,
+                model_before=removal.base_model_digest,
+                model_after=digest,
+                digests=signed,
+                parameters={"folder": str(out.absolute())},
             )
-        delta = read_delta(run.path(DELTA), sha256=removal.delta_sha256, base_digest=removal.base_model_digest)
-        digest = export_model(base.path, delta, out)
-        if digest != removal.edited_model_digest:
-            raise IntegrityError(
-                f"the exported model is sha256:{digest}, the removal promised sha256:{removal.edited_model_digest}",
-                where=str(out),
-            )
-        signed = _sign(run, out, key) if key else {}
-        signer = key.public.fingerprint if key else None
-        log.append(
-            "export.finished",
-            actor=signer,
-            run=run.id,
-            policy_digest=loaded.digest,
-            model_before=removal.base_model_digest,
-            model_after=digest,
-            digests=signed,
-            parameters={"folder": str(out.absolute())},
-        )
     return Exported(run, out, digest, signer)
 
 

@@ -62,6 +62,7 @@ def prune(workspace: Path, chosen: Sequence[Prunable]) -> None:
     """
     place = Workspace.open(workspace)
     with Log.open(place.database, create=False, trust=place.trust) as log:
+        log.verify()
         for entry in chosen:
             with entry.run.locked():
                 events = events_of(log, entry.run)

@@ -177,25 +177,26 @@ def reissue(run_id: str | None, *, workspace: Path, key: SigningKey | None, temp
     with Log.open(place.database, create=False, trust=place.trust) as log:
         log.verify()
         run = applied_run(place, log, run_id)
-        events = events_of(log, run)
-        refuse_revoked(run, events)
-        finish_issue(run, events)
-        check_artefacts(run, events)
-        finished = list(log.events(run=run.id, type="verify.finished"))
-        if not finished:
-            raise unverified(run)
-        verdict = next(name for name in finished[-1].event.digests if name.endswith("verdict.json"))
-        return issue_report(
-            log,
-            run,
-            stored_policy(run, events),
-            stored_plan(run),
-            stored_removal(run),
-            Verdict.parse(run.read(verdict)),
-            finished[-1],
-            key=key,
-            templates=templates,
-        )
+        with run.locked():
+            events = events_of(log, run)
+            refuse_revoked(run, events)
+            finish_issue(run, events)
+            check_artefacts(run, events)
+            finished = list(log.events(run=run.id, type="verify.finished"))
+            if not finished:
+                raise unverified(run)
+            verdict = next(name for name in finished[-1].event.digests if name.endswith("verdict.json"))
+            return issue_report(
+                log,
+                run,
+                stored_policy(run, events),
+                stored_plan(run),
+                stored_removal(run),
+                Verdict.parse(run.read(verdict)),
+                finished[-1],
+                key=key,
+                templates=templates,
+            )
 
 
 def find_report(run_id: str | None, *, workspace: Path) -> Path:

@@ -77,7 +77,9 @@ def review(run_id: str | None, *, decision: Decision, comment: str, workspace: P
                 ) from None
             _refuse_second_thoughts(signoff, read_reviews(log, run))
             bundle = sign_review(signoff, files, key)
-            folder, digests = write_signed(run, "reviews", {REVIEW_BUNDLE: bundle, REVIEWER_KEY: key.public.pem})
+            folder, digests = write_signed(
+                run, events, "reviews", {REVIEW_BUNDLE: bundle, REVIEWER_KEY: key.public.pem}
+            )
             log.append(
                 "review.signed",
                 actor=key.public.fingerprint,

@@ -60,7 +60,9 @@ def revoke(run_id: str | None, *, reason: str, workspace: Path, key: SigningKey)
                     error.errors(include_input=False)[0]["msg"].removeprefix("Value error, "), where="reason"
                 ) from None
             bundle = sign_revocation(revocation, key)
-            folder, digests = write_signed(run, "revocations", {REVOCATION_BUNDLE: bundle, REVOKER_KEY: key.public.pem})
+            folder, digests = write_signed(
+                run, events, "revocations", {REVOCATION_BUNDLE: bundle, REVOKER_KEY: key.public.pem}
+            )
             log.append(
                 "removal.revoked",
                 actor=key.public.fingerprint,

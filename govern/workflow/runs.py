@@ -28,6 +28,36 @@ def events_of(log: Log, run: RunFolder) -> list[Event]:
     return [stored.event for stored in log.events(run=run.id)]
 
 
+def logged_runs(workspace: Workspace, log: Log) -> list[RunFolder]:
+    """Every run that the log knows, oldest first.
+
+    Raises IntegrityError where its folder is missing, or where a folder holds a run that the log does not know.
+    """
+    known = {stored.event.run for stored in log.events(type="apply.started") if stored.event.run}
+    present = {run.id: run for run in workspace.runs()}
+    for run in present.values():
+        if run.id not in known and run.artefacts() - {POLICY}:
+            raise IntegrityError(f"run {run.id} is not in the log", where=str(run.root))
+    for name in sorted(known - present.keys()):
+        raise IntegrityError(
+            f"run {name} is in the log and its folder is missing", where=str(workspace.root / "runs" / name)
+        )
+    return [present[name] for name in sorted(known)]
+
+
+def refuse_lost_log(workspace: Workspace) -> None:
+    """Raise IntegrityError where the log's file is gone and there are runs that it must have known."""
+    database = workspace.database
+    if isinstance(database, Path) and not database.exists():
+        for run in workspace.runs():
+            if run.artefacts() - {POLICY}:
+                raise IntegrityError(
+                    f"the audit log is missing, and run {run.id} is there",
+                    where=str(database),
+                    hint="Restore it from a backup that goes on from the newest checkpoint you trust.",
+                )
+
+
 def applied_run(workspace: Workspace, log: Log, run_id: str | None) -> RunFolder:
     """The run called `run_id`, or else the latest whose removal is finished. Raises UsageError where there is none."""
     if run_id is not None:

@@ -37,9 +37,16 @@ def read_signed(run: RunFolder, stored: Stored, *, bundle: str, key: str) -> Sig
         return Signed(load_public(run.read(paths[key])), run.read(paths[bundle]), path)
 
 
-def write_signed(run: RunFolder, series: str, artefacts: dict[str, bytes]) -> tuple[str, dict[str, str]]:
-    """Write signed files to the next folder of a series. Returns the folder, and the digests for the log."""
-    folder = run.next_numbered(series)
+def write_signed(
+    run: RunFolder, events: list[Event], series: str, artefacts: dict[str, bytes]
+) -> tuple[str, dict[str, str]]:
+    """Write signed files to the folder of a series that follows the last one the log knows.
+
+    What a killed command left there is bound by no event and written over: a pack's numbers must have no gap.
+    Returns the folder, and the digests for the log.
+    """
+    known = {Path(name).parent for event in events for name in event.digests if name.startswith(f"{series}/")}
+    folder = f"{series}/{len(known) + 1:03d}"
     for name, data in artefacts.items():
         run.write(f"{folder}/{name}", data)
     return folder, {f"{folder}/{name}": sha256_bytes(data) for name, data in artefacts.items()}

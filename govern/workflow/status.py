@@ -11,7 +11,14 @@ from govern.signing.reviews import Standing
 from govern.signing.waivers import Revoked, Waived, WaiverState
 from govern.workflow.review import report_of, standing_of
 from govern.workflow.revoke import read_revocation
-from govern.workflow.runs import check_artefacts, events_of, stored_plan, verifications
+from govern.workflow.runs import (
+    check_artefacts,
+    events_of,
+    logged_runs,
+    refuse_lost_log,
+    stored_plan,
+    verifications,
+)
 from govern.workflow.trust import now
 from govern.workflow.waive import read_waivers, states_of
 from govern.workspace import RunFolder, Workspace
@@ -41,13 +48,18 @@ class RunStatus:
 
 
 def status(workspace: Path, *, run_id: str | None = None) -> list[RunStatus]:
-    """Where every run stands, or the one that is named. Raises IntegrityError where a signature does not hold."""
+    """Where every run stands, or the one that is named.
+
+    Raises IntegrityError where the log, a run or a signature does not hold.
+    """
     place = Workspace.open(workspace)
-    runs = [place.run(run_id)] if run_id else place.runs()
+    refuse_lost_log(place)
     if isinstance(place.database, Path) and not place.database.exists():
         return []
     with Log.open(place.database, create=False) as log:
-        return [_status(log, run, workspace) for run in runs]
+        log.verify()
+        runs = logged_runs(place, log)
+        return [_status(log, run, workspace) for run in ([place.run(run_id)] if run_id else runs)]
 
 
 def _status(log: Log, run: RunFolder, workspace: Path) -> RunStatus:

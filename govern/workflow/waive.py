@@ -82,7 +82,9 @@ def waive(run_id: str | None, *, gate: str, until: str, reason: str, workspace: 
                     where=str(finding["loc"][0]) if finding["loc"] else "until",
                 ) from None
             bundle = sign_waiver(waiver, files, key)
-            folder, digests = write_signed(run, "waivers", {WAIVER_BUNDLE: bundle, APPROVER_KEY: key.public.pem})
+            folder, digests = write_signed(
+                run, events, "waivers", {WAIVER_BUNDLE: bundle, APPROVER_KEY: key.public.pem}
+            )
             log.append(
                 "waiver.granted",
                 actor=key.public.fingerprint,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import secrets
 from collections.abc import Iterator
@@ -30,10 +31,15 @@ class RunFolder:
         return self.root.name
 
     def path(self, name: str) -> Path:
-        """The path of an artefact. Raises UsageError for a name that leaves the folder."""
+        """The path of an artefact.
+
+        Raises UsageError for a name that leaves the folder, IntegrityError where a link leads out of it.
+        """
         path = self.root / name
-        if not path.resolve().is_relative_to(self.root.resolve()):
+        if not Path(os.path.normpath(path)).is_relative_to(self.root):
             raise UsageError(f"{name!r} leaves the run's folder", where=str(self.root))
+        if not path.resolve().is_relative_to(self.root.resolve()):
+            raise IntegrityError("a link leads out of the run's folder", where=str(path))
         return path
 
     def write(self, name: str, data: bytes) -> None:
