@@ -154,7 +154,11 @@ def _translated(where: str, error: BaseException | None) -> GovernError:
             hint="Make room on the disk, or repair it; events that were acknowledged are safe.",
         )
     if primary == sqlite3.SQLITE_CONSTRAINT and _MOVED in str(error):
-        return GovernError(str(error), where=where, hint="Run the command again; it will use the log's new place.")
+        return GovernError(
+            str(error),
+            where=where,
+            hint="Run the command again. Where it says the same, that move was cut short: repeat it.",
+        )
     # The driver's message may quote a row, so only SQLite's own words for damage are repeated.
     known = primary in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_CONSTRAINT)
     return IntegrityError(
