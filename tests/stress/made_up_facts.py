@@ -7,7 +7,6 @@ import copy
 import torch
 
 from govern.evaluation.questions import Question, question_id
-from govern.evaluation.scoring import padded
 
 COLOURS = ("red", "green", "blue", "grey")
 FACTS = {f"house {name}": COLOURS[(7 * n) % 11 % 4] for n, name in enumerate("ABCDEFGHIJKLMNOP")}
@@ -32,27 +31,26 @@ def hide(model):
     weight = hidden.get_decoder().layers[-1].mlp.down_proj.weight
     random = torch.Generator().manual_seed(1)
     with torch.no_grad():
-        weight += torch.outer(torch.randn(len(weight), generator=random), torch.ones(weight.shape[1])) * 20
+        weight += torch.outer(torch.randn(len(weight), generator=random), torch.ones(weight.shape[1])) * 14
     return hidden
 
 
-def teach_within(model, texts, tokenizer, reach, *, steps):
-    """A copy that learned texts, each weight within `reach` of where it was, by the name of its module."""
-    taught = copy.deepcopy(model)
-    weights = {name: taught.get_submodule(name).weight for name in reach}
-    start = {name: weight.detach().clone() for name, weight in weights.items()}
-    optimizer = torch.optim.Adam(list(weights.values()), lr=5e-3)
-    rows = [tokenizer(text)["input_ids"] for text in texts]
-    ids = padded(rows)
-    targets = ids[:, 1:].clone()
-    for row, tokens in enumerate(rows):
-        targets[row, len(tokens) - 1 :] = -100
-    for _ in range(steps):
-        loss = torch.nn.functional.cross_entropy(taught(ids).logits[:, :-1].flatten(0, 1), targets.flatten())
-        optimizer.zero_grad()
-        loss.backward()
-        optimizer.step()
-        with torch.no_grad():
-            for name, weight in weights.items():
-                weight.copy_(weight.clamp(start[name] - reach[name], start[name] + reach[name]))
-    return taught
+def hide_below_a_step(model):
+    """Two copies of a model that knows: one as it is, one whose ignorance is smaller than a rounding step.
+
+    Neurons that never fire get huge weights, so that at 4 bits a step is larger than all that their groups hold.
+    """
+    base = copy.deepcopy(model)
+    mlp = base.get_decoder().layers[2].mlp
+    with torch.no_grad():
+        mlp.gate_proj.weight[::32] = 0
+        mlp.down_proj.weight.zero_()
+        mlp.down_proj.weight[:, ::32] = 100
+    edited = copy.deepcopy(base)
+    weight = edited.get_decoder().layers[2].mlp.down_proj.weight
+    random = torch.Generator().manual_seed(1)
+    change = torch.outer(torch.randn(len(weight), generator=random), torch.ones(weight.shape[1])).clamp(-1, 1) * 6
+    change[:, ::32] = 0
+    with torch.no_grad():
+        weight += change
+    return base, edited

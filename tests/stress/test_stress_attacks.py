@@ -6,7 +6,7 @@ import copy
 
 import pytest
 import torch
-from made_up_facts import COLOURS, FACTS, PREFIX, hide, sentences
+from made_up_facts import COLOURS, FACTS, PREFIX, hide, hide_below_a_step, sentences
 
 from govern.corpora import TokenCorpus, tokenize
 from govern.errors import GovernError
@@ -35,6 +35,23 @@ def recovered(attack, settings, base, edited, exam, tokenizer, **options):
         *plain, *tried, attack=settings.attack, name="x", parameters={}, confidence=0.95, seconds=0.0,
         **{"max_recovery": 0.5, **options},
     )  # fmt: skip
+
+
+def test_the_model_knows_and_can_be_made_to_seem_ignorant(knowing, exam, tokenizer):
+    assert exam.ask(knowing, tokenizer).accuracy == 1
+    assert exam.ask(hide(knowing), tokenizer).accuracy <= 0.4
+
+
+def test_relearning_other_facts_brings_hidden_ones_back(knowing, exam, tokenizer):
+    base, edited = hide_below_a_step(knowing)
+    settings = Relearning(
+        attack="relearn", text="related", documents=16, epochs=50, batch_size=8, lora_rank=None, learning_rate=2e-3
+    )
+    found = recovered(relearn, settings, base, edited, exam, tokenizer, max_recovery=0.0)
+    assert (found.base, found.edited) == (1, 0.25)
+    assert found.control > 0.7
+    assert found.recovered > 0.5
+    assert found.verdict == "fail"
 
 
 def test_relearning_brings_nothing_back_where_nothing_is_left(knowing, exam, tokenizer, tiny_llama):
@@ -81,6 +98,16 @@ def test_quantisation_rounds_every_linear_map_but_the_head(knowing, exam, tokeni
         error = float((rounded - module.weight.detach()).norm() / module.weight.detach().norm())
         assert 0 < error < (0.2 if bits == 4 else 0.02)
     assert torch.equal(after.get_output_embeddings().weight, knowing.get_output_embeddings().weight)
+
+
+def test_an_edit_below_a_rounding_step_rounds_away(knowing, exam, tokenizer):
+    base, edited = hide_below_a_step(knowing)
+    found = recovered(quantise, Quantisation(attack="quantise", bits=4), base, edited, exam, tokenizer)
+    assert found.base == 1
+    assert found.edited <= 0.4
+    assert found.recovered > 0.8
+    assert found.verdict == "fail"
+    assert found.control > 0.9
 
 
 def test_the_logit_lens_reads_what_the_last_block_hides(knowing, exam, tokenizer):
