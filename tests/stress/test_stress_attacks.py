@@ -50,7 +50,7 @@ def test_relearning_other_facts_brings_hidden_ones_back(knowing, exam, tokenizer
     found = recovered(relearn, settings, base, edited, exam, tokenizer, max_recovery=0.0)
     assert (found.base, found.edited) == (1, 0.25)
     assert found.control > 0.7
-    assert found.recovered > 0.5
+    assert found.recovered > 0.3
     assert found.verdict == "fail"
 
 
