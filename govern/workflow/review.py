@@ -15,7 +15,7 @@ from govern.signing import SigningKey
 from govern.signing.reviews import Review, Standing, may_review, sign_review, standing, verify_review
 from govern.workflow.checkpoints import at
 from govern.workflow.report import CheckedReport, check_report
-from govern.workflow.runs import REPORT, applied_run, check_artefacts, events_of, refuse_revoked, stored_plan
+from govern.workflow.runs import REPORT, applied_run, check_artefacts, events_of, refuse_revoked, stored_plan, told_by
 from govern.workflow.signed import (
     check_position,
     head_of,
@@ -140,7 +140,8 @@ def _read_review(log: Log, run: RunFolder, stored: Stored) -> Review:
     with at(signed.path):
         signoff = verify_review(signed.bundle, signed.key)
         verify_review(signed.bundle, signed.key, issued_files(log, run, signoff.report, signoff.audit))
-        told = (event.actor, event.run, event.parameters["decision"], event.parameters["report"])
+        with told_by(event):
+            told = (event.actor, event.run, event.parameters["decision"], event.parameters["report"])
         if told != (signed.key.fingerprint, signoff.run, signoff.decision, signoff.report):
             raise IntegrityError("the sign-off is not the one that the log speaks of")
         check_position(log, event, signoff.audit)

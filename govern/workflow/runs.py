@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from govern.audit import Log
@@ -92,13 +94,27 @@ def unfinished_run(workspace: Workspace, log: Log, policy_sha256: str | None) ->
     return workspace.run(open_runs[-1].run)
 
 
+@contextmanager
+def told_by(event: Event) -> Iterator[None]:
+    """Raise IntegrityError where an event lacks what is read from it: its writer was not govern."""
+    try:
+        yield
+    except KeyError as error:
+        raise IntegrityError(
+            f"event {event.seq}, {event.type}, does not say {error.args[0]!r}",
+            hint="Somebody else wrote it into the log. Keep the log as evidence, and restore it from a backup.",
+        ) from None
+
+
 def bound_digests(events: list[Event]) -> dict[str, str]:
     """The SHA-256 of every artefact of a run, by the newest event that names it; without those that were pruned."""
     bound: dict[str, str] = {}
     for event in events:
         bound |= event.digests
         if event.type == "run.pruned":
-            bound = {name: digest for name, digest in bound.items() if name not in event.parameters["dropped"]}
+            with told_by(event):
+                dropped = event.parameters["dropped"]
+            bound = {name: digest for name, digest in bound.items() if name not in dropped}
     return bound
 
 
@@ -146,16 +162,21 @@ def check_artefacts(run: RunFolder, events: list[Event]) -> int:
 def verifications(events: list[Event], *, until: int | None = None) -> tuple[Verification, ...]:
     """A run's finished verifications, oldest first, up to the event `until` where it is given."""
     return tuple(
-        Verification(
+        _verification(event)
+        for event in events
+        if event.type == "verify.finished" and (until is None or event.seq <= until)
+    )
+
+
+def _verification(event: Event) -> Verification:
+    with told_by(event):
+        return Verification(
             time=event.time,
             verdict=event.parameters["verdict"],
             attempt=event.parameters["attempt"],
             harness=event.environment["packages"].get("lm-eval", ""),
             govern=event.environment["govern"],
         )
-        for event in events
-        if event.type == "verify.finished" and (until is None or event.seq <= until)
-    )
 
 
 def stored_policy(run: RunFolder, events: list[Event]) -> LoadedPolicy:

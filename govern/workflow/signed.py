@@ -12,7 +12,7 @@ from govern.errors import IntegrityError, UsageError
 from govern.records import AuditPosition, Event, Reviewer, TrustEntry
 from govern.signing import PublicKey, SigningKey, load_public
 from govern.workflow.checkpoints import at
-from govern.workflow.runs import REPORT, REPORT_MARKDOWN, STATEMENT
+from govern.workflow.runs import REPORT, REPORT_MARKDOWN, STATEMENT, told_by
 from govern.workflow.trust import Trusting, in_force, now
 from govern.workspace import RunFolder, Workspace
 
@@ -32,9 +32,11 @@ class Signed:
 def read_signed(run: RunFolder, stored: Stored, *, bundle: str, key: str) -> Signed:
     """The two files that an event binds, by their names. Raises IntegrityError."""
     paths = {Path(name).name: name for name in stored.event.digests}
-    path = run.path(paths[bundle])
+    with told_by(stored.event):
+        signature, signer = paths[bundle], paths[key]
+    path = run.path(signature)
     with at(path):
-        return Signed(load_public(run.read(paths[key])), run.read(paths[bundle]), path)
+        return Signed(load_public(run.read(signer)), run.read(signature), path)
 
 
 def write_signed(

@@ -32,6 +32,7 @@ from govern.signing.trust_document import (
     verify_trust,
     write_trust,
 )
+from govern.workflow.checkpoints import at
 from govern.workspace import Workspace, write_atomic
 
 TRUST_BUNDLE: Final = "trust.sigstore.json"
@@ -66,7 +67,8 @@ def in_force(workspace: Path) -> Trusting | None:
         if (place.root / "trust").exists():
             raise IntegrityError("trust.yaml is missing, yet the folder trust has a series", where=str(place.trust))
         return None
-    serial = read_trust(_read(place.trust)).serial
+    with at(place.trust):
+        serial = read_trust(_read(place.trust)).serial
     series = [_read_member(place, number) for number in range(1, serial + 1)]
     for earlier, later in pairwise(series):
         _check_step(place, earlier, later)
@@ -269,11 +271,9 @@ def _publish(
 
 def _read_member(place: Workspace, serial: int) -> Trusting:
     folder = _folder(place, serial)
-    try:
+    with at(folder):
         document, root = _read(folder / TRUST_FILE), load_public(_read(folder / ROOT_KEY))
         trust = verify_trust(document, _read(folder / TRUST_BUNDLE), root)
-    except IntegrityError as error:
-        raise IntegrityError(error.message, where=error.where or str(folder), hint=error.hint) from None
     if trust.serial != serial:
         raise IntegrityError(f"this is document {trust.serial} of the series", where=str(folder))
     return Trusting(trust, sha256_bytes(document), root)

@@ -17,6 +17,7 @@ import govern
 from govern.audit import Log
 from govern.cli import app
 from govern.errors import ExitCode, GovernError, IntegrityError
+from govern.records import EventType
 from govern.workflow.audit import audit
 from govern.workflow.evidence import pack
 from govern.workflow.export import export
@@ -133,3 +134,23 @@ def test_the_log_s_table_has_whole_ids_and_outcomes_at_80_columns(team: Team, mo
 
 def test_an_age_beyond_the_calendar_is_a_usage_error() -> None:
     assert CliRunner().invoke(app, ["runs", "prune", "--older-than", "99999999999"]).exit_code == ExitCode.USAGE
+
+
+@pytest.mark.parametrize(
+    "kind", ["verify.finished", "review.signed", "waiver.granted", "removal.revoked", "run.pruned"]
+)
+def test_an_event_that_says_nothing_is_named(team: Team, kind: EventType) -> None:
+    """Whoever holds the database can append what govern never would."""
+    with Log.open(team.workspace / "audit.db", create=False, trust=team.workspace / "trust.yaml") as log:
+        event = log.append(kind, run=team.run.name).event
+    with pytest.raises(IntegrityError, match=f"event {event.seq}, {kind}, does not say"):
+        status(team.workspace)
+
+
+@pytest.mark.parametrize("name", ["trust.yaml", "trust/002/trust.yaml"])
+def test_a_damaged_trust_document_is_named(team: Team, name: str) -> None:
+    path = team.workspace / name
+    path.write_bytes(path.read_bytes()[:-40])
+    with pytest.raises(IntegrityError) as caught:
+        status(team.workspace)
+    assert str(path.parent if name != "trust.yaml" else path) in (caught.value.where or "")
