@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Final, Literal
 from pydantic import TypeAdapter
 
 from govern.audit import Log
-from govern.errors import GovernError, IntegrityError, Interrupted, UsageError
+from govern.errors import GovernError, IntegrityError, Interrupted, SourceError, UsageError
 from govern.evidence import names, verify_pack
 from govern.models import edited_digest, identify, load_tokenizer, read_delta, read_tensors, write_delta
 from govern.policy import LoadedPolicy, parse_policy
@@ -173,9 +173,13 @@ def reproduce_pack(
                 raise UsageError("there is no such folder of inputs", where=str(inputs))
             shutil.copytree(inputs, scratch / "inputs")
             stored = RunFolder(scratch)
-        edit = make_again(
-            policy, plan, model=resolved, inputs=stored, environment=environment, scratch=scratch, progress=progress
-        )
+        try:
+            edit = make_again(
+                policy, plan, model=resolved, inputs=stored, environment=environment, scratch=scratch, progress=progress
+            )
+        except SourceError as error:
+            error.hint = error.hint or "Name the folder that the policy's file: paths start from with --texts."
+            raise
         return compare(edit, plan, removal, resolved, delta, environment, scratch=scratch)
 
 

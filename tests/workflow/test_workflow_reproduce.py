@@ -152,8 +152,9 @@ def test_what_an_outsider_lacks_is_said(
     packed_once: Path, team_once: Team, tiny_llama: Path, tiny_checkpoint: Any, tmp_path: Path
 ) -> None:
     texts = team_once.policy.path.parent
-    with pytest.raises(GovernError, match="no such file"):
+    with pytest.raises(GovernError, match="no such file") as caught:
         reproduce_pack(packed_once, model=tiny_llama)
+    assert "--texts" in (caught.value.hint or "")
     with pytest.raises(IntegrityError, match="not the model of the plan"):
         reproduce_pack(packed_once, model=tiny_checkpoint("mistral"), texts=texts)
     inputs = next((packed_once.parent / "audits" / "runs").iterdir()) / "inputs"
