@@ -16,6 +16,7 @@ from govern.reporting import Signer
 from govern.reporting.exports import GatePlace, RunDocument, junit, ml_bom, model_card, sarif
 from govern.reporting.view import Issue
 from govern.signing import parse_statement, report_predicate
+from govern.stress.settings import expand
 from govern.workflow.report import earlier_attempts, unverified
 from govern.workflow.runs import (
     STATEMENT,
@@ -122,7 +123,7 @@ def _files(found: Reported, form: Form, out: Path) -> dict[Path, bytes]:
 
 
 def gate_places(loaded: LoadedPolicy) -> Iterator[GatePlace]:
-    """Where each gate of a verdict stands in the policy, in the verdict's order: ceilings, then utility."""
+    """Where each gate of a verdict stands in the policy, in the verdict's order: ceilings, utility, limited attacks."""
     verification = loaded.policy.verification
     for index, _ in enumerate(verification.forget):
         yield _place(loaded, "verification", "forget", index, "ceiling")
@@ -134,6 +135,10 @@ def gate_places(loaded: LoadedPolicy) -> Iterator[GatePlace]:
             yield _place(loaded, "verification", "utility", index, "floor")
         if gate.max_drop is not None:
             yield _place(loaded, "verification", "utility", index, "max_drop")
+    tasks = {gate.task for gate in verification.forget}
+    limited = [attack for attack in expand(verification.stress) if attack.max_recovery is not None]
+    for _ in range(len(tasks) * len(limited)):
+        yield _place(loaded, "verification", "stress")
 
 
 def _place(loaded: LoadedPolicy, *location: str | int) -> GatePlace:

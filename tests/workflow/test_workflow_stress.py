@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import base64
 import json
+from pathlib import Path
 
 import pytest
 from tiny_policy import TinyPolicy
@@ -13,6 +15,7 @@ from govern.policy import load_policy
 from govern.records import Stress
 from govern.stress.settings import describe
 from govern.workflow.audit import audit
+from govern.workflow.documents import reported, write_export
 from govern.workflow.stress import stress
 
 ATTACKS = """
@@ -29,7 +32,7 @@ def attacked(tiny_policy: TinyPolicy) -> TinyPolicy:
     return tiny_policy
 
 
-def test_attacks_with_a_limit_are_gates_and_all_are_on_the_page(attacked: TinyPolicy) -> None:
+def test_attacks_with_a_limit_are_gates_and_all_are_on_the_page(attacked: TinyPolicy, tmp_path: Path) -> None:
     names = [describe(attack) for attack in load_policy(attacked.path).policy.verification.stress]
     verified = govern.verify(workspace=attacked.workspace)
     found = verified.verdict.stress
@@ -43,9 +46,17 @@ def test_attacks_with_a_limit_are_gates_and_all_are_on_the_page(attacked: TinyPo
         assert all(name in text for name in names)
         assert "Other attacks may succeed" in text
         assert "No attack was tried" not in text
-    (bundle,) = [json.loads(verified.run.read("gates.sigstore.json"))]
-    assert bundle
+    payload = base64.b64decode(json.loads(verified.run.read("gates.sigstore.json"))["dsseEnvelope"]["payload"])
+    warned = json.loads(payload)["predicate"]["warnedTests"]
+    assert [f"secret recovery {name}" in warned for name in names] == [True, False, False, True]
     assert audit(attacked.workspace).runs == 1
+    exported = reported(None, workspace=attacked.workspace)
+    write_export(exported, "junit", tmp_path / "junit.xml")
+    assert f'name="{names[0]}: recovered at most 50.0 %"' in (tmp_path / "junit.xml").read_text()
+    write_export(exported, "sarif", tmp_path / "gates.sarif")
+    (run,) = json.loads((tmp_path / "gates.sarif").read_text())["runs"]
+    recoveries = [result for result in run["results"] if result["ruleId"] == "max_recovery"]
+    assert [result["kind"] for result in recoveries] == ["open", "open"]
 
 
 def test_a_policy_without_attacks_says_so_and_its_verdict_keeps_its_form(tiny_policy: TinyPolicy) -> None:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Literal
 
 from pydantic import Field
 
-from govern.records import GateResult, Plan, Removal, Sweep, Verdict
+from govern.records import GateResult, Plan, Removal, Sweep, Verdict, VerdictValue
 from govern.records.base import Record
 from govern.reporting.facts import METRICS, NO_BREAK_SPACE, Fact, measure, percent, points
 from govern.reporting.text import one_line
@@ -74,6 +75,54 @@ def finding(gate: GateResult) -> str:
     value = measure(gate.metric)
     bound = points(gate.bound) if gate.kind == "max_drop" else percent(gate.bound)
     return plain_spaces(f"{value(gate.before)} before, {value(gate.after)} after, bound {bound} by {gate.method}")
+
+
+@dataclass(frozen=True)
+class Judged:
+    """A gate, or an attack with a limit, as a program shows it."""
+
+    task: str
+    kind: str
+    key: str
+    rule: str
+    finding: str
+    reason: str
+    verdict: VerdictValue
+    record: Record
+
+
+def judged(verdict: Verdict) -> tuple[Judged, ...]:
+    """All that decided about a verdict: its gates, then the attacks with a limit."""
+    gates = [
+        Judged(
+            gate.task,
+            gate.kind,
+            f"{gate.task} {gate.metric} {gate.kind}",
+            rule(gate),
+            finding(gate),
+            gate.reason,
+            gate.verdict,
+            gate,
+        )
+        for gate in verdict.gates
+    ]
+    for found in verdict.stress:
+        if found.verdict is None or found.max_recovery is None:
+            continue
+        share = "an unknown share" if found.recovered is None else percent(found.recovered)
+        gates.append(
+            Judged(
+                found.task,
+                "max_recovery",
+                f"{found.task} recovery {found.name}",
+                plain_spaces(f"{found.name}: recovered at most {percent(found.max_recovery)}"),
+                plain_spaces(f"recovered {share} by {found.name}"),
+                found.reason,
+                found.verdict,
+                found,
+            )
+        )
+    return tuple(gates)
 
 
 def plain_spaces(text: str) -> str:

@@ -9,8 +9,7 @@ from __future__ import annotations
 import re
 from xml.etree import ElementTree
 
-from govern.records import GateResult
-from govern.reporting.exports.document import RunDocument, finding, plain_spaces, rule
+from govern.reporting.exports.document import Judged, RunDocument, judged, plain_spaces
 
 _NOT_XML = re.compile("[^\t\n\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
@@ -18,9 +17,10 @@ _NOT_XML = re.compile("[^\t\n\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 def junit(document: RunDocument) -> bytes:
     """The gates of a run as JUnit XML."""
     plan, verdict = document.plan, document.verdict
+    found = judged(verdict)
     counts = {
-        "tests": str(len(verdict.gates)),
-        "failures": str(sum(gate.verdict == "fail" for gate in verdict.gates)),
+        "tests": str(len(found)),
+        "failures": str(sum(each.verdict == "fail" for each in found)),
         "errors": "0",
     }
     root = ElementTree.Element("testsuites", {"name": "govern verify", **counts})
@@ -30,7 +30,7 @@ def junit(document: RunDocument) -> bytes:
         {
             "name": _xml(plan.policy_name),
             **counts,
-            "skipped": str(sum(gate.verdict == "inconclusive" for gate in verdict.gates)),
+            "skipped": str(sum(each.verdict == "inconclusive" for each in found)),
             "time": f"{verdict.seconds:.3f}",
             "timestamp": document.report.issued[:19],
         },
@@ -45,24 +45,24 @@ def junit(document: RunDocument) -> bytes:
         ("verdict_sha256", verdict.sha256),
     ):
         ElementTree.SubElement(properties, "property", {"name": name, "value": _xml(value)})
-    for gate in verdict.gates:
-        _case(suite, plan.policy_name, gate)
+    for each in found:
+        _case(suite, plan.policy_name, each)
     ElementTree.indent(root)
     return f'<?xml version="1.0" encoding="UTF-8"?>\n{ElementTree.tostring(root, encoding="unicode")}\n'.encode()
 
 
-def _case(suite: ElementTree.Element, policy: str, gate: GateResult) -> None:
+def _case(suite: ElementTree.Element, policy: str, each: Judged) -> None:
     case = ElementTree.SubElement(
-        suite, "testcase", {"classname": _xml(f"{policy}.{gate.task}"), "name": _xml(rule(gate))}
+        suite, "testcase", {"classname": _xml(f"{policy}.{each.task}"), "name": _xml(each.rule)}
     )
-    if gate.verdict == "fail":
-        ElementTree.SubElement(case, "failure", {"type": gate.kind, "message": _xml(gate.reason)}).text = _xml(
-            finding(gate)
+    if each.verdict == "fail":
+        ElementTree.SubElement(case, "failure", {"type": each.kind, "message": _xml(each.reason)}).text = _xml(
+            each.finding
         )
-    elif gate.verdict == "inconclusive":
-        ElementTree.SubElement(case, "skipped").text = _xml(f"inconclusive: {gate.reason} {finding(gate)}")
+    elif each.verdict == "inconclusive":
+        ElementTree.SubElement(case, "skipped").text = _xml(f"inconclusive: {each.reason} {each.finding}")
     else:
-        ElementTree.SubElement(case, "system-out").text = _xml(finding(gate))
+        ElementTree.SubElement(case, "system-out").text = _xml(each.finding)
 
 
 def _xml(text: str) -> str:

@@ -13,7 +13,7 @@ import yaml
 
 from govern.evaluation.official import OFFICIAL
 from govern.records import TaskResult
-from govern.reporting.exports.document import RunDocument, finding, hub_name, plain_spaces, rule
+from govern.reporting.exports.document import RunDocument, hub_name, judged, plain_spaces
 from govern.reporting.facts import METRICS, VERDICTS
 from govern.reporting.text import clean, escape_markdown
 
@@ -105,8 +105,8 @@ def _result(document: RunDocument, result: TaskResult) -> dict[str, Any]:
 def _body(document: RunDocument) -> str:
     plan, removal, verdict, report = document.plan, document.removal, document.verdict, document.report
     gates = "\n".join(
-        f"| {_text(gate.task)} | {_text(rule(gate))} | {_text(finding(gate))} | {VERDICTS[gate.verdict]} |"
-        for gate in verdict.gates
+        f"| {_text(each.task)} | {_text(each.rule)} | {_text(each.finding)} | {VERDICTS[each.verdict]} |"
+        for each in judged(verdict)
     )
     limits = "\n".join(f"- **{_text(fact.label)}.** {_text(fact.text)}" for fact in document.limits())
     rationale = "\n\n".join(_text(paragraph) for paragraph in re.split(r"\n\s*\n", plan.rationale))

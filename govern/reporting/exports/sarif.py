@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from govern.digests import canonical_json
-from govern.records import GateResult, VerdictValue
-from govern.reporting.exports.document import RunDocument, finding, plain_spaces, rule
+from govern.records import VerdictValue
+from govern.reporting.exports.document import Judged, RunDocument, judged, plain_spaces
 
 _SCHEMA = "https://docs.oasis-open.org/sarif/sarif/v2.1.0/errata01/os/schemas/sarif-schema-2.1.0.json"
 _KINDS: dict[VerdictValue, str] = {"pass": "pass", "fail": "fail", "inconclusive": "open"}
@@ -29,6 +29,10 @@ _RULES = {
         "The model is still fluent",
         "The upper bound of the perplexity's rise is at most what the policy allows.",
     ),
+    "max_recovery": (
+        "The removed knowledge does not come back",
+        "The upper bound of the share that an attack brought back is at most what the policy allows.",
+    ),
 }
 
 
@@ -41,7 +45,10 @@ class GatePlace:
 
 
 def sarif(document: RunDocument, *, policy_uri: str, places: tuple[GatePlace, ...]) -> bytes:
-    """The gates of a run as SARIF. `policy_uri` is relative to the repository; `places` has one entry for each gate."""
+    """The gates of a run as SARIF.
+
+    `policy_uri` is relative to the repository; `places` has one entry for each gate and each attack with a limit.
+    """
     plan, verdict = document.plan, document.verdict
     kinds = list(_RULES)
     run: dict[str, Any] = {
@@ -71,8 +78,8 @@ def sarif(document: RunDocument, *, policy_uri: str, places: tuple[GatePlace, ..
         ],
         "artifacts": [{"location": {"uri": policy_uri}, "hashes": {"sha-256": plan.policy_sha256}}],
         "results": [
-            _result(gate, kinds.index(gate.kind), place, policy_uri)
-            for gate, place in zip(verdict.gates, places, strict=True)
+            _result(each, kinds.index(each.kind), place, policy_uri)
+            for each, place in zip(judged(verdict), places, strict=True)
         ],
         "columnKind": "unicodeCodePoints",
         "properties": {
@@ -85,13 +92,13 @@ def sarif(document: RunDocument, *, policy_uri: str, places: tuple[GatePlace, ..
     return canonical_json({"$schema": _SCHEMA, "version": "2.1.0", "runs": [run]})
 
 
-def _result(gate: GateResult, index: int, place: GatePlace, policy_uri: str) -> dict[str, Any]:
+def _result(each: Judged, index: int, place: GatePlace, policy_uri: str) -> dict[str, Any]:
     return {
-        "ruleId": gate.kind,
+        "ruleId": each.kind,
         "ruleIndex": index,
-        "kind": _KINDS[gate.verdict],
-        "level": "error" if gate.verdict == "fail" else "none",
-        "message": {"text": plain_spaces(f"{gate.task}: {rule(gate)}. {finding(gate)}. {gate.reason}")},
+        "kind": _KINDS[each.verdict],
+        "level": "error" if each.verdict == "fail" else "none",
+        "message": {"text": plain_spaces(f"{each.task}: {each.rule}. {each.finding}. {each.reason}")},
         "locations": [
             {
                 "physicalLocation": {
@@ -100,6 +107,6 @@ def _result(gate: GateResult, index: int, place: GatePlace, policy_uri: str) -> 
                 }
             }
         ],
-        "partialFingerprints": {"gate/v1": f"{gate.task} {gate.metric} {gate.kind}"},
-        "properties": gate.to_json(),
+        "partialFingerprints": {"gate/v1": each.key},
+        "properties": each.record.to_json(),
     }
