@@ -77,15 +77,17 @@ def test_a_users_mistake_is_a_message_and_a_code(tmp_path: Path) -> None:
 
 
 def test_a_shipped_policy_without_its_model_says_how_to_get_it(tmp_path: Path) -> None:
-    done = run_govern(
-        "apply", ROOT / "policies" / "bio_hazard.yaml", cwd=tmp_path, HF_HUB_OFFLINE="1", HF_HOME=str(tmp_path / "hf")
-    )
+    policy, hub = ROOT / "policies" / "bio_hazard.yaml", {"HF_HUB_OFFLINE": "1", "HF_HOME": str(tmp_path / "hf")}
+    done = run_govern("apply", policy, cwd=tmp_path, **hub)
+    assert done.returncode == 2, done.stderr
+    assert "govern sweep" in done.stderr
+    done = run_govern("sweep", policy, cwd=tmp_path, **hub)
     assert done.returncode == 1, done.stderr
     assert "zephyr-7b-beta" in done.stderr
     assert "Traceback" not in done.stderr
     listed = run_govern("audit", "log", "--json", cwd=tmp_path)
     assert [event["type"] for event in json.loads(listed.stdout)["events"]] == [
-        "log.created", "apply.started", "apply.failed",
+        "log.created", "sweep.started", "sweep.failed",
     ]  # fmt: skip
 
 
