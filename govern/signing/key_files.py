@@ -65,6 +65,12 @@ def read_private_key(path: Path, password: bytes) -> PrivateKeyTypes:
         raise UsageError("there is no such key", where=str(path), hint="Make one with: govern keys generate") from None
     except OSError as error:
         raise UsageError(f"the key cannot be read: {error.strerror}", where=str(path)) from None
+    if b"-----BEGIN PUBLIC KEY-----" in pem:
+        raise UsageError(
+            "this is a public key, and signing takes the private one",
+            where=str(path),
+            hint="It was made beside it, by default with the ending .pem.",
+        )
     if mode & 0o077:
         raise UsageError(
             f"the private key is open to other users (mode {mode & 0o777:04o})",

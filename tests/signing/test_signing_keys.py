@@ -91,6 +91,12 @@ def test_a_key_open_to_others_is_refused(pair, tmp_path, mode):
     assert "chmod 600" in caught.value.hint
 
 
+def test_the_public_half_is_not_taken_for_a_careless_private_one(pair):
+    with pytest.raises(UsageError, match="this is a public key") as caught:
+        load_key(pair[0].with_suffix(".pub"), PASSWORD)
+    assert "chmod" not in caught.value.hint
+
+
 def test_a_missing_key_says_how_to_make_one(tmp_path):
     with pytest.raises(UsageError) as caught:
         load_key(tmp_path / "none.pem", PASSWORD)
