@@ -10,11 +10,13 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
 from review_team import Team
 
 GUIDE = Path(__file__).parents[2] / "docs" / "after_the_report.md"
 
 
+@pytest.mark.slow
 def test_the_guide_s_commands_work(team: Team, tmp_path: Path) -> None:
     assert team.workspace == tmp_path / "audits"
     environment = {**os.environ, "GOVERN_KEY_PASSWORD": "password"}

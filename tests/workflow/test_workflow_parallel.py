@@ -24,6 +24,7 @@ def torchrun(*arguments: object) -> subprocess.CompletedProcess[str]:
     return subprocess.run([*command, *map(str, arguments)], capture_output=True, text=True, timeout=300, check=False)
 
 
+@pytest.mark.slow
 def test_two_processes_apply_a_policy_as_one(tiny_policy: TinyPolicy) -> None:
     done = torchrun("apply", tiny_policy.path, "--workspace", tiny_policy.workspace, "--json")
     assert done.returncode == 0, done.stderr
@@ -51,6 +52,7 @@ def test_an_invalid_policy_is_said_once(tiny_policy: TinyPolicy) -> None:
     assert done.stderr.count("forget") == 1
 
 
+@pytest.mark.slow
 def test_a_run_is_resumed_by_as_many_processes_as_began_it(
     tiny_policy: TinyPolicy, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -61,6 +61,7 @@ def test_the_same_bits_on_the_same_machine(applied: TinyPolicy) -> None:
     audit(applied.workspace)
 
 
+@pytest.mark.slow
 def test_another_thread_count_is_said_and_stays_within_the_tolerance(applied: TinyPolicy) -> None:
     threads = torch.get_num_threads()
     found = reproduce(None, workspace=applied.workspace, threads=threads + 1)
@@ -186,6 +187,7 @@ def test_differences_are_relative_to_the_change() -> None:
         relative_differences(recorded, {"v": base["w"]}, base)
 
 
+@pytest.mark.slow
 def test_the_guide_s_commands_work(packed_once: Path, team_once: Team, tmp_path: Path) -> None:
     shutil.copytree(packed_once.parent / "audits", tmp_path / "audits")
     shutil.copytree(packed_once, tmp_path / "evidence")
