@@ -20,14 +20,14 @@ from pathlib import Path
 from typing import Any, NoReturn, Self
 
 from rfc8785 import CanonicalizationError
-from sqlalchemy import Connection, Engine, TextClause, insert, text
+from sqlalchemy import Connection, Engine, TextClause, text
 
 from govern.audit import merkle
 from govern.audit.body import NO_PREV, Stored, leaf_hash, parse_event, read_row
 from govern.audit.checkpoint import Checkpoint
 from govern.audit.inspection import Damage, Finding, Head, inspect
 from govern.audit.postgres import Postgres
-from govern.audit.schema import SCHEMA_VERSION, EventRow, NodeRow
+from govern.audit.schema import SCHEMA_VERSION
 from govern.audit.sqlite import Sqlite
 from govern.audit.storage import Storage, reading
 from govern.digests import sha256_file
@@ -40,6 +40,8 @@ _READ_EVENT = text("SELECT seq, prev, leaf, body FROM event WHERE seq = :seq")
 _READ_NODES = text("SELECT size, level, hash FROM node ORDER BY size, level")
 _READ_LEAF = text("SELECT leaf FROM event WHERE seq = :seq")
 _READ_NODE = text("SELECT hash FROM node WHERE size = :size AND level = :level")
+_ADD_EVENT = text("INSERT INTO event (seq, prev, leaf, body) VALUES (:seq, :prev, :leaf, :body)")
+_ADD_NODE = text("INSERT INTO node (size, level, hash) VALUES (:size, :level, :hash)")
 
 
 class _Places:
@@ -384,11 +386,10 @@ def _store(connection: Connection, event: Event, node: Callable[[int, int], byte
         top = merkle.node_hash(node(level, rest - 1), top)
         level, rest = level + 1, rest >> 1
         completed.append({"size": event.seq + 1, "level": level, "hash": top})
-    connection.execute(
-        insert(EventRow).values(seq=event.seq, prev=bytes.fromhex(event.prev), leaf=bytes.fromhex(leaf), body=body)
-    )
+    row = {"seq": event.seq, "prev": bytes.fromhex(event.prev), "leaf": bytes.fromhex(leaf), "body": body}
+    connection.execute(_ADD_EVENT, row)
     if completed:
-        connection.execute(insert(NodeRow), completed)
+        connection.execute(_ADD_NODE, completed)
     return Stored(event=event, body=body, prev=event.prev, leaf=leaf)
 
 
