@@ -54,6 +54,7 @@ def test_the_closed_forms_change_is_the_same_to_a_millionth(tiny, together):
         assert float((together["closed_form"][key].double() - tensor.double()).norm() / change.norm()) < 1e-6
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("failure", "said"), [("--fail", "worker 1 of 2 failed: out of memory"), ("--kill", "another worker is gone")]
 )
