@@ -14,3 +14,12 @@ class Progress(Protocol):
 
 def silent(stage: str, done: int, total: int, **values: float) -> None:
     """Report nothing."""
+
+
+def labelled(progress: Progress, label: str) -> Progress:
+    """The same listener, with each stage named after what it is part of."""
+
+    def report(stage: str, done: int, total: int, **values: float) -> None:
+        progress(f"{label}: {stage}", done, total, **values)
+
+    return report

@@ -18,7 +18,7 @@ from govern.evaluation.questions import load_questions, own_part
 from govern.evaluation.recovery import recovery
 from govern.models import apply_delta, load_model, load_tokenizer, read_delta
 from govern.policy import LoadedPolicy
-from govern.progress import Progress, silent
+from govern.progress import Progress, labelled, silent
 from govern.records import AttackResult, Removal, Stress, VerdictValue, worst
 from govern.stress.exam import Exam
 from govern.stress.protocol import Target, load_attack
@@ -221,7 +221,7 @@ def attack_all(
         plain: dict[int, list[Answers]] = {}
         for number, attack in enumerate(attacks, start=1):
             asked = exam.first(attack.questions)
-            told = labelled(progress, f"attack {number} of {len(attacks)}: ")
+            told = labelled(progress, f"attack {number} of {len(attacks)}")
             if attack.questions not in plain:
                 plain[attack.questions] = [asked.ask(target.load(), tokenizer, progress=told) for target in targets]
             started = time.monotonic()
@@ -243,15 +243,6 @@ def attack_all(
                 )
             )
     return tuple(results)
-
-
-def labelled(progress: Progress, label: str) -> Progress:
-    """The same listener, with the stage named after the attack that it belongs to."""
-
-    def report(stage: str, done: int, total: int, **values: float) -> None:
-        progress(f"{label}{stage}", done, total, **values)
-
-    return report
 
 
 def _joined(corpora: Sequence[TokenCorpus]) -> TokenCorpus:

@@ -17,7 +17,7 @@ from govern.evaluation import decisions
 from govern.evaluation.answers import Answers, Part, Perplexity
 from govern.models import apply_delta, load_model, load_tokenizer, read_delta
 from govern.policy import LoadedPolicy, PerplexityGate
-from govern.progress import Progress, silent
+from govern.progress import Progress, labelled, silent
 from govern.records import (
     CorpusIdentity,
     Environment,
@@ -253,15 +253,6 @@ def measure_both(
     memory = Memory(run.path(MEASURING), removal.edited_model_digest, environment)
     after = measure(model, tokenizer, planned, loaded, mirror, memory, labelled(progress, "after"))
     return before, after
-
-
-def labelled(progress: Progress, label: str) -> Progress:
-    """The same listener, with the stage named before or after the edit."""
-
-    def report(stage: str, done: int, total: int, **values: float) -> None:
-        progress(f"{label}: {stage}", done, total, **values)
-
-    return report
 
 
 def judge(loaded: LoadedPolicy, before: Measured, after: Measured) -> tuple[GateResult, ...]:
