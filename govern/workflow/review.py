@@ -15,12 +15,13 @@ from govern.signing import SigningKey
 from govern.signing.reviews import Review, Standing, may_review, sign_review, standing, verify_review
 from govern.workflow.checkpoints import at
 from govern.workflow.report import CheckedReport, check_report
-from govern.workflow.runs import REPORT, applied_run, check_artefacts, events_of, refuse_revoked, stored_plan, told_by
+from govern.workflow.runs import REPORT, stored_plan, told_by
 from govern.workflow.signed import (
     check_position,
     head_of,
     issued_files,
     logged_at,
+    open_for_signing,
     person,
     read_signed,
     report_files,
@@ -50,46 +51,37 @@ def review(run_id: str | None, *, decision: Decision, comment: str, workspace: P
     Raises UsageError where the signature would not count, or the person decided before; IntegrityError where the log,
     the report or another artefact of the run is not what it was.
     """
-    place = Workspace.open(workspace)
-    with Log.open(place.database, create=False, trust=place.trust) as log:
-        log.verify()
-        run = applied_run(place, log, run_id)
-        with run.locked():
-            events = events_of(log, run)
-            check_artefacts(run, events)
-            refuse_revoked(run, events)
-            checked = report_of(run, workspace)
-            reviewer = _reviewer(place, run, checked, decision, key)
-            files = report_files(run)
-            try:
-                signoff = SignOff(
-                    run=run.id,
-                    report=files[REPORT],
-                    audit=head_of(log),
-                    decision=decision,
-                    comment=comment,
-                    reviewer=reviewer,
-                    time=now(),
-                )
-            except ValidationError as error:
-                raise UsageError(
-                    error.errors(include_input=False)[0]["msg"].removeprefix("Value error, "), where="comment"
-                ) from None
-            _refuse_second_thoughts(signoff, read_reviews(log, run))
-            bundle = sign_review(signoff, files, key)
-            folder, digests = write_signed(
-                run, events, "reviews", {REVIEW_BUNDLE: bundle, REVIEWER_KEY: key.public.pem}
-            )
-            log.append(
-                "review.signed",
-                actor=key.public.fingerprint,
+    with open_for_signing(workspace, run_id) as (place, log, run, events):
+        checked = report_of(run, workspace)
+        reviewer = _reviewer(place, run, checked, decision, key)
+        files = report_files(run)
+        try:
+            signoff = SignOff(
                 run=run.id,
-                policy_digest=checked.claim.policy_digest,
-                model_after=checked.claim.model_after,
-                digests=digests,
-                parameters={"decision": decision, "report": files[REPORT], "role": reviewer.role},
+                report=files[REPORT],
+                audit=head_of(log),
+                decision=decision,
+                comment=comment,
+                reviewer=reviewer,
+                time=now(),
             )
-            found = standing_of(log, run, checked, workspace)
+        except ValidationError as error:
+            raise UsageError(
+                error.errors(include_input=False)[0]["msg"].removeprefix("Value error, "), where="comment"
+            ) from None
+        _refuse_second_thoughts(signoff, read_reviews(log, run))
+        bundle = sign_review(signoff, files, key)
+        folder, digests = write_signed(run, events, "reviews", {REVIEW_BUNDLE: bundle, REVIEWER_KEY: key.public.pem})
+        log.append(
+            "review.signed",
+            actor=key.public.fingerprint,
+            run=run.id,
+            policy_digest=checked.claim.policy_digest,
+            model_after=checked.claim.model_after,
+            digests=digests,
+            parameters={"decision": decision, "report": files[REPORT], "role": reviewer.role},
+        )
+        found = standing_of(log, run, checked, workspace)
     return Reviewed(run, run.path(folder), signoff, found)
 
 

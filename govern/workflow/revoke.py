@@ -14,10 +14,19 @@ from govern.records import Revocation
 from govern.signing import SigningKey
 from govern.signing.waivers import Revoked, sign_revocation, verify_revocation
 from govern.workflow.checkpoints import at
-from govern.workflow.runs import DELTA, applied_run, check_artefacts, events_of, refuse_revoked, stored_removal
-from govern.workflow.signed import check_position, head_of, logged_at, person, read_signed, vouched, write_signed
+from govern.workflow.runs import DELTA, stored_removal
+from govern.workflow.signed import (
+    check_position,
+    head_of,
+    logged_at,
+    open_for_signing,
+    person,
+    read_signed,
+    vouched,
+    write_signed,
+)
 from govern.workflow.trust import now
-from govern.workspace import RunFolder, Workspace
+from govern.workspace import RunFolder
 
 
 @dataclass(frozen=True)
@@ -35,44 +44,37 @@ def revoke(run_id: str | None, *, reason: str, workspace: Path, key: SigningKey)
     From then on the run is not verified, reported, reviewed or exported any more. Raises UsageError where nobody
     vouches for the key or the removal is revoked already, IntegrityError where the log or an artefact was changed.
     """
-    place = Workspace.open(workspace)
-    with Log.open(place.database, create=False, trust=place.trust) as log:
-        log.verify()
-        run = applied_run(place, log, run_id)
-        with run.locked():
-            events = events_of(log, run)
-            check_artefacts(run, events)
-            refuse_revoked(run, events)
-            _, entry = vouched(place, key)
-            removal = stored_removal(run)
-            try:
-                revocation = Revocation(
-                    run=run.id,
-                    delta_sha256=removal.delta_sha256,
-                    model_after=removal.edited_model_digest,
-                    reason=reason,
-                    person=person(entry),
-                    audit=head_of(log),
-                    time=now(),
-                )
-            except ValidationError as error:
-                raise UsageError(
-                    error.errors(include_input=False)[0]["msg"].removeprefix("Value error, "), where="reason"
-                ) from None
-            bundle = sign_revocation(revocation, key)
-            folder, digests = write_signed(
-                run, events, "revocations", {REVOCATION_BUNDLE: bundle, REVOKER_KEY: key.public.pem}
-            )
-            log.append(
-                "removal.revoked",
-                actor=key.public.fingerprint,
+    with open_for_signing(workspace, run_id) as (place, log, run, events):
+        _, entry = vouched(place, key)
+        removal = stored_removal(run)
+        try:
+            revocation = Revocation(
                 run=run.id,
-                policy_digest=next(event for event in events if event.type == "apply.finished").policy_digest,
-                model_before=removal.base_model_digest,
+                delta_sha256=removal.delta_sha256,
                 model_after=removal.edited_model_digest,
-                digests=digests,
-                parameters=revocation.told(),
+                reason=reason,
+                person=person(entry),
+                audit=head_of(log),
+                time=now(),
             )
+        except ValidationError as error:
+            raise UsageError(
+                error.errors(include_input=False)[0]["msg"].removeprefix("Value error, "), where="reason"
+            ) from None
+        bundle = sign_revocation(revocation, key)
+        folder, digests = write_signed(
+            run, events, "revocations", {REVOCATION_BUNDLE: bundle, REVOKER_KEY: key.public.pem}
+        )
+        log.append(
+            "removal.revoked",
+            actor=key.public.fingerprint,
+            run=run.id,
+            policy_digest=next(event for event in events if event.type == "apply.finished").policy_digest,
+            model_before=removal.base_model_digest,
+            model_after=removal.edited_model_digest,
+            digests=digests,
+            parameters=revocation.told(),
+        )
     return Ended(run, run.path(folder), revocation)
 
 

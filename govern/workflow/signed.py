@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -12,7 +14,16 @@ from govern.errors import IntegrityError, UsageError
 from govern.records import AuditPosition, Event, Reviewer, TrustEntry
 from govern.signing import PublicKey, SigningKey, load_public
 from govern.workflow.checkpoints import at
-from govern.workflow.runs import REPORT, REPORT_MARKDOWN, STATEMENT, told_by
+from govern.workflow.runs import (
+    REPORT,
+    REPORT_MARKDOWN,
+    STATEMENT,
+    applied_run,
+    check_artefacts,
+    events_of,
+    refuse_revoked,
+    told_by,
+)
 from govern.workflow.trust import Trusting, in_force, now
 from govern.workspace import RunFolder, Workspace
 
@@ -27,6 +38,23 @@ class Signed:
     key: PublicKey
     bundle: bytes
     path: Path
+
+
+@contextmanager
+def open_for_signing(workspace: Path, run_id: str | None) -> Iterator[tuple[Workspace, Log, RunFolder, list[Event]]]:
+    """A run, the latest applied one by default, held for one process, with its log and its events, all of it checked.
+
+    Raises IntegrityError where the log or an artefact of the run is not what it was, UsageError where it is revoked.
+    """
+    place = Workspace.open(workspace)
+    with Log.open(place.database, create=False, trust=place.trust) as log:
+        log.verify()
+        run = applied_run(place, log, run_id)
+        with run.locked():
+            events = events_of(log, run)
+            check_artefacts(run, events)
+            refuse_revoked(run, events)
+            yield place, log, run, events
 
 
 def read_signed(run: RunFolder, stored: Stored, *, bundle: str, key: str) -> Signed:

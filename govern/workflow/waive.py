@@ -17,12 +17,13 @@ from govern.signing.waivers import Waived, WaiverState, may_waive, sign_waiver, 
 from govern.workflow.checkpoints import at
 from govern.workflow.report import CheckedReport
 from govern.workflow.review import report_of
-from govern.workflow.runs import REPORT, applied_run, check_artefacts, events_of, refuse_revoked
+from govern.workflow.runs import REPORT
 from govern.workflow.signed import (
     check_position,
     head_of,
     issued_files,
     logged_at,
+    open_for_signing,
     person,
     read_signed,
     report_files,
@@ -30,7 +31,7 @@ from govern.workflow.signed import (
     write_signed,
 )
 from govern.workflow.trust import in_force, now
-from govern.workspace import RunFolder, Workspace
+from govern.workspace import RunFolder
 
 
 @dataclass(frozen=True)
@@ -48,52 +49,43 @@ def waive(run_id: str | None, *, gate: str, until: str, reason: str, workspace: 
     `gate` is TASK/METRIC, or TASK/METRIC/KIND where several gates share the first two. Raises UsageError where there
     is no such gate, it was passed, or the key is no approver's; IntegrityError where something was changed.
     """
-    place = Workspace.open(workspace)
-    with Log.open(place.database, create=False, trust=place.trust) as log:
-        log.verify()
-        run = applied_run(place, log, run_id)
-        with run.locked():
-            events = events_of(log, run)
-            check_artefacts(run, events)
-            refuse_revoked(run, events)
-            checked = report_of(run, workspace)
-            claim = find_gate(checked.claim.gates, gate)
-            trusting, entry = vouched(place, key)
-            if why := may_waive(entry, issuer=checked.fingerprint, trust=trusting.trust):
-                raise UsageError(why, where=f"key {key.public.fingerprint}")
-            files = report_files(run)
-            try:
-                waiver = Waiver(
-                    run=run.id,
-                    report=files[REPORT],
-                    gate=gate_name(claim),
-                    # `find_gate` refuses a gate that was passed.
-                    verdict=claim.verdict,
-                    until=until,
-                    reason=reason,
-                    approver=person(entry),
-                    audit=head_of(log),
-                    time=now(),
-                )
-            except ValidationError as error:
-                finding = error.errors(include_input=False)[0]
-                raise UsageError(
-                    finding["msg"].removeprefix("Value error, "),
-                    where=str(finding["loc"][0]) if finding["loc"] else "until",
-                ) from None
-            bundle = sign_waiver(waiver, files, key)
-            folder, digests = write_signed(
-                run, events, "waivers", {WAIVER_BUNDLE: bundle, APPROVER_KEY: key.public.pem}
-            )
-            log.append(
-                "waiver.granted",
-                actor=key.public.fingerprint,
+    with open_for_signing(workspace, run_id) as (place, log, run, events):
+        checked = report_of(run, workspace)
+        claim = find_gate(checked.claim.gates, gate)
+        trusting, entry = vouched(place, key)
+        if why := may_waive(entry, issuer=checked.fingerprint, trust=trusting.trust):
+            raise UsageError(why, where=f"key {key.public.fingerprint}")
+        files = report_files(run)
+        try:
+            waiver = Waiver(
                 run=run.id,
-                policy_digest=checked.claim.policy_digest,
-                model_after=checked.claim.model_after,
-                digests=digests,
-                parameters=waiver.told(),
+                report=files[REPORT],
+                gate=gate_name(claim),
+                # `find_gate` refuses a gate that was passed.
+                verdict=claim.verdict,
+                until=until,
+                reason=reason,
+                approver=person(entry),
+                audit=head_of(log),
+                time=now(),
             )
+        except ValidationError as error:
+            finding = error.errors(include_input=False)[0]
+            raise UsageError(
+                finding["msg"].removeprefix("Value error, "),
+                where=str(finding["loc"][0]) if finding["loc"] else "until",
+            ) from None
+        bundle = sign_waiver(waiver, files, key)
+        folder, digests = write_signed(run, events, "waivers", {WAIVER_BUNDLE: bundle, APPROVER_KEY: key.public.pem})
+        log.append(
+            "waiver.granted",
+            actor=key.public.fingerprint,
+            run=run.id,
+            policy_digest=checked.claim.policy_digest,
+            model_after=checked.claim.model_after,
+            digests=digests,
+            parameters=waiver.told(),
+        )
     return Granted(run, run.path(folder), waiver)
 
 
