@@ -14,6 +14,7 @@ from govern.signing.keys import (
 )
 from govern.signing.log_key import LogKey, generate_log_key, load_log_key
 from govern.signing.statement import (
+    AttackClaim,
     GateClaim,
     ReportPredicate,
     SignerIdentity,
@@ -25,6 +26,7 @@ from govern.signing.statement import (
 from govern.signing.trust import Trusted, load_trusted
 
 __all__ = [
+    "AttackClaim",
     "AuditPosition",
     "GateClaim",
     "LogKey",

@@ -60,6 +60,17 @@ class GateClaim(Record):
     verdict: VerdictValue
 
 
+class AttackClaim(Record):
+    """One attack with a limit as the report claims it. `recovered` and `bound` are None where nothing bounds them."""
+
+    task: str
+    name: str
+    recovered: float | None
+    bound: float | None
+    max_recovery: float
+    verdict: VerdictValue
+
+
 class SignerIdentity(Record):
     """Who signed. `kind` says whether the key was kept or thrown away at once, as the demo does."""
 
@@ -71,7 +82,7 @@ class ReportPredicate(Record):
     """What a signed report claims. The subjects are the report's files.
 
     `templates` maps each rendered file to its template's SHA-256. `verdict_digest` is over the whole Verdict record.
-    `issued` is UTC, RFC 3339.
+    `attacks` is left out of the JSON where none decided. `issued` is UTC, RFC 3339.
     """
 
     run: str
@@ -83,6 +94,7 @@ class ReportPredicate(Record):
     verdict: VerdictValue
     verdict_digest: Sha256
     gates: tuple[GateClaim, ...]
+    attacks: tuple[AttackClaim, ...] = Field(default=(), exclude_if=lambda attacks: not attacks)
     templates: dict[str, Sha256]
     audit: AuditPosition
     signer: SignerIdentity
@@ -91,7 +103,8 @@ class ReportPredicate(Record):
 
     @model_validator(mode="after")
     def _verdict_follows(self) -> Self:
-        if self.verdict != worst(gate.verdict for gate in self.gates):
+        claimed = [gate.verdict for gate in self.gates] + [attack.verdict for attack in self.attacks]
+        if self.verdict != worst(claimed):
             raise ValueError("the verdict does not follow from the gates")
         return self
 

@@ -15,6 +15,7 @@ from govern.policy import LoadedPolicy
 from govern.records import Event, Plan, Removal, Verdict
 from govern.reporting import FailedRun, Signer, build_view, render_html, render_markdown
 from govern.signing import (
+    AttackClaim,
     AuditPosition,
     GateClaim,
     ReportPredicate,
@@ -118,6 +119,11 @@ def issue_report(
             verdict=verdict.verdict,
             verdict_digest=verdict.sha256,
             gates=tuple(GateClaim(**gate.model_dump(include=set(GateClaim.model_fields))) for gate in verdict.gates),
+            attacks=tuple(
+                AttackClaim(**found.model_dump(include=set(AttackClaim.model_fields)))
+                for found in verdict.stress
+                if found.verdict is not None
+            ),
             templates={REPORT: html.template_sha256, REPORT_MARKDOWN: markdown.template_sha256},
             audit=AuditPosition(origin=position.event.origin, seq=position.event.seq, leaf=position.leaf),
             signer=SignerIdentity(

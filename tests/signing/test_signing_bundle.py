@@ -17,6 +17,7 @@ from pydantic import ValidationError
 from govern.digests import canonical_json
 from govern.errors import IntegrityError
 from govern.signing import (
+    AttackClaim,
     AuditPosition,
     GateClaim,
     PublicKey,
@@ -57,6 +58,18 @@ PREDICATE = ReportPredicate(
 )
 STATEMENT = report_statement({"report.md": "8" * 64, "report.html": ZERO}, PREDICATE)
 BUNDLE = sign(STATEMENT, KEY)
+
+
+def test_the_verdict_follows_from_gates_and_attacks_together():
+    passed = [gate.model_copy(update={"verdict": "pass"}) for gate in PREDICATE.gates]
+    attack = AttackClaim(task="symbols", name="x", recovered=0.6, bound=0.5, max_recovery=0.2, verdict="fail")
+    fields = dict(PREDICATE) | {"gates": passed}
+    assert ReportPredicate(**fields | {"attacks": (attack,)}).verdict == "fail"
+    with pytest.raises(ValidationError, match="does not follow"):
+        ReportPredicate(**fields)
+    with pytest.raises(ValidationError, match="does not follow"):
+        ReportPredicate(**fields | {"attacks": (attack,), "verdict": "pass"})
+    assert "attacks" not in PREDICATE.to_json()
 
 
 def test_pae_is_the_published_vector():

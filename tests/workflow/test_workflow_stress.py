@@ -12,10 +12,12 @@ from tiny_policy import TinyPolicy
 import govern
 from govern.audit import Log
 from govern.policy import load_policy
-from govern.records import Stress
+from govern.records import Stress, VerdictValue
 from govern.stress.settings import describe
 from govern.workflow.audit import audit
 from govern.workflow.documents import reported, write_export
+from govern.workflow.report import check_report, issue_report
+from govern.workflow.runs import events_of, stored_plan, stored_policy, stored_removal
 from govern.workflow.stress import stress
 
 ATTACKS = """
@@ -57,6 +59,40 @@ def test_attacks_with_a_limit_are_gates_and_all_are_on_the_page(attacked: TinyPo
     (run,) = json.loads((tmp_path / "gates.sarif").read_text())["runs"]
     recoveries = [result for result in run["results"] if result["ruleId"] == "max_recovery"]
     assert [result["kind"] for result in recoveries] == ["open", "open"]
+
+
+@pytest.mark.parametrize("came_back", ["pass", "fail"])
+def test_an_attack_can_fail_a_removal_whose_gates_all_pass(attacked: TinyPolicy, came_back: VerdictValue) -> None:
+    """A random model passes nothing, so the verdict is written by hand and issued as any other."""
+    verified = govern.verify(workspace=attacked.workspace)
+    run, found = verified.run, verified.verdict
+    verdict = found.model_copy(
+        update={
+            "verdict": came_back,
+            "gates": tuple(gate.model_copy(update={"verdict": "pass"}) for gate in found.gates),
+            "stress": tuple(
+                attack.model_copy(update={"verdict": came_back if attack.verdict else None}) for attack in found.stress
+            ),
+        }
+    )
+    with Log.open(attacked.workspace / "audit.db", create=False) as log:
+        events = events_of(log, run)
+        (position,) = log.events(run=run.id, type="verify.finished")
+        issue_report(
+            log,
+            run,
+            stored_policy(run, events),
+            stored_plan(run),
+            stored_removal(run),
+            verdict,
+            position,
+            key=None,
+            templates=None,
+        )
+    claim = check_report(run.path("report.html"), workspace=attacked.workspace).claim
+    assert claim.verdict == came_back
+    assert [attack.verdict for attack in claim.attacks] == [came_back, came_back]
+    assert {gate.verdict for gate in claim.gates} == {"pass"}
 
 
 def test_a_policy_without_attacks_says_so_and_its_verdict_keeps_its_form(tiny_policy: TinyPolicy) -> None:
