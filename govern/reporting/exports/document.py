@@ -55,6 +55,8 @@ class RunDocument(Record):
             signer=report.signer,
             failed_runs=report.failed_runs,
             sweep=self.sweep,
+            verifications=report.verifications,
+            valid_until=report.valid_until,
         )
 
 
