@@ -30,6 +30,7 @@ from govern.workflow.runs import (
     applied_run,
     check_artefacts,
     events_of,
+    refuse_pruned,
     stored_plan,
     stored_policy,
     stored_removal,
@@ -73,7 +74,7 @@ def stress(
     """Attack a run, the latest applied one by default, with what its policy lists, or else with the standard attacks.
 
     `announce` is told the cost before anything starts. The run's report and verdict stay as they are. Raises
-    IntegrityError where an artefact of the run is not what it was.
+    UsageError where the run's weights were pruned, IntegrityError where an artefact of the run is not what it was.
     """
     environment = describe_environment(device or default_device())
     place = Workspace.open(workspace)
@@ -81,6 +82,7 @@ def stress(
         log.verify()
         run = applied_run(place, log, run_id)
         with run.locked():
+            refuse_pruned(run, events_of(log, run))
             check_artefacts(run, events_of(log, run))
             loaded, plan, removal = stored_policy(run, events_of(log, run)), stored_plan(run), stored_removal(run)
             attacks = expand(loaded.policy.verification.stress) or STANDARD

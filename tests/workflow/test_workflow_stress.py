@@ -11,11 +11,13 @@ from tiny_policy import TinyPolicy
 
 import govern
 from govern.audit import Log
+from govern.errors import UsageError
 from govern.policy import load_policy
 from govern.records import Stress, VerdictValue
 from govern.stress.settings import describe
 from govern.workflow.audit import audit
 from govern.workflow.documents import reported, write_export
+from govern.workflow.prune import find_prunable, prune
 from govern.workflow.report import check_report, issue_report
 from govern.workflow.runs import events_of, stored_plan, stored_policy, stored_removal
 from govern.workflow.stress import stress
@@ -100,6 +102,13 @@ def test_a_policy_without_attacks_says_so_and_its_verdict_keeps_its_form(tiny_po
     verified = govern.verify(workspace=tiny_policy.workspace)
     assert "stress" not in verified.verdict.to_json()
     assert "No attack was tried" in verified.run.path("report.html").read_text()
+
+
+def test_a_run_without_its_weights_is_refused_in_words(attacked: TinyPolicy) -> None:
+    govern.verify(workspace=attacked.workspace)
+    prune(attacked.workspace, find_prunable(attacked.workspace, keep=0))
+    with pytest.raises(UsageError, match="pruned"):
+        stress(workspace=attacked.workspace)
 
 
 def test_the_command_tries_them_again_and_leaves_the_report_alone(attacked: TinyPolicy) -> None:
