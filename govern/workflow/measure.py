@@ -6,6 +6,7 @@ A killed verification thus goes on where it was, and an unchanged base model is 
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -77,8 +78,10 @@ class Memory:
             pass
         found = ask()
         body = b"\n".join(record.canonical() for record in found)
-        self.folder.mkdir(parents=True, exist_ok=True)
-        write_atomic(path, sha256_bytes(body).encode() + b"\n" + body)
+        # Where it cannot be kept, on a full disk or in a home that is read-only, it is only asked again another time.
+        with suppress(OSError):
+            self.folder.mkdir(parents=True, exist_ok=True)
+            write_atomic(path, sha256_bytes(body).encode() + b"\n" + body)
         return found
 
 

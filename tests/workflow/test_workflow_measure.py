@@ -67,6 +67,12 @@ def test_nothing_is_kept_without_a_folder():
         memory.answers("secret", "digest", Answers, never)
 
 
+def test_where_nothing_can_be_kept_the_answer_is_given_all_the_same(tmp_path: Path):
+    (tmp_path / "a file").write_text("")
+    memory = Memory(tmp_path / "a file" / "answers", "model", HERE)
+    assert memory.answers("secret", "digest", Answers, lambda: (SAID,)) == (SAID,)
+
+
 def test_a_killed_verification_goes_on_where_it_was(tiny_policy):
     govern.apply(tiny_policy.path, workspace=tiny_policy.workspace)
 
