@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import AfterValidator, StringConstraints, model_validator
+from pydantic import AfterValidator, Field, StringConstraints, model_validator
 
 from govern.records.base import Record, Sha256
 from govern.records.event import AuditPosition
@@ -18,14 +18,15 @@ Reason = Annotated[
 
 
 class GateName(Record):
-    """One gate of a verdict."""
+    """One gate of a verdict. `attack` names the attack whose recovery is limited, and is None for all other gates."""
 
     task: str
-    metric: Literal["acc", "acc_norm", "perplexity"]
-    kind: Literal["ceiling", "floor", "max_drop", "max_increase"]
+    metric: Literal["acc", "acc_norm", "perplexity", "recovery"]
+    kind: Literal["ceiling", "floor", "max_drop", "max_increase", "max_recovery"]
+    attack: str | None = Field(default=None, exclude_if=lambda attack: attack is None)
 
     def __str__(self) -> str:
-        return f"{self.task}/{self.metric}/{self.kind}"
+        return f"{self.task}/{self.metric}/{self.attack or self.kind}"
 
 
 class Waiver(Record):

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import get_args
 
 from pydantic import ValidationError
 
@@ -12,7 +12,7 @@ from govern.audit import Log, Stored
 from govern.errors import IntegrityError, UsageError
 from govern.evidence.names import APPROVER_KEY, WAIVER_BUNDLE
 from govern.records import GateName, Waiver
-from govern.signing import GateClaim, SigningKey
+from govern.signing import AttackClaim, GateClaim, SigningKey
 from govern.signing.waivers import Waived, WaiverState, may_waive, sign_waiver, verify_waiver, waiver_state
 from govern.workflow.checkpoints import at
 from govern.workflow.report import CheckedReport
@@ -46,12 +46,13 @@ class Granted:
 def waive(run_id: str | None, *, gate: str, until: str, reason: str, workspace: Path, key: SigningKey) -> Granted:
     """Sign an exception from one gate of a run's newest report that was not passed, up to `until` (`UtcTime`).
 
-    `gate` is TASK/METRIC, or TASK/METRIC/KIND where several gates share the first two. Raises UsageError where there
-    is no such gate, it was passed, or the key is no approver's; IntegrityError where something was changed.
+    `gate` is TASK/METRIC, or TASK/METRIC/KIND where several gates share the first two; for an attack with a limit it
+    is TASK/recovery, or TASK/recovery/ATTACK. Raises UsageError where there is no such gate, it was passed, or the key
+    is no approver's; IntegrityError where something was changed.
     """
     with open_for_signing(workspace, run_id) as (place, log, run, events):
         checked = report_of(run, workspace)
-        claim = find_gate(checked.claim.gates, gate)
+        claim = find_gate((*checked.claim.gates, *checked.claim.attacks), gate)
         trusting, entry = vouched(place, key)
         if why := may_waive(entry, issuer=checked.fingerprint, trust=trusting.trust):
             raise UsageError(why, where=f"key {key.public.fingerprint}")
@@ -89,26 +90,26 @@ def waive(run_id: str | None, *, gate: str, until: str, reason: str, workspace: 
     return Granted(run, run.path(folder), waiver)
 
 
-def find_gate(gates: tuple[GateClaim, ...], wanted: str) -> GateClaim:
-    """The gate that TASK/METRIC or TASK/METRIC/KIND names. Raises UsageError, also where it was passed."""
-    named = {str(gate_name(gate)): gate for gate in gates}
-    *_, last = wanted.split("/")
-    kinds = get_args(GateName.model_fields["kind"].annotation)
-    found = [name for name in named if (name if last in kinds else name.rpartition("/")[0]) == wanted]
+def find_gate(gates: Sequence[GateClaim | AttackClaim], wanted: str) -> GateClaim | AttackClaim:
+    """The gate that `waive` was told of by its name. Raises UsageError, also where it was passed."""
+    named = [(gate_name(gate), gate) for gate in gates]
+    found = [(name, gate) for name, gate in named if wanted in (str(name), f"{name.task}/{name.metric}")]
     if len(found) != 1:
         raise UsageError(
             f"there is no gate {wanted}" if not found else f"{len(found)} gates are called {wanted}",
             where="--gate",
-            hint=f"Name one of: {', '.join(found or named)}",
+            hint=f"Name one of: {', '.join(str(name) for name, _ in found or named)}",
         )
-    gate = named[found[0]]
+    [(name, gate)] = found
     if gate.verdict == "pass":
-        raise UsageError(f"the gate {found[0]} was passed, so there is nothing to waive", where="--gate")
+        raise UsageError(f"the gate {name} was passed, so there is nothing to waive", where="--gate")
     return gate
 
 
-def gate_name(gate: GateClaim) -> GateName:
+def gate_name(gate: GateClaim | AttackClaim) -> GateName:
     """What a gate is called in a waiver."""
+    if isinstance(gate, AttackClaim):
+        return GateName(task=gate.task, metric="recovery", kind="max_recovery", attack=gate.name)
     return GateName(task=gate.task, metric=gate.metric, kind=gate.kind)
 
 

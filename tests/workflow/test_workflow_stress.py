@@ -7,6 +7,7 @@ import json
 from pathlib import Path
 
 import pytest
+from review_team import gather
 from tiny_policy import TinyPolicy
 
 import govern
@@ -20,7 +21,9 @@ from govern.workflow.documents import reported, write_export
 from govern.workflow.prune import find_prunable, prune
 from govern.workflow.report import check_report, issue_report
 from govern.workflow.runs import events_of, stored_plan, stored_policy, stored_removal
+from govern.workflow.status import status
 from govern.workflow.stress import stress
+from govern.workflow.waive import waive
 
 ATTACKS = """
     - {attack: relearn, text: unrelated, documents: 4, epochs: 1, lora_rank: 2, questions: 8, max_recovery: 0.5}
@@ -34,6 +37,25 @@ def attacked(tiny_policy: TinyPolicy) -> TinyPolicy:
     tiny_policy.path.write_text(tiny_policy.path.read_text().rstrip() + f"\n  stress:{ATTACKS}\n")
     govern.apply(tiny_policy.path, workspace=tiny_policy.workspace)
     return tiny_policy
+
+
+def test_an_attack_that_was_not_passed_can_be_waived_like_any_gate(tiny_policy: TinyPolicy) -> None:
+    attack = "{attack: quantise, bits: 4, questions: 8, max_recovery: 0.5}"
+    tiny_policy.path.write_text(tiny_policy.path.read_text().rstrip() + f"\n  stress: [{attack}]\n")
+    team = gather(tiny_policy)
+    granted = waive(
+        None,
+        gate="secret/recovery/quantise to 4 bits, nearest",
+        until="2099-01-01T00:00:00Z",
+        reason="It never runs in 4 bits.",
+        workspace=team.workspace,
+        key=team.keys["max"],
+    )
+    assert str(granted.waiver.gate) == "secret/recovery/quantise to 4 bits, nearest"
+    (found,) = status(team.workspace)
+    [(_, state)] = found.waivers
+    assert (state, found.verdict) == ("in force", "inconclusive")
+    audit(team.workspace)
 
 
 def test_attacks_with_a_limit_are_gates_and_all_are_on_the_page(attacked: TinyPolicy, tmp_path: Path) -> None:

@@ -19,7 +19,7 @@ import govern
 from govern.audit import Log
 from govern.errors import IntegrityError, UsageError
 from govern.records import AuditPosition, GateName, Reviewer, Trust, TrustEntry, Waiver
-from govern.signing import GateClaim, throwaway_key
+from govern.signing import AttackClaim, GateClaim, throwaway_key
 from govern.signing.waivers import Waived, waiver_state
 from govern.workflow.audit import audit
 from govern.workflow.status import RunStatus, status
@@ -128,6 +128,29 @@ def claim(task: str, kind: str, verdict: str = "fail") -> GateClaim:
     return GateClaim.model_validate(
         {"task": task, "metric": "acc", "kind": kind, "after": 0, "bound": 0, "threshold": 0, "verdict": verdict}
     )
+
+
+def attack_claim(name: str, verdict: str = "fail") -> AttackClaim:
+    return AttackClaim.model_validate(
+        {"task": "a", "name": name, "recovered": None, "bound": None, "max_recovery": 0.1, "verdict": verdict}
+    )
+
+
+def test_attacks_with_a_limit_are_found_by_name() -> None:
+    lens, format_ = attack_claim("logit lens"), attack_claim("format: letters", "pass")
+    gates = (claim("a", "ceiling"), lens, format_)
+    assert find_gate(gates, "a/recovery/logit lens") is lens
+    assert find_gate(gates[:2], "a/recovery") is lens
+    with pytest.raises(UsageError, match="2 gates are called a/recovery"):
+        find_gate(gates, "a/recovery")
+    with pytest.raises(UsageError, match="was passed"):
+        find_gate(gates, "a/recovery/format: letters")
+    with pytest.raises(UsageError, match="2 gates"):
+        find_gate((lens, lens), "a/recovery/logit lens")
+
+
+def test_a_gate_that_is_no_attack_keeps_its_name_in_the_log() -> None:
+    assert "attack" not in GateName(task="t", metric="acc", kind="floor").to_json()
 
 
 def test_gates_are_found_by_name() -> None:
