@@ -15,6 +15,7 @@ from transformers import PreTrainedModel
 from govern.corpora import TokenCorpus
 from govern.errors import GovernError
 from govern.progress import Progress, silent
+from govern.training.adapters import adapt
 
 _IGNORED = -100  # cross_entropy's mark for a position without a target
 
@@ -70,14 +71,7 @@ def _trainable(model: PreTrainedModel, settings: FineTuning) -> Iterator[list[to
     if settings.lora_rank is None:
         model.requires_grad_(requires_grad=True)
     else:
-        from peft import LoraConfig, get_peft_model
-
-        config = LoraConfig(
-            r=settings.lora_rank, lora_alpha=2 * settings.lora_rank, target_modules="all-linear", lora_dropout=0.0
-        )
-        with torch.random.fork_rng():
-            torch.manual_seed(settings.seed)
-            adapted = get_peft_model(model, config)
+        adapted = adapt(model, settings.lora_rank, seed=settings.seed)
     model.train()
     try:
         yield [parameter for parameter in model.parameters() if parameter.requires_grad]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
@@ -112,6 +112,19 @@ class Deck:
         if not own:
             counted = torch.zeros_like(counted)
         return Batch(ids.to(self.device), real.to(self.device), counted.to(self.device))
+
+
+def padded(documents: Sequence[Sequence[int]], prompts: Sequence[int], device: str) -> Batch:
+    """Documents as a batch in which the first `prompts` tokens of each do not count."""
+    longest = max(map(len, documents))
+    ids = torch.zeros(len(documents), longest, dtype=torch.long)
+    real = torch.zeros_like(ids)
+    counted = torch.zeros_like(ids, dtype=torch.bool)
+    for row, (document, prompt) in enumerate(zip(documents, prompts, strict=True)):
+        ids[row, : len(document)] = torch.tensor(document)
+        real[row, : len(document)] = 1
+        counted[row, prompt : len(document)] = True
+    return Batch(ids.to(device), real.to(device), counted.to(device))
 
 
 def generator(name: str) -> torch.Generator:

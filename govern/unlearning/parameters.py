@@ -61,10 +61,10 @@ class TrainedParameters:
         stored: dict[str, Stored] = {}
         for layer in trained.layers:
             for module in trained.modules:
-                found = _parameters(blocks, layer, module)
+                found = parameters_of(blocks, layer, module)
                 live |= found
                 for name, parameter in found.items():
-                    stored[name] = _stored(full_names[id(parameter)], parameter, entries)
+                    stored[name] = stored_as(full_names[id(parameter)], parameter, entries)
         for parameter in live.values():
             parameter.requires_grad_(True)
         return cls(
@@ -112,7 +112,8 @@ def _renumbered(name: str, first: int) -> str:
     return f"{int(layer) - first}.{rest}"
 
 
-def _parameters(blocks: nn.ModuleList, layer: int, module: str) -> dict[str, nn.Parameter]:
+def parameters_of(blocks: nn.ModuleList, layer: int, module: str) -> dict[str, nn.Parameter]:
+    """A module's parameters, by block and name. Raises RemovalError where the block has no such module."""
     try:
         chosen = blocks[layer].get_submodule(module)
     except (AttributeError, IndexError):
@@ -127,7 +128,8 @@ def _parameters(blocks: nn.ModuleList, layer: int, module: str) -> dict[str, nn.
     return {f"{layer}.{module}.{name}": parameter for name, parameter in found.items()}
 
 
-def _stored(name: str, parameter: nn.Parameter, entries: Mapping[str, Entry]) -> Stored:
+def stored_as(name: str, parameter: nn.Parameter, entries: Mapping[str, Entry]) -> Stored:
+    """How the checkpoint keeps a parameter of that name. Raises RemovalError where it does not, or not as it is."""
     entry = entries.get(name)
     if entry is None or entry.shape != tuple(parameter.shape):
         raise RemovalError(

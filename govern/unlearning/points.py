@@ -14,7 +14,7 @@ from govern.unlearning.memory import memory_advice
 from govern.unlearning.misdirection import Misdirection
 from govern.unlearning.protocol import Edit, Request
 from govern.unlearning.registry import METHODS
-from govern.unlearning.settings import Descent, Steering
+from govern.unlearning.settings import Descent, MethodSettings
 from govern.unlearning.solvers.closed_form import Equations, MeasuredBlock, measure_block
 from govern.unlearning.srmu_settings import SrmuClosedFormSettings
 
@@ -47,7 +47,7 @@ class Points:
         self._equations: tuple[tuple[float, float], Equations] | None = None
 
     @memory_advice()
-    def edit(self, settings: Steering) -> Edit:
+    def edit(self, settings: MethodSettings) -> Edit:
         """The edit of one point. Raises as its method does."""
         request = replace(self._request, settings=settings, checkpoint=None)
         method: str = request.settings.method

@@ -92,18 +92,23 @@ class Sweep(Settings):
     ] = Field(description="The values to try: start, stop and step, or values, or relative.")
 
 
-class Steering(Settings):
+class MethodSettings(Settings):
+    """What every method's settings hold."""
+
+    dtype: Literal["bfloat16", "float32"] = Field(default="bfloat16", description="What the model computes in.")
+    batch_size: int = Field(default=4, ge=1, description="Documents in a batch.")
+    seed: int = Field(default=0, ge=0, description="Decides the order of the text and every random number.")
+
+
+class Steering(MethodSettings):
     """What all methods share that steer h, the output of one decoder block, and keep it on retain text."""
 
     layer: int = Field(ge=0, description="The decoder block ℓ whose output h is steered, from 0.")
     train: Trained = Field(description="Which parameters may change.")
-    dtype: Literal["bfloat16", "float32"] = Field(default="bfloat16", description="What the model computes in.")
     retain_weight: float = Field(ge=0, description="α: how much retain text weighs against forget text.")
     mask: Literal["default", "reference"] = Field(
         default="default", description="default leaves out padding and the first token, reference averages over all."
     )
-    batch_size: int = Field(default=4, ge=1, description="Documents in a batch.")
-    seed: int = Field(default=0, ge=0, description="Decides the order of the text and every random direction.")
 
 
 class Descent(Settings):

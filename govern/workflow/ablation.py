@@ -9,7 +9,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from govern.records import SweepPoint
-from govern.unlearning.settings import Relative, Steering
+from govern.unlearning.settings import MethodSettings, Relative
 from govern.unlearning.sweeping import changed, swept_coefficient
 
 EQUAL_C = "equal c"
@@ -41,10 +41,10 @@ class Trial:
 
     group: str
     label: str
-    settings: Steering
+    settings: MethodSettings
 
 
-def ablation_trials(settings: Steering, chosen: Any) -> list[Trial]:
+def ablation_trials(settings: MethodSettings, chosen: Any) -> list[Trial]:
     """The trials at equal c and those of the curves.
 
     c is the settings' own; of a grid it is `chosen`, what a sweep took from it, or else the middle one.
@@ -85,7 +85,7 @@ def at_equal_length(trials: Sequence[Trial], points: Sequence[SweepPoint]) -> li
     ]
 
 
-def _variant(base: Steering, changes: dict[str, str]) -> Steering | None:
+def _variant(base: MethodSettings, changes: dict[str, str]) -> MethodSettings | None:
     try:
         return changed(base, **changes)
     except ValidationError:  # RMU has no closed form and no relative c

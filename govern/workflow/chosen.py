@@ -13,7 +13,7 @@ from govern.errors import UsageError
 from govern.policy import LoadedPolicy
 from govern.records import Event, Plan, Sweep, SweepChoice
 from govern.unlearning.registry import METHODS
-from govern.unlearning.settings import Steering
+from govern.unlearning.settings import MethodSettings
 from govern.workflow.runs import PLAN, SWEEP, check_artefacts, events_of
 from govern.workspace import RunFolder, Workspace
 
@@ -25,7 +25,7 @@ class Chosen:
     folder: RunFolder
     record: Sweep
     choice: SweepChoice
-    settings: Steering
+    settings: MethodSettings
 
     def refuse_other_inputs(self, plan: Plan) -> None:
         """Raise UsageError where the sweep chose for another model, other text or other questions than a plan's."""

@@ -7,14 +7,14 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from govern.errors import GovernError, UsageError
-from govern.unlearning.settings import Steering
+from govern.unlearning.settings import MethodSettings
 from govern.workflow.points import Bench, Outcome, score_point
 
 # How often a point is begun again where its worker is lost: another machine, or a process that ran out of memory.
 _RETRIES = 3
 
 
-def on_ray(bench: Bench, settings: Sequence[Steering]) -> Iterator[tuple[int, Outcome]]:
+def on_ray(bench: Bench, settings: Sequence[MethodSettings]) -> Iterator[tuple[int, Outcome]]:
     """Score points wherever Ray puts them, each as soon as it is done.
 
     Every worker keeps the model from one point to the next, and computes with as many threads as this process, so that

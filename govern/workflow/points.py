@@ -23,7 +23,7 @@ from govern.progress import Progress, silent
 from govern.records import Record
 from govern.unlearning.points import Points
 from govern.unlearning.protocol import Request
-from govern.unlearning.settings import Steering
+from govern.unlearning.settings import MethodSettings
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -131,7 +131,7 @@ def score_base(bench: Bench, *, progress: Progress = silent) -> Said:
     return _at(bench).ask(progress)
 
 
-def score_point(bench: Bench, settings: Steering, *, progress: Progress = silent) -> Outcome:
+def score_point(bench: Bench, settings: MethodSettings, *, progress: Progress = silent) -> Outcome:
     """Edit by these settings, ask, and put the model back. An error that a user can meet is part of the outcome."""
     station = _at(bench)
     started = time.monotonic()

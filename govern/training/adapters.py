@@ -1,0 +1,30 @@
+"""Low-rank adapters (Hu et al. 2021, arXiv 2106.09685) by peft, the same for attacks and for methods."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Literal
+
+import torch
+from transformers import PreTrainedModel
+
+if TYPE_CHECKING:
+    from peft import PeftModel
+
+
+def adapt(
+    model: PreTrainedModel, rank: int, *, seed: int, maps: Sequence[str] | Literal["all-linear"] = "all-linear"
+) -> PeftModel:
+    """Put an adapter on the linear maps of those names (all but the head, by default), with α = 2 · rank, no dropout.
+
+    The adapter alone has gradients, and changes nothing before it is trained. `merge_and_unload` makes it part of the
+    model's own weights.
+    """
+    from peft import LoraConfig, get_peft_model
+
+    targets = maps if isinstance(maps, str) else list(maps)
+    config = LoraConfig(r=rank, lora_alpha=2 * rank, target_modules=targets, lora_dropout=0.0)
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        adapted: PeftModel = get_peft_model(model, config)
+    return adapted
