@@ -109,6 +109,27 @@ class Hazard(Part):
     category: Text = Field(description="The kind of harm, such as CBRN, cyber, privacy or copyright.")
 
 
+class Deployment(Part):
+    """What only people can say about the edited model in use; the report repeats it, and says where it is silent."""
+
+    intended_use: Text | None = Field(default=None, description="What the edited model is for, and what it is not for.")
+    residual_risk: Text | None = Field(
+        default=None, description="The risk that stays after the removal, and why it is accepted."
+    )
+    monitoring: Text | None = Field(
+        default=None, description="How the model is watched in use, by whom, and what raises an alarm."
+    )
+    rollback: Text | None = Field(
+        default=None,
+        description="Who takes the model back, and on which sign. The base model's digest is in the report.",
+    )
+
+    def problems(self) -> Iterator[Problem]:
+        """A part that says nothing would read as if somebody had thought about it."""
+        if not any(getattr(self, name) for name in type(self).model_fields):
+            yield Problem((), "`deployment` says nothing", "Remove it, or write one of its fields.")
+
+
 class Request(Part):
     """The request that a policy serves. Whose it is, only salted fingerprints say."""
 
@@ -373,6 +394,11 @@ class Policy(Part):
         # Left out of the policy's digest where it is absent: a policy without it means what it meant before.
         exclude_if=lambda request: request is None,
         description="The privacy or copyright request that the policy serves, where it serves one.",
+    )
+    deployment: Deployment | None = Field(
+        default=None,
+        exclude_if=lambda deployment: deployment is None,  # as for `request`
+        description="What only people can say: intended use, residual risk, monitoring, rollback.",
     )
     model: Model = Field(description="The model that the knowledge is removed from.")
     forget: tuple[TextSource, ...] = Field(min_length=1, description="Text that holds the knowledge to remove.")

@@ -6,6 +6,7 @@ from govern.records.fingerprints import Fingerprints, RequestIdentity
 from govern.records.mirror import Mirror, MirroredDataset
 from govern.records.plan import (
     CorpusIdentity,
+    Deployment,
     Environment,
     ModelIdentity,
     Overlap,
@@ -37,6 +38,7 @@ __all__ = [
     "CorpusIdentity",
     "CurvePoint",
     "Decision",
+    "Deployment",
     "Environment",
     "Event",
     "EventType",

@@ -71,6 +71,15 @@ class TaskIdentity(Record):
     clusters: int | None
 
 
+class Deployment(Record):
+    """What the policy's people say about the edited model in use; None where they say nothing."""
+
+    intended_use: str | None = None
+    residual_risk: str | None = None
+    monitoring: str | None = None
+    rollback: str | None = None
+
+
 class Environment(Record):
     """Where a run happened. `commit` and `dirty` describe the code when it runs from a checkout.
 
@@ -121,6 +130,7 @@ class Plan(Record):
     # Left out where there is none, so that plans of before they existed keep their bytes.
     valid_days: int | None = Field(default=None, exclude_if=lambda days: days is None)
     request: RequestIdentity | None = Field(default=None, exclude_if=lambda request: request is None)
+    deployment: Deployment | None = Field(default=None, exclude_if=lambda deployment: deployment is None)
 
     def valid_until(self, verified: str) -> str | None:
         """Until when (`UtcTime`) a verification that finished at `verified` (an event's time) holds; None: no end."""

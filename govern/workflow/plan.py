@@ -15,7 +15,7 @@ from govern.evaluation.questions import OwnTask, identify_task
 from govern.models import identify, load_tokenizer
 from govern.policy import DEFAULT_TOPIC, LoadedPolicy, PerplexityGate, TextSource
 from govern.progress import Progress, silent
-from govern.records import CorpusIdentity, ModelIdentity, Overlap, Person, Plan
+from govern.records import CorpusIdentity, Deployment, ModelIdentity, Overlap, Person, Plan
 from govern.sources import ResolvedModel, resolve_model, resolve_texts
 from govern.unlearning.protocol import Topic
 from govern.unlearning.registry import METHODS
@@ -149,6 +149,7 @@ def make_plan(
         environment=describe_environment(device, workers=workers),
         valid_days=policy.verification.valid_days,
         request=identify_request(loaded),
+        deployment=Deployment(**policy.deployment.model_dump()) if policy.deployment else None,
     )
     return Planned(plan, resolved, topics, corpora, settings)
 

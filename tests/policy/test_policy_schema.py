@@ -201,6 +201,19 @@ def test_a_policy_without_options_has_these():
     assert (gate.documents, gate.max_tokens) == (64, 64)
 
 
+def test_what_people_say_of_the_model_in_use_is_optional_and_old_digests_stay():
+    """EXAMPLE says nothing of it; its digest is the one it had before the field was there."""
+    silent = parse(EXAMPLE)
+    assert "deployment" not in silent.policy.model_dump(mode="json", by_alias=True)
+    assert silent.digest == "de3aab277742f3dca8e824f4546a87a623cde25447a00cb1f5f07deb6678dbcc"
+    said = parse(EXAMPLE + "deployment: {rollback: The owner does.}\n")
+    assert said.policy.deployment.rollback == "The owner does."
+    assert said.policy.deployment.monitoring is None
+    assert said.digest != silent.digest
+    assert findings(EXAMPLE + "deployment: {}\n")[0][1] == "deployment: `deployment` says nothing"
+    assert findings(EXAMPLE + "deployment: {monitoring: ' '}\n")[0][0] == "44:26"
+
+
 def test_removal_is_what_the_registry_says():
     # The type checker is told these classes; another method or solver must widen that.
     classes = {"SrmuSettings", "SrmuClosedFormSettings", "RmuSettings", "AdaptiveRmuSettings"}
