@@ -79,6 +79,8 @@ def show_plan(plan: Plan) -> None:
             + f"{model.parameters / 1e6:,.0f} M parameters"
         )
     )
+    if plan.edited:
+        console.print(Text(printable(f"edited {plan.edited.source}  elsewhere, sha256:{plan.edited.digest[:16]}…")))
     texts = Table("text", "from", "documents", "tokens", box=None, pad_edge=False)
     for column in texts.columns[2:]:
         column.justify = "right"

@@ -26,6 +26,10 @@ def reproduce(
     model: Annotated[
         Path | None, typer.Option("--model", help="With --pack: the base model's folder. By default the policy's.")
     ] = None,
+    edited: Annotated[
+        Path | None,
+        typer.Option("--edited", help="With --pack: the folder of a model edited elsewhere. By default the policy's."),
+    ] = None,
     texts: Annotated[
         Path | None, typer.Option("--texts", help="With --pack: where the policy's file: paths start.")
     ] = None,
@@ -47,15 +51,15 @@ def reproduce(
     from govern.workflow.reproduce import reproduce as run_reproduce
     from govern.workflow.reproduce import reproduce_pack
 
-    if pack is None and any((model, texts, inputs, delta)):
-        raise UsageError("--model, --texts, --inputs and --delta go with --pack", where="govern reproduce")
+    if pack is None and any((model, edited, texts, inputs, delta)):
+        raise UsageError("--model, --edited, --texts, --inputs and --delta go with --pack", where="govern reproduce")
     if pack is not None and run is not None:
         raise UsageError("name a run or a pack, not both", where="govern reproduce")
     with shown_progress() as progress:
         if pack is not None:
             found = reproduce_pack(
-                pack, model=model, texts=texts, inputs=inputs, delta=delta, device=device, threads=threads,
-                progress=progress,
+                pack, model=model, edited=edited, texts=texts, inputs=inputs, delta=delta, device=device,
+                threads=threads, progress=progress,
             )  # fmt: skip
         else:
             found = run_reproduce(run, workspace=workspace, device=device, threads=threads, progress=progress)
@@ -72,6 +76,7 @@ def show(found: Reproduced, *, as_json: bool) -> None:
         print_json(
             {
                 "run": found.run,
+                "method": found.method,
                 "result": found.result,
                 "largest_difference": found.largest,
                 "tolerance": found.tolerance,
@@ -97,6 +102,8 @@ def show(found: Reproduced, *, as_json: bool) -> None:
         "different": "this removal does not come out of its plan",
     }[found.result]
     console.print(Text.assemble("result ", (found.result, STYLE[found.result]), f"  {said}"))
+    if found.method == "external":
+        console.print(Text("the edit was made elsewhere: the two models were read again, and nothing was re-derived"))
     if found.changed:
         console.print(Text(f"other than then: {', '.join(found.changed)}"))
     console.print(Text(f"run    {printable(found.run)}"))

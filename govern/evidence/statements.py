@@ -70,12 +70,15 @@ def _provenance(plan: Plan, removal: Removal) -> dict[str, Any]:
     texts = [
         {**_resource(f"{corpus.role} {corpus.topic}", corpus.digest), "uri": corpus.source} for corpus in plan.corpora
     ]
+    models = [{**_resource("model", plan.model.digest), "uri": plan.model.source}]
+    if plan.edited:
+        models.append({**_resource("edited model", plan.edited.digest), "uri": plan.edited.source})
     return {
         "buildDefinition": {
             "buildType": BUILD_TYPE,
             "externalParameters": {"policy": _resource(POLICY, plan.policy_sha256)},
             "internalParameters": {"method": plan.method, "parameters": plan.parameters, "seed": plan.seed},
-            "resolvedDependencies": [{**_resource("model", plan.model.digest), "uri": plan.model.source}, *texts],
+            "resolvedDependencies": [*models, *texts],
         },
         "runDetails": {
             "builder": {"id": "urn:govern:builder", "version": {"govern": plan.environment.govern}},

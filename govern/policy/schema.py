@@ -17,8 +17,10 @@ from govern.errors import UsageError
 from govern.evaluation.official import OFFICIAL, is_official
 from govern.sources import parse_source
 from govern.stress.settings import StressEntry
+from govern.unlearning.external_settings import ExternalSettings
 from govern.unlearning.registry import METHODS
 from govern.unlearning.rmu_settings import AdaptiveRmuSettings, RmuSettings
+from govern.unlearning.settings import Steering
 from govern.unlearning.srmu_settings import Direction, ImportanceMap, SrmuClosedFormSettings, SrmuSettings
 from govern.unlearning.sweeping import grid_of, swept_coefficient
 
@@ -370,7 +372,7 @@ class Review(Part):
 
 if TYPE_CHECKING:
     # The type checker cannot see the registry; a test compares the two.
-    Removal: TypeAlias = SrmuSettings | SrmuClosedFormSettings | RmuSettings | AdaptiveRmuSettings
+    Removal: TypeAlias = SrmuSettings | SrmuClosedFormSettings | RmuSettings | AdaptiveRmuSettings | ExternalSettings
 else:
     _settings = tuple(method.settings for method in METHODS.values())
     Removal = (
@@ -418,7 +420,10 @@ class Policy(Part):
         yield from self._sources()
         yield from self._tasks()
         yield from self._gates()
-        yield from self._sweep()
+        if isinstance(self.removal, ExternalSettings):
+            yield from self._external(self.removal)
+        else:
+            yield from self._sweep(self.removal)
 
     @property
     def sweeps(self) -> bool:
@@ -430,12 +435,33 @@ class Policy(Part):
         """What a sweep tries beside the coefficients, by the name of the setting."""
         return self.sweep.model_dump() if self.sweep else {}
 
-    def _sweep(self) -> Iterator[Problem]:
+    def _external(self, removal: ExternalSettings) -> Iterator[Problem]:
+        here = ("removal", "model")
+        if self.sweep is not None:
+            yield Problem(("sweep",), "a model that was edited elsewhere has no settings to sweep", "Remove it.")
+        if self.model.trust_remote_code:
+            yield Problem(
+                ("model", "trust_remote_code"),
+                "two models are compared without running code that comes with either",
+                "Remove it. A model that needs code of its own cannot be verified as edited elsewhere.",
+            )
+        try:
+            parse_source(removal.model.source)
+        except UsageError as error:
+            yield Problem((*here, "source"), error.message, error.hint)
+            return
+        edited = Model.model_construct(source=removal.model.source, revision=removal.model.revision)
+        for problem in edited.problems():
+            yield problem._replace(location=(*here, *problem.location))
+        if (edited.source, edited.revision) == (self.model.source, self.model.revision):
+            yield Problem((*here, "source"), "this is the base model itself", "Name the model that was edited.")
+
+    def _sweep(self, removal: Steering) -> Iterator[Problem]:
         known = type(self.removal).model_fields
         for name in (name for name, values in self.axes.items() if values and name not in known):
             yield Problem(("sweep", name), f"{self.removal.method} has no `{name}` to sweep", "Remove it.")
             return
-        if found := swept_coefficient(self.removal):
+        if found := swept_coefficient(removal):
             field, grid = found
             if not len(grid.sweep):
                 yield Problem(("removal", field, "sweep", "stop"), "the grid ends before it starts", "Raise stop.")
@@ -446,7 +472,7 @@ class Policy(Part):
             yield Problem(where, f"a sweep of {count} points", f"Try at most {_MOST_POINTS}.")
             return
         try:
-            grid_of(self.removal, self.axes)
+            grid_of(removal, self.axes)
         except ValidationError as error:
             key = ".".join(map(str, error.errors(include_url=False)[0]["loc"]))
             if key.startswith(("coefficient", "scale")):

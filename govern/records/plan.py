@@ -102,7 +102,8 @@ class Plan(Record):
     """Everything a removal depends on. Pure: making one changes nothing; applying a stale one is refused.
 
     `policy_digest` is over the policy's RFC 8785 form, `policy_sha256` over the file's exact bytes. `sweep` says which
-    sweep chose the `parameters`; it is left out of the JSON where the policy states them itself.
+    sweep chose the `parameters`; it is left out of the JSON where the policy states them itself. `edited` is a model
+    that was edited elsewhere, as it was handed in; it is left out where the removal is made here.
     `inputs_digest` leaves out the environment, so that two machines can agree on a plan.
     """
 
@@ -130,6 +131,7 @@ class Plan(Record):
     # Left out where there is none, so that plans of before they existed keep their bytes.
     valid_days: int | None = Field(default=None, exclude_if=lambda days: days is None)
     request: RequestIdentity | None = Field(default=None, exclude_if=lambda request: request is None)
+    edited: ModelIdentity | None = Field(default=None, exclude_if=lambda edited: edited is None)
     deployment: Deployment | None = Field(default=None, exclude_if=lambda deployment: deployment is None)
 
     def valid_until(self, verified: str) -> str | None:

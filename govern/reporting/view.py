@@ -234,6 +234,7 @@ def build_view(
             fact("/removal/delta_sha256", "SHA-256 of the delta", kind="code"),
             fact("/removal/base_model_digest", "Bound to the base model", kind="code"),
             fact("/removal/tensors", "Tensors changed", count, kind="number"),
+            *_edited_elsewhere(documents, plan),
         ),
         policy=(
             fact("/plan/policy_name", "Name", kind="code"),
@@ -382,6 +383,18 @@ def _model(documents: Documents) -> tuple[Fact, ...]:
         fact("/plan/model/hidden_size", "Hidden size", count, kind="number"),
         fact("/plan/model/licence", "Licence"),
         fact("/plan/model/remote_code", "Runs code from the model's repository"),
+    )
+
+
+def _edited_elsewhere(documents: Documents, plan: Plan) -> tuple[Fact, ...]:
+    """The model as somebody else handed it in, where the removal was not made here."""
+    if plan.edited is None:
+        return ()
+    fact = documents.fact
+    return (
+        fact("/plan/edited/source", "Edited elsewhere, handed in as", kind="code"),
+        fact("/plan/edited/revision", "Its revision", or_else(plain, "none: bound by the digest alone"), kind="code"),
+        fact("/plan/edited/digest", "Digest of its own files", kind="code"),
     )
 
 
@@ -703,6 +716,16 @@ def _not_claimed(
                 "Not the very edit that the sweep scored",
                 "The settings are those that the sweep chose; the delta differs from the one that it scored, as it "
                 "does on another machine. What the gates say was measured on this one.",
+            )
+        )
+    if plan.edited:
+        claims.append(
+            claim(
+                "/plan/edited",
+                "Made elsewhere",
+                "The removal was made by somebody else. How, on what text and with which settings is not known here: "
+                "held-back text of this policy may have been its training text, and to reproduce it means to read the "
+                "two models again. What was verified is the base model with the tensors in which the two differ.",
             )
         )
     if any(overlap.warn for overlap in plan.overlap):

@@ -27,6 +27,7 @@ def hand_out(request: Request[Any]) -> None:
         "device": request.device,
         "trust_remote_code": request.trust_remote_code,
         "checkpoint": None if request.checkpoint is None else str(request.checkpoint.absolute()),
+        "edited": None if request.edited is None else str(request.edited.absolute()),
     }
     for message in (json.dumps(note).encode(), *corpora):
         request.workers.broadcast(message)
@@ -49,5 +50,6 @@ def follow(workers: Workers) -> None:
             trust_remote_code=note["trust_remote_code"],
             checkpoint=Path(note["checkpoint"]) if note["checkpoint"] else None,
             workers=workers,
+            edited=Path(note["edited"]) if note["edited"] else None,
         )
     )

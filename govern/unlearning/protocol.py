@@ -36,7 +36,8 @@ class Request(Generic[SettingsT]):
     `model_path` is a folder with config, tokenizer and safetensors. `checkpoint` is a folder that belongs to this
     removal alone: a method saves its state there as it goes and continues from it when it finds one, so that a killed
     run and an uninterrupted one give the same delta, bit for bit. `workers` compute it together; all of them return
-    the same edit, and rank 0 alone writes to `checkpoint`.
+    the same edit, and rank 0 alone writes to `checkpoint`. `edited` is the folder of the model that was edited
+    elsewhere, which the method `external` alone reads.
     """
 
     model_path: Path
@@ -47,6 +48,7 @@ class Request(Generic[SettingsT]):
     checkpoint: Path | None = None
     progress: Progress = silent
     workers: Workers = ALONE
+    edited: Path | None = None
 
 
 @dataclass(frozen=True)

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from govern.unlearning.checkpoint_tensors import stored_tensors
+from govern.unlearning.external_settings import ExternalSettings
 from govern.unlearning.protocol import Method, Scope
 from govern.unlearning.rmu_settings import AdaptiveRmuSettings, RmuSettings
 from govern.unlearning.settings_check import Refusal, check_settings
@@ -33,6 +34,8 @@ class Registered:
 
     def check(self, settings: Any, model_path: Path, layers: int) -> tuple[Refusal, ...]:
         """What the model in `model_path`, of `layers` decoder blocks, cannot do of `settings`; no weight is loaded."""
+        if isinstance(settings, ExternalSettings):
+            return ()
         return check_settings(settings, layers=layers, tensors=stored_tensors(model_path))
 
 
@@ -40,4 +43,5 @@ METHODS: dict[str, Registered] = {
     "srmu": Registered(AnySrmuSettings, "representation", "govern.unlearning.srmu:srmu"),
     "rmu": Registered(RmuSettings, "representation", "govern.unlearning.rmu:rmu"),
     "adaptive_rmu": Registered(AdaptiveRmuSettings, "representation", "govern.unlearning.rmu:adaptive_rmu"),
+    "external": Registered(ExternalSettings, "weight", "govern.unlearning.external:external"),
 }

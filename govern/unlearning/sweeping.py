@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from govern.unlearning.rmu_settings import RmuSettings
-from govern.unlearning.settings import Steering, Sweep
+from govern.unlearning.settings import MethodSettings, Settings, Sweep
 from govern.unlearning.srmu_settings import SrmuClosedFormSettings, SrmuSettings
 
 # A method's coefficient, whatever it calls it.
@@ -16,22 +16,22 @@ COEFFICIENTS = ("coefficient", "scale")
 # The slowest axis first: what points share is kept for the newest setting alone, and c costs least to change.
 AXES = ("solver", "retain_weight", "direction", "importance")
 
-_KINDS: dict[tuple[str, str | None], type[Steering]] = {
+_KINDS: dict[tuple[str, str | None], type[MethodSettings]] = {
     ("srmu", "gradient"): SrmuSettings,
     ("srmu", "closed_form"): SrmuClosedFormSettings,
     ("rmu", "gradient"): RmuSettings,
 }
 
 
-def swept_coefficient(settings: Steering) -> tuple[str, Sweep] | None:
+def swept_coefficient(settings: Settings) -> tuple[str, Sweep] | None:
     """The field that holds a grid of coefficients, and the grid; None where the settings name one value."""
     found = ((name, getattr(settings, name, None)) for name in COEFFICIENTS)
     return next(((name, grid) for name, grid in found if isinstance(grid, Sweep)), None)
 
 
 def grid_of(
-    settings: Steering, axes: Mapping[str, Sequence[Any]]
-) -> tuple[dict[str, Sequence[Any]], tuple[Steering, ...]]:
+    settings: MethodSettings, axes: Mapping[str, Sequence[Any]]
+) -> tuple[dict[str, Sequence[Any]], tuple[MethodSettings, ...]]:
     """What is swept, by field, and every point of the grid; an axis that is empty has the settings' own value.
 
     Raises pydantic.ValidationError where a point is no setting of the method.
@@ -44,7 +44,7 @@ def grid_of(
     return swept, tuple(changed(settings, **dict(zip(swept, point, strict=True))) for point in points)
 
 
-def changed(settings: Steering, **changes: Any) -> Steering:
+def changed(settings: MethodSettings, **changes: Any) -> MethodSettings:
     """The settings with some of them changed. Another solver or method takes what it knows of the rest.
 
     Raises pydantic.ValidationError.

@@ -25,6 +25,7 @@ from govern.unlearning.registry import METHODS
 from govern.unlearning.workers import ALONE, Workers
 from govern.workflow.chosen import chosen_by
 from govern.workflow.environment import default_device, describe_environment, peak_memory_bytes
+from govern.workflow.external import planned_edit
 from govern.workflow.plan import Planned, make_plan
 from govern.workflow.runs import (
     DELTA,
@@ -124,7 +125,10 @@ def apply(
                     chosen.refuse_other_inputs(planned.plan)
                     run.write(SWEEP, chosen.record.canonical())
                 planned = keep_inputs(run, planned)
-                removal = remove(run, planned, environment.device, log=log, workers=workers, progress=progress)
+                edited = planned_edit(loaded, planned.plan)
+                removal = remove(
+                    run, planned, environment.device, edited=edited, log=log, workers=workers, progress=progress
+                )
             except Exception as error:
                 # The message of an unforeseen error may quote text, so the log gets its kind alone.
                 reason = error.message if isinstance(error, GovernError) else type(error).__name__
@@ -248,6 +252,7 @@ def remove(
     planned: Planned,
     device: str,
     *,
+    edited: Path | None,
     log: Log,
     workers: Workers,
     progress: Progress,
@@ -267,6 +272,7 @@ def remove(
         checkpoint=checkpoint,
         progress=progress,
         workers=workers,
+        edited=edited,
     )
     hand_out(request)
     edit: Edit = method(request)

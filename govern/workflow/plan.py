@@ -17,11 +17,15 @@ from govern.policy import DEFAULT_TOPIC, LoadedPolicy, PerplexityGate, TextSourc
 from govern.progress import Progress, silent
 from govern.records import CorpusIdentity, Deployment, ModelIdentity, Overlap, Person, Plan
 from govern.sources import ResolvedModel, resolve_model, resolve_texts
+from govern.unlearning.external_settings import ExternalSettings
 from govern.unlearning.protocol import Topic
 from govern.unlearning.registry import METHODS
-from govern.unlearning.settings import Steering
+from govern.unlearning.settings import MethodSettings
+from govern.workflow.attackable import refuse_impossible_attacks
 from govern.workflow.chosen import Chosen
 from govern.workflow.environment import default_device, describe_environment
+from govern.workflow.external import identify_edited, resolve_edited
+from govern.workflow.runs import PLAN, stored_plan
 from govern.workflow.subjects import (
     identify_request,
     refuse_named_subjects,
@@ -60,7 +64,7 @@ class Planned:
     model: ResolvedModel
     topics: tuple[Topic, ...]
     corpora: dict[str, Corpus]
-    settings: Steering
+    settings: MethodSettings | ExternalSettings
 
     @property
     def held_back(self) -> dict[str, TokenCorpus]:
@@ -100,8 +104,10 @@ def make_plan(
     model = identify(resolved, trust_remote_code=policy.model.trust_remote_code)
     settings = chosen.settings if chosen else policy.removal
     check_removal(loaded, settings, resolved, model)
+    edited = edited_identity(loaded, resolved, stored, progress)
 
     tokenizer = load_tokenizer(resolved.path, trust_remote_code=policy.model.trust_remote_code)
+    refuse_impossible_attacks(loaded, question_sets(loaded), tokenizer)
     corpora = {}
     for name, role, spec in text_sources(loaded):
         anew = role == "perplexity" and held_back_seed is not None
@@ -145,16 +151,29 @@ def make_plan(
         parameters=settings.model_dump(mode="json"),
         sweep=chosen.choice if chosen else None,
         seed=policy.removal.seed,
-        warnings=warnings_about(loaded, model, corpora.values(), overlaps, chosen),
+        warnings=warnings_about(loaded, model, corpora.values(), overlaps, chosen, edited),
         environment=describe_environment(device, workers=workers),
         valid_days=policy.verification.valid_days,
         request=identify_request(loaded),
+        edited=edited,
         deployment=Deployment(**policy.deployment.model_dump()) if policy.deployment else None,
     )
     return Planned(plan, resolved, topics, corpora, settings)
 
 
-def check_removal(loaded: LoadedPolicy, settings: Steering, resolved: ResolvedModel, model: ModelIdentity) -> None:
+def edited_identity(
+    loaded: LoadedPolicy, base: ResolvedModel, stored: RunFolder | None, progress: Progress
+) -> ModelIdentity | None:
+    """The model that was edited elsewhere, None without one. A run that is planned knows it, wherever it is by now."""
+    if stored is not None and stored.path(PLAN).is_file():
+        return stored_plan(stored).edited
+    found = resolve_edited(loaded, progress=progress)
+    return identify_edited(loaded, base, found) if found else None
+
+
+def check_removal(
+    loaded: LoadedPolicy, settings: MethodSettings | ExternalSettings, resolved: ResolvedModel, model: ModelIdentity
+) -> None:
     """Raise PolicyError, with its place in the file, where the settings do not fit the model."""
     for location, message in METHODS[loaded.policy.removal.method].check(settings, resolved.path, model.layers):
         raise PolicyError(message, where=loaded.where("removal", *location), hint=f"The model is {model.source}.")
@@ -313,6 +332,7 @@ def warnings_about(
     corpora: Iterable[Corpus],
     overlaps: Sequence[Overlap],
     chosen: Chosen | None,
+    edited: ModelIdentity | None,
 ) -> tuple[str, ...]:
     """What a reader of the plan should know before anything is applied."""
     found = [
@@ -326,6 +346,9 @@ def warnings_about(
     if model.remote_code:
         found.append("the policy allows the model's own code to run (trust_remote_code)")
     identities: list[ModelIdentity | CorpusIdentity] = [model, *(corpus.identity for corpus in corpora)]
+    if edited is not None:
+        identities.append(edited)
+        found.append("the removal was made elsewhere: how, on what text and with which settings is not known here")
     unpinned = dict.fromkeys(
         named.source for named in identities if named.source.startswith("hf:") and named.revision is None
     )

@@ -24,6 +24,7 @@ from govern.sources import ResolvedModel, resolve_model
 from govern.unlearning.protocol import Edit, Request, Topic
 from govern.unlearning.registry import METHODS
 from govern.workflow.environment import describe_environment
+from govern.workflow.external import planned_edit
 from govern.workflow.plan import join_topics, resolve_corpus, text_sources
 from govern.workflow.runs import (
     DELTA,
@@ -56,6 +57,7 @@ class Reproduced:
     """
 
     run: str
+    method: str
     result: Result
     differences: Mapping[str, float]
     tolerance: float
@@ -110,7 +112,7 @@ def reproduce(
                     )
                     with TemporaryDirectory(dir=place.root, prefix=".reproduce-") as scratch:
                         edit = make_again(
-                            loaded, plan, model=model, inputs=kept, environment=environment,
+                            loaded, plan, model=model, edited=None, inputs=kept, environment=environment,
                             scratch=Path(scratch), progress=progress,
                         )  # fmt: skip
                         recorded = run.path(DELTA)
@@ -144,6 +146,7 @@ def reproduce_pack(
     pack: Path,
     *,
     model: Path | None = None,
+    edited: Path | None = None,
     texts: Path | None = None,
     inputs: Path | None = None,
     delta: Path | None = None,
@@ -153,7 +156,8 @@ def reproduce_pack(
 ) -> Reproduced:
     """Apply the plan of an evidence pack again. Needs neither log nor workspace, and writes nothing that stays.
 
-    `model` is the base model's folder, by default what the policy names. `texts` is the folder that the policy's
+    `model` is the base model's folder, and `edited` that of a model edited elsewhere, by default what the policy names.
+    `texts` is the folder that the policy's
     file: paths start from, by default the pack. `inputs` holds the run's sampled tokens; without it they are sampled
     again, which gives the same ones on the same platform alone. `delta` is what to compare with where bytes differ.
     Raises IntegrityError where the pack, the model or a text is not what the plan says.
@@ -175,8 +179,9 @@ def reproduce_pack(
             stored = RunFolder(scratch)
         try:
             edit = make_again(
-                policy, plan, model=resolved, inputs=stored, environment=environment, scratch=scratch, progress=progress
-            )
+                policy, plan, model=resolved, edited=edited, inputs=stored, environment=environment,
+                scratch=scratch, progress=progress,
+            )  # fmt: skip
         except SourceError as error:
             error.hint = error.hint or "Name the folder that the policy's file: paths start from with --texts."
             raise
@@ -201,12 +206,14 @@ def make_again(
     plan: Plan,
     *,
     model: ResolvedModel,
+    edited: Path | None,
     inputs: RunFolder | None,
     environment: Environment,
     scratch: Path,
     progress: Progress,
 ) -> Edit:
-    """Run the plan's method on the plan's model and texts. Raises IntegrityError where one is not the recorded one."""
+    """Run the plan's method on the plan's model and texts; of a removal made elsewhere, read the edited model again,
+    in the folder `edited` or where the policy says. Raises IntegrityError where one is not the recorded one."""
     method, remote_code = METHODS[plan.method], plan.model.remote_code
     found = identify(model, trust_remote_code=remote_code).digest
     if found != plan.model.digest:
@@ -227,6 +234,7 @@ def make_again(
             trust_remote_code=remote_code,
             checkpoint=checkpoint,
             progress=progress,
+            edited=planned_edit(loaded, plan, folder=edited),
         )
     )
 
@@ -307,6 +315,7 @@ def compare(
         result = "within" if changed and near else "different"
     return Reproduced(
         run=removal.run,
+        method=removal.method,
         result=result,
         differences=differences,
         tolerance=tolerance,

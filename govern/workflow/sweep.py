@@ -20,8 +20,9 @@ from govern.models import load_tokenizer
 from govern.policy import ForgetGate, LoadedPolicy, PerplexityGate, TaskGate, load_policy, parse_policy
 from govern.progress import Progress, silent
 from govern.records import Environment, Event, GateResult, Plan, Score, Sweep, SweepPoint
+from govern.unlearning.external_settings import ExternalSettings
 from govern.unlearning.protocol import Request
-from govern.unlearning.settings import Steering
+from govern.unlearning.settings import MethodSettings
 from govern.unlearning.sweeping import grid_of
 from govern.workflow.ablation import Trial, ablation_trials, at_equal_length
 from govern.workflow.apply import refuse_other_machine
@@ -37,10 +38,10 @@ BEFORE = "before.json"
 Kind = Literal["grid", "ablation"]
 
 # How points are scored: yields the number of a setting and its outcome, in any order.
-Runner = Callable[[Bench, Sequence[Steering]], Iterator[tuple[int, Outcome]]]
+Runner = Callable[[Bench, Sequence[MethodSettings]], Iterator[tuple[int, Outcome]]]
 
 
-def serial(bench: Bench, settings: Sequence[Steering]) -> Iterator[tuple[int, Outcome]]:
+def serial(bench: Bench, settings: Sequence[MethodSettings]) -> Iterator[tuple[int, Outcome]]:
     """One point after another, in this process."""
     for number, each in enumerate(settings):
         yield number, score_point(bench, each)
@@ -112,10 +113,10 @@ def sweep(
                 before = ask_before(folder, bench, progress)
                 tried = Trials(log, folder, loaded, planned, bench, sets, before, runner, progress)
                 if kind == "grid":
-                    swept, settings = grid_of(loaded.policy.removal, loaded.policy.axes)
+                    swept, settings = grid_of(steering(loaded), loaded.policy.axes)
                     points = tried.run([Trial("grid", "", each) for each in settings])
                 else:
-                    swept, trials = {}, ablation_trials(loaded.policy.removal, chosen_coefficient(log, loaded))
+                    swept, trials = {}, ablation_trials(steering(loaded), chosen_coefficient(log, loaded))
                     points = tried.run(trials)
                     points = tried.run([*trials, *at_equal_length(trials, points)])
                 record, undecided = conclude(folder, kind, loaded, planned, swept, sets, before, points, began)
@@ -176,6 +177,13 @@ def refuse_unswept(loaded: LoadedPolicy, kind: Kind) -> None:
             where=loaded.where("removal", "method"),
             hint="Name a policy whose method is srmu.",
         )
+
+
+def steering(loaded: LoadedPolicy) -> MethodSettings:
+    """What is swept. Raises PolicyError where the removal was made elsewhere, which `refuse_unswept` says better."""
+    if isinstance(loaded.policy.removal, ExternalSettings):
+        raise PolicyError("a model that was edited elsewhere has no settings to try", where=loaded.where("removal"))
+    return loaded.policy.removal
 
 
 def unfinished_sweep(place: Workspace, log: Log, policy_sha256: str | None) -> tuple[RunFolder, Event]:
@@ -242,7 +250,7 @@ def prepare(
             )
         refuse_other_machine(planned.plan.environment, earlier.environment, folder)
         planned = replace(planned, plan=earlier)
-    points = grid_of(loaded.policy.removal, loaded.policy.axes)[1]
+    points = grid_of(steering(loaded), loaded.policy.axes)[1]
     for each in {type(point): point for point in points}.values():
         check_removal(loaded, each, planned.model, planned.plan.model)
     tasks = selection_sets(loaded, planned.plan)

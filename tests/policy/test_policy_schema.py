@@ -216,9 +216,9 @@ def test_what_people_say_of_the_model_in_use_is_optional_and_old_digests_stay():
 
 def test_removal_is_what_the_registry_says():
     # The type checker is told these classes; another method or solver must widen that.
-    classes = {"SrmuSettings", "SrmuClosedFormSettings", "RmuSettings", "AdaptiveRmuSettings"}
+    classes = {"SrmuSettings", "SrmuClosedFormSettings", "RmuSettings", "AdaptiveRmuSettings", "ExternalSettings"}
     assert {name for name in json_schema()["$defs"] if name.endswith("Settings")} == classes
-    assert list(METHODS) == ["srmu", "rmu", "adaptive_rmu"]
+    assert list(METHODS) == ["srmu", "rmu", "adaptive_rmu", "external"]
 
 
 SOLVE = "method: srmu\n  solver: closed_form"
@@ -227,8 +227,8 @@ SOLVE = "method: srmu\n  solver: closed_form"
 @pytest.mark.parametrize(
     ("old", "new", "expected"),
     [
-        ("method: srmu", "method: smru", ("22:11", "removal.method: expected srmu or rmu or adaptive_rmu, found", "Did you mean 'srmu'?")),
-        ("method: srmu", "method: [srmu]", ("22:11", "removal.method: expected srmu or rmu or adaptive_rmu, found a list of 1", "")),
+        ("method: srmu", "method: smru", ("22:11", "removal.method: expected srmu or rmu or adaptive_rmu or external, found", "Did you mean 'srmu'?")),
+        ("method: srmu", "method: [srmu]", ("22:11", "removal.method: expected srmu or rmu or adaptive_rmu or external, found a list of 1", "")),
         ("  method: srmu\n", "", ("21:1", "missing key 'method' in removal", "")),
         ("removal:\n", "removal: 5\nunknown:\n", ("21:10", "removal: expected a mapping (key: value), found the number 5", "The method")),
         ("method: srmu", "method: srmu\n  solver: closed", ("23:11", "removal.solver: expected gradient or closed_form, found the text 'closed'", "")),
