@@ -16,7 +16,8 @@ def waive(
     run: Annotated[str, typer.Argument(help="A run's id, or `latest`.")],
     *,
     gate: Annotated[
-        str, typer.Option("--gate", metavar="TASK/METRIC", help="The gate; add /KIND where two share task and metric, or /ATTACK.")
+        str,
+        typer.Option("--gate", metavar="TASK/METRIC", help="The gate; add /KIND or /ATTACK where two share the rest."),
     ],
     until: Annotated[str, typer.Option("--until", metavar="DATE", help="The day on which the waiver ends, in UTC.")],
     reason: Annotated[str, typer.Option("--reason", help="Why, in your own words. They are signed as well.")],

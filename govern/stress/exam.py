@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
 Kind = Literal["letters", "cloze"]
 
+FEWEST_FACTS = 4
+
 
 @dataclass(frozen=True)
 class Exam:
@@ -31,23 +33,23 @@ class Exam:
     def halve(cls, task: str, kind: Kind, questions: Sequence[Question], *, limit: int) -> Exam:
         """Divide the facts by hash, so that the same half is asked every time; at most `limit` questions a half.
 
-        Raises UsageError where there are fewer than two facts on either side.
+        Raises UsageError where there are fewer than FEWEST_FACTS, two on either side.
         """
 
         def place(question: Question) -> tuple[str, str]:
-            fact = sha256(f"{task}\nstress\n{question.cluster or question.id}".encode()).hexdigest()
+            fact = sha256(f"{task}\nstress\n{fact_of(question)}".encode()).hexdigest()
             return fact, question.id
 
         ordered = sorted(questions, key=place)
-        facts = list(dict.fromkeys(question.cluster or question.id for question in ordered))
+        facts = facts_of(ordered)
         held_out = set(facts[: len(facts) // 2])
         halves: tuple[list[Question], list[Question]] = ([], [])
         for question in ordered:
-            halves[(question.cluster or question.id) not in held_out].append(question)
-        if len(facts) < 4:
+            halves[fact_of(question) not in held_out].append(question)
+        if len(facts) < FEWEST_FACTS:
             raise UsageError(
                 f"task {task} has {len(facts)} facts, too few to attack one half and to ask about the other",
-                hint="Give it certifying questions about at least four facts.",
+                hint=f"Give it certifying questions about at least {FEWEST_FACTS} facts.",
             )
         asked, others = (tuple(half[:limit]) for half in halves)
         return cls(task, kind, asked, others)
@@ -68,3 +70,13 @@ class Exam:
         """The same questions in other words; they keep their ids, so that answers can be compared one by one."""
         asked = tuple(replace(question, text=text) for question, text in zip(self.asked, texts, strict=True))
         return Exam(self.task, kind, asked, self.others)
+
+
+def fact_of(question: Question) -> str:
+    """What a question is about: its cluster, or the question itself where questions are independent."""
+    return question.cluster or question.id
+
+
+def facts_of(questions: Sequence[Question]) -> list[str]:
+    """What some questions are about, each fact once, in the order of its first question."""
+    return list(dict.fromkeys(map(fact_of, questions)))

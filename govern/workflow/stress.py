@@ -14,7 +14,6 @@ from govern.errors import GovernError, IntegrityError, Interrupted
 from govern.evaluation.answers import Answers
 from govern.evaluation.harness import official_questions
 from govern.evaluation.official import is_official
-from govern.evaluation.questions import load_questions, own_part
 from govern.evaluation.recovery import recovery
 from govern.models import apply_delta, load_model, load_tokenizer, read_delta
 from govern.policy import LoadedPolicy
@@ -23,6 +22,7 @@ from govern.records import AttackResult, Removal, Stress, VerdictValue, worst
 from govern.stress.exam import Exam
 from govern.stress.protocol import Target, load_attack
 from govern.stress.settings import STANDARD, AnyAttack, describe, expand, fine_tuning_steps
+from govern.workflow.attackable import certifying_questions
 from govern.workflow.environment import default_device, describe_environment
 from govern.workflow.plan import Planned, make_plan, question_sets
 from govern.workflow.runs import (
@@ -174,8 +174,7 @@ def make_exams(loaded: LoadedPolicy, attacks: Sequence[AnyAttack], mirror: Path 
             exams.append(Exam.halve(name, "letters", questions, limit=limit))
             continue
         task = own[name]
-        certifying = [each for each in load_questions(task) if own_part(task, each, share=share) == "certification"]
-        exams.append(Exam.halve(name, task.kind, certifying, limit=limit))
+        exams.append(Exam.halve(name, task.kind, certifying_questions(task, share=share), limit=limit))
     return tuple(exams)
 
 

@@ -1,0 +1,50 @@
+"""Whether a policy's attacks can be made at all: for `plan` to say, with the place in the file, and not for `verify`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
+
+from govern.errors import PolicyError
+from govern.evaluation.questions import OwnTask, Question, load_questions, own_part
+from govern.policy import LoadedPolicy
+from govern.stress.exam import FEWEST_FACTS, facts_of
+from govern.stress.settings import Format
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
+
+
+def refuse_impossible_attacks(
+    loaded: LoadedPolicy, tasks: Iterable[OwnTask | str], tokenizer: PreTrainedTokenizerBase
+) -> None:
+    """Raise PolicyError where a task has too few facts to attack one half of them, or a chat has no template.
+
+    `tasks` are the policy's question sets. Official ones are large enough for every attack.
+    """
+    verification = loaded.policy.verification
+    if not verification.stress:
+        return
+    own = {task.name: task for task in tasks if isinstance(task, OwnTask)}
+    for index, gate in enumerate(verification.forget):
+        if gate.task not in own:
+            continue
+        facts = len(facts_of(certifying_questions(own[gate.task], share=verification.selection.share)))
+        if facts < FEWEST_FACTS:
+            raise PolicyError(
+                f"task {gate.task} has {facts} certifying facts, too few to attack one half and to ask about the other",
+                where=loaded.where("verification", "forget", index, "task"),
+                hint=f"Give it certifying questions about at least {FEWEST_FACTS} facts, or leave out `stress`.",
+            )
+    for index, entry in enumerate(verification.stress):
+        if isinstance(entry, Format) and entry.form == "chat" and not tokenizer.chat_template:
+            raise PolicyError(
+                "the model has no chat template to ask in",
+                where=loaded.where("verification", "stress", index, "form"),
+                hint="Leave out `form: chat`.",
+            )
+
+
+def certifying_questions(task: OwnTask, *, share: float) -> tuple[Question, ...]:
+    """The questions of an own task that certify, in the order of the file."""
+    return tuple(each for each in load_questions(task) if own_part(task, each, share=share) == "certification")

@@ -1,0 +1,40 @@
+"""`plan` refuses attacks that cannot be made, at their place in the policy, so that `verify` does not find out later."""
+
+from __future__ import annotations
+
+import pytest
+from tiny_policy import TinyPolicy, questions, write_jsonl
+
+import govern
+from govern.errors import PolicyError
+
+
+def planned(policy: TinyPolicy, stress: str, facts: int) -> object:
+    write_jsonl(policy.path.parent / "secret.jsonl", questions("secret", 2 * facts))
+    policy.path.write_text(policy.path.read_text().rstrip() + f"\n  stress: {stress}\n")
+    return govern.plan(govern.load_policy(policy.path))
+
+
+def place(policy: TinyPolicy, text: str) -> str:
+    lines = policy.path.read_text().splitlines()
+    number = next(number for number, line in enumerate(lines) if text in line)
+    return f"{policy.path}:{number + 1}:{lines[number].index(text) + len(text) + 1}"
+
+
+def test_a_task_of_three_facts_cannot_be_attacked(tiny_policy: TinyPolicy) -> None:
+    with pytest.raises(PolicyError, match="3 certifying facts, too few") as caught:
+        planned(tiny_policy, "[standard]", 3)
+    assert caught.value.where == place(tiny_policy, "task: ")
+
+
+def test_four_facts_are_enough_and_without_attacks_none_are_needed(tiny_policy: TinyPolicy) -> None:
+    assert planned(tiny_policy, "[standard]", 4)
+    tiny_policy.replace("stress: [standard]", "stress: []")
+    write_jsonl(tiny_policy.path.parent / "secret.jsonl", questions("secret", 2))
+    assert govern.plan(govern.load_policy(tiny_policy.path))
+
+
+def test_a_chat_with_a_model_that_has_no_template_is_refused(tiny_policy: TinyPolicy) -> None:
+    with pytest.raises(PolicyError, match="no chat template") as caught:
+        planned(tiny_policy, "[{attack: format, form: chat}]", 4)
+    assert caught.value.where == place(tiny_policy, "form: ")
