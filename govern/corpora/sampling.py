@@ -88,7 +88,7 @@ def draw(
             for position in range(1, max_tokens):
                 step = model(ids[:, position - 1 : position], past_key_values=memory, use_cache=True)
                 memory = step.past_key_values
-                ids[:, position] = _choose(step.logits[:, -1], generator)
+                ids[:, position] = choose(step.logits[:, -1], generator)
                 progress("sample self text", len(drawn) * max_tokens + position * rows, documents * max_tokens)
             drawn += [_until(ends, row) for row in ids.tolist()]
     progress("sample self text", documents * max_tokens, documents * max_tokens)
@@ -98,7 +98,7 @@ def draw(
     return TokenCorpus(kept)
 
 
-def _choose(logits: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
+def choose(logits: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
     """One token a row (rows × vocabulary → rows), by inverting the cumulative distribution.
 
     Eight times as fast on a CPU as torch.multinomial, which draws one random number for every token it might choose.

@@ -17,12 +17,15 @@ class TensorChange(Record):
 
 
 class CurvePoint(Record):
-    """One step of a solver. Losses are means over real tokens and features."""
+    """One step of a solver. `retain_loss` is None where the method does not look at retain text in that step.
+
+    Of methods that steer activations, losses are means over real tokens and features; of others, what each minimises.
+    """
 
     step: int
     topic: str
     forget_loss: float
-    retain_loss: float
+    retain_loss: float | None
     loss: float
     gradient_norm: float | None
 

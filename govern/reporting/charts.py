@@ -11,7 +11,7 @@ import math
 from collections.abc import Sequence
 from typing import Literal
 
-from govern.records import CurvePoint, GateResult, Interval, Sweep, TaskResult
+from govern.records import AttackResult, CurvePoint, GateResult, Interval, Sweep, TaskResult
 from govern.records.base import Record
 from govern.reporting.facts import LARGEST_FINITE, MINUS
 from govern.reporting.text import Line
@@ -177,6 +177,22 @@ def result_chart(result: TaskResult) -> ChangeChart:
     )
 
 
+def attack_chart(found: AttackResult) -> ChangeChart:
+    """An attack with a limit: edited → attacked. The limit and the bound, shares of what the removal took, become
+    accuracies; the accuracies have no intervals of their own, the recovered share has.
+    """
+    taken = found.base - found.edited
+    limit = found.edited + (found.max_recovery or 0.0) * taken
+    return ChangeChart(
+        before=_ACCURACY.mark(found.edited, Interval(low=found.edited, high=found.edited)),
+        after=_ACCURACY.mark(found.attacked, Interval(low=found.attacked, high=found.attacked)),
+        band=_ACCURACY.band(-math.inf, limit, limit),
+        bound=None if found.bound is None else _ACCURACY.at(found.edited + found.bound * taken),
+        chance=_ACCURACY.at(found.chance),
+        ticks=_ACCURACY_TICKS,
+    )
+
+
 def _axis(result: GateResult | TaskResult, *also: float) -> tuple[Scale, tuple[Tick, ...]]:
     """Accuracies share one scale; a perplexity has one that shows its small differences."""
     if result.metric != "perplexity":
@@ -197,14 +213,14 @@ def _axis(result: GateResult | TaskResult, *also: float) -> tuple[Scale, tuple[T
 
 
 def curve_charts(curve: Sequence[CurvePoint]) -> tuple[CurveChart, ...]:
-    """Forget and retain loss over the steps, each on its own scale from zero. A single point is no curve."""
+    """Forget and retain loss over the steps, each on its own scale from zero. A single point is no curve, and a method
+    that does not look at retain text has no curve of it."""
     steps = [point.step for point in curve]
     if len(set(steps)) < 2:
         return ()
-    return (
-        _curve("Forget loss", curve, [point.forget_loss for point in curve]),
-        _curve("Retain loss", curve, [point.retain_loss for point in curve]),
-    )
+    retain = [point.retain_loss for point in curve if point.retain_loss is not None]
+    forget_curve = _curve("Forget loss", curve, [point.forget_loss for point in curve])
+    return (forget_curve, _curve("Retain loss", curve, retain)) if len(retain) == len(curve) else (forget_curve,)
 
 
 def _curve(name: str, curve: Sequence[CurvePoint], losses: Sequence[float]) -> CurveChart:

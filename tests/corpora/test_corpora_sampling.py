@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from govern.corpora import sample_from_model
-from govern.corpora.sampling import _choose, _until
+from govern.corpora.sampling import _until, choose
 from govern.models import load_tokenizer
 
 
@@ -63,7 +63,7 @@ def test_cached_keys_and_values_do_not_change_the_distribution(tiny_llama) -> No
 
 def test_tokens_are_drawn_in_proportion() -> None:
     chances = torch.tensor([0.5, 0.0, 0.3, 0.2])
-    drawn = _choose(chances.log().repeat(20_000, 1), torch.Generator().manual_seed(0))
+    drawn = choose(chances.log().repeat(20_000, 1), torch.Generator().manual_seed(0))
     shares = torch.bincount(drawn, minlength=4) / 20_000
     assert shares[1] == 0
     torch.testing.assert_close(shares, chances, atol=0.015, rtol=0)  # four standard errors

@@ -16,6 +16,7 @@ from govern.unlearning.batches import Deck
 from govern.unlearning.misdirection import Aim, Misdirection, TopicText
 from govern.unlearning.protocol import Edit
 from govern.unlearning.settings import Descending, Descent
+from govern.unlearning.solvers.adamw_state import restore_adamw, stored_adamw
 from govern.unlearning.solvers.state import State, load_state, save_state
 from govern.unlearning.srmu_settings import SrmuSettings
 from govern.unlearning.workers import Workers
@@ -78,7 +79,7 @@ def descend(
             loss=_finite(forget + settings.retain_weight * retain, step, settings),
             gradient_norm=_finite(norm, step, settings),
         )
-        _refuse_explosion(point, curve, scale=scale, settings=settings)
+        _refuse_explosion(point, retain, curve, scale=scale, settings=settings)
         optimizer.step()
         optimizer.zero_grad()  # at 7B the gradients are 0.7 GB that the next step's graph needs more
         trained.write()
@@ -138,12 +139,14 @@ def _finite(value: float, step: int, settings: Descent) -> float:
     return value
 
 
-def _refuse_explosion(point: CurvePoint, curve: list[CurvePoint], *, scale: float, settings: Descent) -> None:
+def _refuse_explosion(
+    point: CurvePoint, retain: float, curve: list[CurvePoint], *, scale: float, settings: Descent
+) -> None:
     first = next((earlier.forget_loss for earlier in curve if earlier.topic == point.topic), point.forget_loss)
-    if point.forget_loss > _EXPLODED * first or point.retain_loss > _EXPLODED * scale:
+    if point.forget_loss > _EXPLODED * first or retain > _EXPLODED * scale:
         raise _diverged(
             f"the loss exploded at step {point.step + 1}: forget {point.forget_loss:.3g} (at first {first:.3g}), "
-            f"retain {point.retain_loss:.3g}",
+            f"retain {retain:.3g}",
             settings,
         )
 
@@ -157,10 +160,7 @@ def _diverged(message: str, settings: Descent) -> RemovalError:
 
 
 def _save(folder: Path, setup: Misdirection, optimizer: torch.optim.Optimizer, curve: list[CurvePoint]) -> None:
-    tensors: dict[str, Tensor] = {}
-    for name, master in setup.trained.masters.items():
-        tensors[f"{name}/master"] = master
-        tensors |= {f"{name}/{key}": value for key, value in optimizer.state[master].items()}
+    tensors = stored_adamw(optimizer, setup.trained.masters)
     values = {"curve": [point.to_json() for point in curve]}
     save_state(folder / CHECKPOINT, State(len(curve), tensors, values), fingerprint=setup.fingerprint)
 
@@ -169,12 +169,6 @@ def _resume(folder: Path | None, setup: Misdirection, optimizer: torch.optim.Opt
     state = load_state(folder / CHECKPOINT, fingerprint=setup.fingerprint) if folder is not None else None
     if state is None:
         return []
-    for name, master in setup.trained.masters.items():
-        master.copy_(state.tensors[f"{name}/master"])
-        keys = [key for key in state.tensors if key.startswith(f"{name}/") and not key.endswith("/master")]
-        optimizer.state[master] = {
-            key.rpartition("/")[2]: state.tensors[key].to(master.device if state.tensors[key].dim() else "cpu")
-            for key in keys
-        }
+    restore_adamw(optimizer, setup.trained.masters, state.tensors)
     setup.trained.write()
     return [CurvePoint.model_validate(point) for point in state.values["curve"]]

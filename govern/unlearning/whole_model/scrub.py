@@ -1,0 +1,37 @@
+"""SCRUB (Kurmanji et al. 2023, arXiv 2302.09880): away from the teacher on forget text, back to it on retain text.
+
+    max over θ of KL_T(p_ref ‖ p_θ; forget), then min over θ of γ CE(θ; retain) + α KL_T(p_ref ‖ p_θ; retain), in turn
+
+KL_T has both logits divided by T and is multiplied by T². The paper alternates whole epochs; here each step makes both
+moves, an update of its own each, so that a removal that is shorter than an epoch alternates too. As there, the first
+move is made in the first `max_epochs` (msteps) epochs of forget text only, and what follows repairs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from govern.unlearning.memory import memory_advice
+from govern.unlearning.protocol import Edit, Request
+from govern.unlearning.whole_model.loop import Term, Turn, minimise
+from govern.unlearning.whole_model.predictions import divergence
+from govern.unlearning.whole_model.settings import ScrubSettings
+from govern.unlearning.whole_model.student import Student
+
+
+@memory_advice()
+def scrub(request: Request[ScrubSettings]) -> Edit:
+    """Alternate the two moves above. Raises as `minimise` does."""
+    return minimise(scrub_loss, request)
+
+
+def scrub_loss(student: Student, turn: Turn, settings: ScrubSettings) -> Iterator[Term]:
+    """The move away on the forget batch, with its update; then the move back on the retain batch."""
+    before = student.read_original(turn.forget).logits
+    away = divergence(before, student.read(turn.forget).logits, temperature=settings.temperature)
+    driven = turn.visit < settings.max_epochs * len(turn.topic.forget)
+    yield Term("forget", -1.0 if driven else 0.0, away, update=driven)
+    before = student.read_original(turn.retain).logits
+    said = student.read(turn.retain)
+    match = settings.match_weight * divergence(before, said.logits, temperature=settings.temperature)
+    yield Term("retain", 1.0, settings.retain_weight * said.loss() + match)

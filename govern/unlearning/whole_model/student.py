@@ -1,0 +1,165 @@
+"""The model that is trained: which of its weights may change, and what it said with the weights that it began with."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from peft import PeftModel
+from torch import Tensor, nn
+from torch.func import functional_call
+from transformers import PreTrainedModel
+from transformers.pytorch_utils import Conv1D
+
+from govern.errors import RemovalError
+from govern.models import load_model, read_tensors
+from govern.training.adapters import adapt
+from govern.unlearning.activations import find_blocks
+from govern.unlearning.batches import Batch
+from govern.unlearning.checkpoint_tensors import stored_tensors
+from govern.unlearning.parameters import Stored, parameters_of, stored_as
+from govern.unlearning.whole_model.predictions import Predictions
+from govern.unlearning.whole_model.settings import WholeModel
+
+
+@dataclass(frozen=True)
+class Student:
+    """A model in float32, in evaluation mode: no dropout, so that a step depends on nothing but its weights.
+
+    `trained` are the parameters that may change, by the names that `model` gives them; of an adapter, its own.
+    `original` are copies of them as they were, where a method asks for them. `edited` says how the checkpoint keeps
+    the weights that will have changed, by their names in the plain model.
+    """
+
+    model: nn.Module
+    plain: PreTrainedModel
+    trained: Mapping[str, nn.Parameter]
+    original: Mapping[str, Tensor]
+    edited: Mapping[str, Stored]
+    path: Path
+    device: str
+    dtype: str
+    digest: str
+
+    @classmethod
+    def open(cls, path: Path, settings: WholeModel, *, device: str, trust_remote_code: bool) -> Student:
+        """Load the model. Raises RemovalError where it lacks what the settings name, or stores it otherwise."""
+        plain = load_model(path, dtype=torch.float32, device=device, trust_remote_code=trust_remote_code)
+        plain.requires_grad_(False)
+        chosen = _chosen(plain, settings)
+        model: nn.Module = plain
+        if settings.rank is not None:
+            maps = _linear_maps(plain, chosen)
+            chosen = {f"{name}.weight": plain.get_parameter(f"{name}.weight") for name in maps}
+        entries = stored_tensors(path)
+        edited = {name: stored_as(name, parameter, entries) for name, parameter in chosen.items()}
+        digest = _digest(chosen)
+        if settings.rank is not None:
+            model = adapt(plain, settings.rank, seed=settings.seed, maps=maps)
+            trained = {name: weight for name, weight in model.named_parameters() if weight.requires_grad}
+        else:
+            trained = chosen
+            for parameter in trained.values():
+                parameter.requires_grad_(True)
+        model.eval()
+        original = {name: weight.detach().clone() for name, weight in trained.items()} if settings.reference else {}
+        return cls(model, plain, trained, original, edited, path, device, settings.dtype, digest)
+
+    def read(self, batch: Batch, weights: Mapping[str, Tensor] | None = None) -> Predictions:
+        """What the model says of a batch, with its own weights or with other ones, by the names of `trained`."""
+        return Predictions.at(
+            self.logits(weights, input_ids=batch.input_ids, attention_mask=batch.attention_mask), batch
+        )
+
+    @torch.no_grad()
+    def read_original(self, batch: Batch) -> Predictions:
+        """What the model said of a batch before it was changed."""
+        return self.read(batch, self.original)
+
+    def logits(self, weights: Mapping[str, Tensor] | None = None, **inputs: Tensor) -> Tensor:
+        """The model's logits, [batch, tokens, vocabulary]; `inputs` are those of its forward."""
+        arguments: dict[str, Any] = {**inputs, "use_cache": False}
+        with torch.autocast(torch.device(self.device).type, torch.bfloat16, enabled=self.dtype == "bfloat16"):
+            if weights is None:
+                output = self.model(**arguments)
+            else:
+                output = functional_call(self.model, dict(weights), (), arguments)
+        logits: Tensor = output.logits
+        return logits
+
+    @torch.no_grad()
+    def reset(self) -> None:
+        """Put the original weights back."""
+        for name, weight in self.trained.items():
+            weight.copy_(self.original[name])
+
+    def weights(self) -> dict[str, Tensor]:
+        """The edited weights in float32, by checkpoint name. An adapter is merged into them, so this comes last."""
+        if isinstance(self.model, PeftModel):
+            self.model.merge_and_unload()
+        return {stored.name: self.plain.get_parameter(name).detach() for name, stored in self.edited.items()}
+
+    def tensors(self, weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """Those weights, by checkpoint name and in its dtype, that differ from the checkpoint's own.
+
+        Raises RemovalError where none does.
+        """
+        dtypes = {stored.name: stored.dtype for stored in self.edited.values()}
+        changed: dict[str, Tensor] = {}
+        for name, weight in weights.items():
+            tensor = weight.to("cpu", dtypes[name]).contiguous()
+            if not torch.equal(tensor, read_tensors(self.path, [name])[name]):
+                changed[name] = tensor
+        if not changed:
+            raise RemovalError(
+                "the method changed no weight",
+                where="removal",
+                hint="Raise learning_rate or steps; for methods that select weights, select more of them.",
+            )
+        return changed
+
+
+def _chosen(model: PreTrainedModel, settings: WholeModel) -> dict[str, nn.Parameter]:
+    """The parameters that the settings name, by their full names."""
+    layers: int = model.config.get_text_config(decoder=True).num_hidden_layers
+    changing = settings.changing(layers)
+    if changing is None:
+        return dict(model.named_parameters())
+    names = {id(parameter): name for name, parameter in model.named_parameters()}
+    blocks = find_blocks(model)
+    return {
+        names[id(parameter)]: parameter
+        for layer in changing.layers
+        for module in changing.modules
+        for parameter in parameters_of(blocks, layer, module).values()
+    }
+
+
+def _linear_maps(model: PreTrainedModel, chosen: Mapping[str, nn.Parameter]) -> list[str]:
+    """The names of the linear maps whose weights are chosen, the head left out, as an adapter wants them."""
+    head = model.get_output_embeddings()
+    maps = [
+        name
+        for name, module in model.named_modules()
+        if isinstance(module, nn.Linear | Conv1D) and module is not head and f"{name}.weight" in chosen
+    ]
+    if not maps:
+        raise RemovalError(
+            "there is no linear map among the chosen modules for an adapter to sit on",
+            where="removal.lora_rank",
+            hint="Choose modules such as mlp.down_proj, or leave lora_rank out.",
+        )
+    return maps
+
+
+def _digest(weights: Mapping[str, Tensor]) -> str:
+    """SHA-256 over the names and the bytes of weights: which model is being edited."""
+    digest = hashlib.sha256()
+    for name, weight in weights.items():
+        digest.update(name.encode())
+        digest.update(weight.detach().cpu().contiguous().view(torch.uint8).numpy().data)
+    return digest.hexdigest()
