@@ -20,9 +20,10 @@ from govern.stress.settings import StressEntry
 from govern.unlearning.external_settings import ExternalSettings
 from govern.unlearning.registry import METHODS
 from govern.unlearning.rmu_settings import AdaptiveRmuSettings, RmuSettings
-from govern.unlearning.settings import Steering
+from govern.unlearning.settings import MethodSettings
 from govern.unlearning.srmu_settings import Direction, ImportanceMap, SrmuClosedFormSettings, SrmuSettings
 from govern.unlearning.sweeping import grid_of, swept_coefficient
+from govern.unlearning.whole_model.settings import WholeModelSettings
 
 NAME = r"^[a-z0-9][a-z0-9-]{0,63}$"
 WORD = r"^[a-z0-9][a-z0-9_-]{0,63}$"
@@ -372,7 +373,14 @@ class Review(Part):
 
 if TYPE_CHECKING:
     # The type checker cannot see the registry; a test compares the two.
-    Removal: TypeAlias = SrmuSettings | SrmuClosedFormSettings | RmuSettings | AdaptiveRmuSettings | ExternalSettings
+    Removal: TypeAlias = (
+        SrmuSettings
+        | SrmuClosedFormSettings
+        | RmuSettings
+        | AdaptiveRmuSettings
+        | ExternalSettings
+        | WholeModelSettings
+    )
 else:
     _settings = tuple(method.settings for method in METHODS.values())
     Removal = (
@@ -456,7 +464,7 @@ class Policy(Part):
         if (edited.source, edited.revision) == (self.model.source, self.model.revision):
             yield Problem((*here, "source"), "this is the base model itself", "Name the model that was edited.")
 
-    def _sweep(self, removal: Steering) -> Iterator[Problem]:
+    def _sweep(self, removal: MethodSettings) -> Iterator[Problem]:
         known = type(self.removal).model_fields
         for name in (name for name, values in self.axes.items() if values and name not in known):
             yield Problem(("sweep", name), f"{self.removal.method} has no `{name}` to sweep", "Remove it.")

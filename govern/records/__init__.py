@@ -1,6 +1,7 @@
 """Frozen, versioned records: what crosses rooms and what lands on disk."""
 
 from govern.records.base import Record, Sha256
+from govern.records.cost import Cost
 from govern.records.event import AuditPosition, Event, EventType
 from govern.records.fingerprints import Fingerprints, RequestIdentity
 from govern.records.mirror import Mirror, MirroredDataset
@@ -36,6 +37,7 @@ __all__ = [
     "AttackResult",
     "AuditPosition",
     "CorpusIdentity",
+    "Cost",
     "CurvePoint",
     "Decision",
     "Deployment",

@@ -8,6 +8,7 @@ from typing import Literal
 from pydantic import Field, JsonValue
 
 from govern.records.base import Record
+from govern.records.cost import Cost
 from govern.records.fingerprints import RequestIdentity
 from govern.records.sweep import SweepChoice
 
@@ -133,6 +134,7 @@ class Plan(Record):
     request: RequestIdentity | None = Field(default=None, exclude_if=lambda request: request is None)
     edited: ModelIdentity | None = Field(default=None, exclude_if=lambda edited: edited is None)
     deployment: Deployment | None = Field(default=None, exclude_if=lambda deployment: deployment is None)
+    cost: Cost | None = Field(default=None, exclude_if=lambda cost: cost is None)
 
     def valid_until(self, verified: str) -> str | None:
         """Until when (`UtcTime`) a verification that finished at `verified` (an event's time) holds; None: no end."""

@@ -6,11 +6,11 @@ import re
 from collections.abc import Collection
 from typing import NamedTuple
 
-from govern.unlearning.settings import Steering
+from govern.unlearning.settings import Steering, Trained
 from govern.unlearning.srmu_settings import SrmuClosedFormSettings
 
 # What the names of all experts' tensors have in common, and of nothing else: shared experts are plain modules.
-_EXPERT = ".experts."
+EXPERT = ".experts."
 
 
 class Refusal(NamedTuple):
@@ -31,25 +31,34 @@ def check_settings(settings: Steering, *, layers: int, tensors: Collection[str])
     if settings.layer > last:
         refusals.append(Refusal(("layer",), f"layer {settings.layer} is out of range: the model has 0 to {last}"))
     for place, layer in enumerate(settings.train.layers):
-        location = ("train", "layers", place)
         if layer > settings.layer:
-            refusals.append(
-                Refusal(location, f"layer {layer} lies above layer {settings.layer}, whose output it cannot change")
-            )
-        elif layer > last:
-            refusals.append(Refusal(location, f"layer {layer} is out of range: the model has 0 to {last}"))
-        if layer in settings.train.layers[:place]:
-            refusals.append(Refusal(location, f"layer {layer} is named twice"))
-    blocks = [layer for layer in settings.train.layers if layer <= last]
-    for place, module in enumerate(settings.train.modules):
-        for layer in blocks:
-            message = _refuse_module(_names_within(tensors, layer), layer, module)
-            if message:
-                refusals.append(Refusal(("train", "modules", place), message))
-                break
+            message = f"layer {layer} lies above layer {settings.layer}, whose output it cannot change"
+            refusals.append(Refusal(("train", "layers", place), message))
+    reached = [refusal.location for refusal in refusals]
+    refusals += [each for each in check_trained(settings.train, layers, tensors) if each.location not in reached]
     if isinstance(settings, SrmuClosedFormSettings):
         refusals += _refuse_closed_form(settings)
     return tuple(refusals)
+
+
+def check_trained(train: Trained, layers: int, tensors: Collection[str]) -> list[Refusal]:
+    """What such a model refuses of the modules and blocks that are to change."""
+    refusals = []
+    last = layers - 1
+    for place, layer in enumerate(train.layers):
+        location = ("train", "layers", place)
+        if layer > last:
+            refusals.append(Refusal(location, f"layer {layer} is out of range: the model has 0 to {last}"))
+        if layer in train.layers[:place]:
+            refusals.append(Refusal(location, f"layer {layer} is named twice"))
+    blocks = [layer for layer in train.layers if layer <= last]
+    for place, module in enumerate(train.modules):
+        for layer in blocks:
+            message = _refuse_module(names_within(tensors, layer), layer, module)
+            if message:
+                refusals.append(Refusal(("train", "modules", place), message))
+                break
+    return refusals
 
 
 def _refuse_closed_form(settings: SrmuClosedFormSettings) -> list[Refusal]:
@@ -67,9 +76,9 @@ def _refuse_module(names: Collection[str], layer: int, module: str) -> str | Non
     """Why a block that holds tensors of these names has no such module to train; None where it has."""
     modules = {name.rpartition(".")[0] for name in names}
     found = {name for name in modules if f"{name}.".startswith(f"{module}.")}
-    if found and not any(_EXPERT in f".{name}." for name in found):
+    if found and not any(EXPERT in f".{name}." for name in found):
         return None
-    known = ", ".join(sorted(name for name in modules if _EXPERT not in f".{name}.")) or "none"
+    known = ", ".join(sorted(name for name in modules if EXPERT not in f".{name}.")) or "none"
     if len(known) < len(", ".join(modules)):
         return (
             f"block {layer} is a mixture of experts, so {module!r} is no single module of it; what it has once: {known}"
@@ -77,7 +86,8 @@ def _refuse_module(names: Collection[str], layer: int, module: str) -> str | Non
     return f"block {layer} has no module {module!r} of its own in the checkpoint; it has: {known}"
 
 
-def _names_within(tensors: Collection[str], layer: int) -> list[str]:
+def names_within(tensors: Collection[str], layer: int) -> list[str]:
+    """The names of one block's tensors, from the block down."""
     # "model.layers.5.mlp.down_proj.weight" is "mlp.down_proj.weight" of block 5; the first number is the block's.
     block = re.compile(rf"\D*\b{layer}\.(.+)")
     return [found[1] for name in tensors if (found := block.fullmatch(name))]

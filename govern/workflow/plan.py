@@ -157,6 +157,7 @@ def make_plan(
         request=identify_request(loaded),
         edited=edited,
         deployment=Deployment(**policy.deployment.model_dump()) if policy.deployment else None,
+        cost=METHODS[policy.removal.method].cost(settings, resolved.path, model.layers),
     )
     return Planned(plan, resolved, topics, corpora, settings)
 

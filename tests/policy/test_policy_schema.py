@@ -1,6 +1,8 @@
 """What a policy must and must not say, each with its place and words."""
 # ruff: noqa: E501  the table of mistakes has one a line
 
+from typing import get_args
+
 import jsonschema
 import pytest
 from policy_example import EXAMPLE, changed, findings, parse
@@ -8,6 +10,7 @@ from policy_example import EXAMPLE, changed, findings, parse
 from govern.policy import PerplexityGate, Policy, TaskGate, json_schema
 from govern.policy.schema import PATTERNS
 from govern.unlearning.registry import METHODS
+from govern.unlearning.whole_model.settings import WholeModelSettings
 
 REVISION = "0123456789abcdef0123456789abcdef01234567"
 SELF_GATE = '{perplexity: "self:", seed: 1, max_increase: 0.02}'
@@ -217,8 +220,11 @@ def test_what_people_say_of_the_model_in_use_is_optional_and_old_digests_stay():
 def test_removal_is_what_the_registry_says():
     # The type checker is told these classes; another method or solver must widen that.
     classes = {"SrmuSettings", "SrmuClosedFormSettings", "RmuSettings", "AdaptiveRmuSettings", "ExternalSettings"}
+    classes |= {settings.__name__ for settings in get_args(WholeModelSettings)}
     assert {name for name in json_schema()["$defs"] if name.endswith("Settings")} == classes
-    assert list(METHODS) == ["srmu", "rmu", "adaptive_rmu", "external"]
+    assert " ".join(METHODS) == (
+        "srmu rmu adaptive_rmu ga grad_diff npo simnpo undial rklu depn llmu scrub ssd task_arithmetic quark external"
+    )
 
 
 SOLVE = "method: srmu\n  solver: closed_form"
@@ -227,8 +233,8 @@ SOLVE = "method: srmu\n  solver: closed_form"
 @pytest.mark.parametrize(
     ("old", "new", "expected"),
     [
-        ("method: srmu", "method: smru", ("22:11", "removal.method: expected srmu or rmu or adaptive_rmu or external, found", "Did you mean 'srmu'?")),
-        ("method: srmu", "method: [srmu]", ("22:11", "removal.method: expected srmu or rmu or adaptive_rmu or external, found a list of 1", "")),
+        ("method: srmu", "method: smru", ("22:11", "removal.method: expected srmu or rmu or adaptive_rmu or ga or grad_diff", "Did you mean 'srmu'?")),
+        ("method: srmu", "method: [srmu]", ("22:11", "removal.method: expected srmu or rmu or adaptive_rmu or ga or grad_diff", "")),
         ("  method: srmu\n", "", ("21:1", "missing key 'method' in removal", "")),
         ("removal:\n", "removal: 5\nunknown:\n", ("21:10", "removal: expected a mapping (key: value), found the number 5", "The method")),
         ("method: srmu", "method: srmu\n  solver: closed", ("23:11", "removal.solver: expected gradient or closed_form, found the text 'closed'", "")),

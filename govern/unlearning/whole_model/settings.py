@@ -19,13 +19,13 @@ class Passes(NamedTuple):
 class WholeModel(MethodSettings):
     """What these methods share. The weights are float32; `dtype` is what products are computed in.
 
-    `reference` says that the weights as they were are kept beside the model, `optimised` that AdamW keeps two
-    moments of every trained weight. `modules` are those, of all blocks, that change where `train` names none; where
-    there are none either, every weight does.
+    `reference` says that the weights as they were are kept beside the model, `kept` how many numbers as large as a
+    weight that may change lie beside it: its gradient and AdamW's two moments. `modules` are those, of all blocks, that
+    change where `train` names none; where there are none either, every weight does.
     """
 
     reference: ClassVar[bool] = False
-    optimised: ClassVar[bool] = True
+    kept: ClassVar[int] = 3
     modules: ClassVar[tuple[str, ...]] = ()
 
     train: Trained | None = Field(
@@ -231,8 +231,6 @@ class TaskArithmeticSettings(Objective):
 class Measured(WholeModel):
     """Methods that measure each weight or neuron on some batches and change those that stand out: no training."""
 
-    optimised: ClassVar[bool] = False
-
     batches: int = Field(default=64, ge=1, description="Batches of each kind and topic that are measured, at most.")
 
 
@@ -252,6 +250,7 @@ class SsdSettings(Measured):
 class DepnSettings(Measured):
     """Detecting and erasing the neurons that the forget text depends on."""
 
+    kept: ClassVar[int] = 0
     modules: ClassVar[tuple[str, ...]] = ("mlp.down_proj",)
 
     method: Literal["depn"] = Field(description="The removal method.")
@@ -267,3 +266,19 @@ class DepnSettings(Measured):
     def passes(self) -> Passes:
         """For each block and batch, every point once."""
         return Passes(self.points, self.points)
+
+
+WholeModelSettings = (
+    GaSettings
+    | GradDiffSettings
+    | NpoSettings
+    | SimNpoSettings
+    | UndialSettings
+    | RkluSettings
+    | DepnSettings
+    | LlmuSettings
+    | ScrubSettings
+    | SsdSettings
+    | TaskArithmeticSettings
+    | QuarkSettings
+)
