@@ -19,7 +19,7 @@ from govern.cli.options import (
 )
 
 if TYPE_CHECKING:
-    from govern.records import Plan
+    from govern.records import Cost, ModelIdentity, Plan
 
 
 def plan(
@@ -103,7 +103,21 @@ def show_plan(plan: Plan) -> None:
             Text(printable(task.name)), task.kind, f"{task.selection:,}", f"{task.certification:,}", facts
         )
     console.print(questions)
+    if plan.cost:
+        console.print(Text(f"method {printable(plan.method)}  {cost_in_words(plan.cost, plan.model)}"))
     if plan.sweep:
         console.print(Text(f"settings by sweep {plan.sweep.sweep}, point {plan.sweep.point}"))
     for warning in plan.warnings:
         console.print(Text(f"warning: {printable(warning)}", style="yellow"))
+
+
+def cost_in_words(cost: Cost, model: ModelIdentity) -> str:
+    """What a method works on and what it costs, in one line."""
+    copies = f"{cost.model_copies} copies" if cost.model_copies > 1 else "1 copy"
+    passes = f"{cost.forward_passes} forward and {cost.backward_passes} backward passes"
+    return (
+        f"scope {cost.scope}: {cost.trained_parameters / 1e6:,.1f} M parameters may change; {copies} of "
+        f"{cost.blocks} of {model.layers} blocks; {passes} a {'batch' if cost.steps is None else 'step'}"
+        f"{'' if cost.steps is None else f', {cost.steps:,} steps'}; "
+        f"{cost.memory_bytes / 2**30:,.2f} GiB before activations"
+    )
