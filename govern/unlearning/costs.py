@@ -13,7 +13,7 @@ from govern.unlearning.protocol import Scope
 from govern.unlearning.settings import Steering, Trained
 from govern.unlearning.settings_check import names_within
 from govern.unlearning.srmu_settings import SrmuClosedFormSettings
-from govern.unlearning.whole_model.settings import Objective, WholeModel
+from govern.unlearning.whole_model.settings import DepnSettings, Objective, WholeModel
 
 _FLOAT32 = 4
 _BYTES = {"bfloat16": 2, "float32": _FLOAT32}
@@ -57,14 +57,15 @@ def _of_whole_model(settings: WholeModel, scope: Scope, layers: int, tensors: Ma
         trained = whole if changing is None else _size(tensors, changing, layers)
     else:
         trained = settings.rank * sum(sum(shape) for shape in _maps(tensors, changing, layers))
+    times = len(changing.layers) if isinstance(settings, DepnSettings) and changing else 1
     beside = settings.kept + settings.reference + (settings.rank is not None)
     return Cost(
         scope=scope,
         trained_parameters=trained,
         blocks=layers,
         model_copies=2 if settings.reference and trained == whole else 1,
-        forward_passes=settings.passes.forward,
-        backward_passes=settings.passes.backward,
+        forward_passes=times * settings.passes.forward,
+        backward_passes=times * settings.passes.backward,
         steps=settings.steps if isinstance(settings, Objective) else None,
         memory_bytes=_FLOAT32 * (whole + trained * beside),
     )
