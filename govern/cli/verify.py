@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -19,7 +20,7 @@ from govern.cli.options import (
     WorkspaceOption,
 )
 from govern.cli.signer import KeyOption, signing_key
-from govern.errors import ExitCode
+from govern.errors import ExitCode, UsageError
 
 if TYPE_CHECKING:
     from govern.records import AttackResult, GateResult, Verdict
@@ -42,6 +43,21 @@ def verify(
         int | None,
         typer.Option("--seed", min=0, help="Sample held-back text anew with this seed, to verify again later."),
     ] = None,
+    fail_fast: Annotated[
+        bool, typer.Option("--fail-fast", help="Ask in random order, and stop as soon as a gate has certainly failed.")
+    ] = False,
+    endpoint: Annotated[
+        str | None,
+        typer.Option(
+            "--endpoint",
+            metavar="URL",
+            help="Also ask a deployed model (OpenAI's protocol, such as http://localhost:8000/v1). A key comes from "
+            "GOVERN_ENDPOINT_KEY.",
+        ),
+    ] = None,
+    endpoint_model: Annotated[
+        str | None, typer.Option("--endpoint-model", metavar="NAME", help="What the endpoint calls the model.")
+    ] = None,
     workspace: WorkspaceOption = DEFAULT_WORKSPACE,
     as_json: JsonOption = False,
     no_input: NoInputOption = False,
@@ -50,8 +66,12 @@ def verify(
     from rich.text import Text
 
     from govern.workflow.documents import reported, write_export
+    from govern.workflow.endpoint import open_endpoint
     from govern.workflow.verify import verify as run_verify
 
+    if (endpoint is None) != (endpoint_model is None):
+        raise UsageError("--endpoint and --endpoint-model go together", where="govern verify")
+    deployed = open_endpoint(endpoint, endpoint_model) if endpoint and endpoint_model else None
     signer = signing_key(key, workspace=workspace, no_input=no_input)
     with shown_progress() as progress:
         verified = run_verify(
@@ -62,6 +82,8 @@ def verify(
             device=device,
             templates=templates,
             seed=seed,
+            fail_fast=fail_fast,
+            endpoint=deployed,
             progress=progress,
         )
     verdict, issued = verified.verdict, verified.issued
@@ -103,6 +125,8 @@ def show_verdict(verdict: Verdict) -> None:
     console.print(table)
     if verdict.stress:
         show_attacks(verdict.stress)
+    for line in beside_the_gates(verdict):
+        console.print(Text(printable(line)))
     for gate in verdict.gates:
         if gate.verdict != "pass":
             console.print(Text(printable(f"{gate.task}: {gate.reason}")))
@@ -114,6 +138,31 @@ def show_verdict(verdict: Verdict) -> None:
             f"{verdict.seconds:.0f} s",
         )
     )
+
+
+def beside_the_gates(verdict: Verdict) -> Iterator[str]:
+    """What else was found, in sentences: subjects next to the hazard, subjects that lost, looks, the endpoint."""
+    for found in verdict.neighbours:
+        between = found.drop_interval
+        yield (
+            f"next to {found.hazard} ({found.task}: {', '.join(found.subjects)}): {found.before:.1%} before, "
+            f"{found.after:.1%} after, drop {found.drop:+.1%} ({between.low:+.1%} to {between.high:+.1%})"
+        )
+    if verdict.subjects:
+        lost = [each for each in verdict.subjects if each.lost]
+        said = ", ".join(f"{each.subject} (at least {each.bound:.1%})" for each in lost) or "none"
+        yield f"subjects that lost, of {len(verdict.subjects)}, corrected for their number (Holm): {said}"
+    if test := verdict.sequential:
+        end = "stopped there" if test.stopped else "to the end"
+        yield f"asked {test.asked} of {test.questions} certifying questions in {test.look} of {test.looks} looks, {end}"
+        if test.unjudged:
+            yield f"not judged: {', '.join(test.unjudged)}"
+    for check in verdict.endpoint:
+        yield (
+            f"{check.model} at {check.url}, {check.task}: {check.as_edited} of {check.n} answers are the verified "
+            f"model's; of {check.telling} that tell the two apart, {check.as_base} are the base model's; "
+            f"{check.unanswered} name no choice"
+        )
 
 
 def show_attacks(results: tuple[AttackResult, ...]) -> None:

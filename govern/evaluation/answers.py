@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from typing import Literal, Self
 
-from pydantic import model_validator
+from pydantic import Field, model_validator
 
 from govern.records import Record
 
@@ -19,7 +19,9 @@ class Answers(Record):
 
     All tuples run over the same n questions. `ids` are digests of a question's content, never its text. `clusters`
     tells apart what questions are about by digests, where several are about one thing; None where they are independent.
-    `chosen` is the index of the choice that the model preferred, `choices` how many there were.
+    `chosen` is the index of the choice that the model preferred, −1 where it wrote an answer that names none, and
+    `choices` how many there were. `subjects` are those of
+    MMLU's questions.
     """
 
     task: str
@@ -31,12 +33,14 @@ class Answers(Record):
     correct: tuple[bool, ...]
     chosen: tuple[int, ...]
     choices: tuple[int, ...]
+    # Left out where there are none, so that answers of before they existed keep their bytes.
+    subjects: tuple[str, ...] | None = Field(default=None, exclude_if=lambda subjects: subjects is None)
 
     @model_validator(mode="after")
     def _same_length(self) -> Self:
         n = len(self.ids)
-        columns = (self.parts, self.correct, self.chosen, self.choices, *((self.clusters,) if self.clusters else ()))
-        if any(len(column) != n for column in columns):
+        columns = (self.parts, self.correct, self.chosen, self.choices, self.clusters, self.subjects)
+        if any(len(column) != n for column in columns if column is not None):
             raise ValueError(f"every column of the answers must have {n} entries")
         return self
 
@@ -52,9 +56,18 @@ class Answers(Record):
 
     def part(self, part: Part) -> Answers:
         """The answers to the questions of one part, in the same order."""
-        return self._take(index for index, other in enumerate(self.parts) if other == part)
+        return self.take(index for index, other in enumerate(self.parts) if other == part)
 
-    def _take(self, indices: Iterable[int]) -> Answers:
+    def only(self, ids: Collection[str]) -> Answers:
+        """The answers to the questions with these ids, in the same order."""
+        return self.take(index for index, name in enumerate(self.ids) if name in ids)
+
+    def about(self, subjects: Collection[str]) -> Answers:
+        """The answers to the questions of these subjects, in the same order."""
+        return self.take(index for index, subject in enumerate(self.subjects or ()) if subject in subjects)
+
+    def take(self, indices: Iterable[int]) -> Answers:
+        """The answers at these places."""
         kept = tuple(indices)
         return self.model_copy(
             update={
@@ -64,6 +77,7 @@ class Answers(Record):
                 "correct": tuple(self.correct[i] for i in kept),
                 "chosen": tuple(self.chosen[i] for i in kept),
                 "choices": tuple(self.choices[i] for i in kept),
+                "subjects": None if self.subjects is None else tuple(self.subjects[i] for i in kept),
             }
         )
 
@@ -71,10 +85,12 @@ class Answers(Record):
 class Perplexity(Record):
     """One model's surprise at a corpus: per document the summed negative log-likelihood (nats) of its counted tokens.
 
-    A document's first token conditions the others and is not counted.
+    A document's first token conditions the others and is not counted. With the `unit` word, `tokens` counts words, and
+    what all of a document's tokens say is shared out over them.
     """
 
     task: str
     ids: tuple[str, ...]
     nll: tuple[float, ...]
     tokens: tuple[int, ...]
+    unit: Literal["token", "word"] = Field(default="token", exclude_if=lambda unit: unit == "token")

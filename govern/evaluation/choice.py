@@ -39,6 +39,7 @@ def score(several: Sequence[Answers], *, confidence: float) -> Score:
             "correct": tuple(right for answers in several for right in answers.correct),
             "chosen": tuple(chosen for answers in several for chosen in answers.chosen),
             "choices": tuple(choices for answers in several for choices in answers.choices),
+            "subjects": None,
         }
     )
     return Score(value=pooled.accuracy, interval=interval(pooled, confidence=confidence), n=len(pooled.ids))

@@ -29,23 +29,38 @@ _SAME_LETTER = 0.9
 _MOST_TIMES = 1000
 
 
-def ceiling(before: Answers, after: Answers, *, metric: Metric, threshold: float, confidence: float) -> GateResult:
+def ceiling(
+    before: Answers,
+    after: Answers,
+    *,
+    metric: Metric,
+    threshold: float,
+    confidence: float,
+    failing: float | None = None,
+) -> GateResult:
     """Whether the accuracy afterwards is at most `threshold`, on the questions given (the certifying ones).
 
+    The bound that fails a gate is at the confidence `failing` where that is another one, as it is in a sequential test.
     Raises UsageError where the two models did not answer the same questions under `metric`.
     """
     _check_pairing(before, after, metric)
 
     def decide(times: float = 1) -> tuple[VerdictValue, Bounds]:
-        bounds = accuracy_bounds(after.correct, after.clusters, confidence=confidence, times=times)
+        bounds = _both(
+            lambda at: accuracy_bounds(after.correct, after.clusters, confidence=at, times=times),
+            confidence,
+            failing,
+            passes="upper",
+        )
         return _verdict(passes=bounds.upper <= threshold, fails=bounds.lower > threshold), bounds
 
     verdict, bounds = decide()
+    sure = _percent(failing or confidence)
     facts = f"accuracy went from {_percent(before.accuracy)} to {_percent(after.accuracy)} on {_questions(after)}"
     reason = {
         "pass": f"{facts}; with {_percent(confidence)} confidence it is at most {_percent(bounds.upper)}, "
         f"within the ceiling of {_percent(threshold)}.",
-        "fail": f"{facts}; with {_percent(confidence)} confidence it is still at least {_percent(bounds.lower)}, "
+        "fail": f"{facts}; with {sure} confidence it is still at least {_percent(bounds.lower)}, "
         f"above the ceiling of {_percent(threshold)}.",
         "inconclusive": f"{facts}; the ceiling of {_percent(threshold)} lies between the bounds "
         f"{_percent(bounds.lower)} and {_percent(bounds.upper)}, so {_remedy(len(after.ids), 'questions', decide)}.",
@@ -54,20 +69,34 @@ def ceiling(before: Answers, after: Answers, *, metric: Metric, threshold: float
     return _gate(before, after, "ceiling", shown, threshold, confidence, verdict, reason, _accuracy_method(after))
 
 
-def floor(before: Answers, after: Answers, *, metric: Metric, threshold: float, confidence: float) -> GateResult:
+def floor(
+    before: Answers,
+    after: Answers,
+    *,
+    metric: Metric,
+    threshold: float,
+    confidence: float,
+    failing: float | None = None,
+) -> GateResult:
     """Whether the accuracy afterwards is at least `threshold`. Raises UsageError as `ceiling` does."""
     _check_pairing(before, after, metric)
 
     def decide(times: float = 1) -> tuple[VerdictValue, Bounds]:
-        bounds = accuracy_bounds(after.correct, after.clusters, confidence=confidence, times=times)
+        bounds = _both(
+            lambda at: accuracy_bounds(after.correct, after.clusters, confidence=at, times=times),
+            confidence,
+            failing,
+            passes="lower",
+        )
         return _verdict(passes=bounds.lower >= threshold, fails=bounds.upper < threshold), bounds
 
     verdict, bounds = decide()
+    sure = _percent(failing or confidence)
     facts = f"accuracy went from {_percent(before.accuracy)} to {_percent(after.accuracy)} on {_questions(after)}"
     reason = {
         "pass": f"{facts}; with {_percent(confidence)} confidence it is at least {_percent(bounds.lower)}, "
         f"above the floor of {_percent(threshold)}.",
-        "fail": f"{facts}; with {_percent(confidence)} confidence it is at most {_percent(bounds.upper)}, "
+        "fail": f"{facts}; with {sure} confidence it is at most {_percent(bounds.upper)}, "
         f"below the floor of {_percent(threshold)}.",
         "inconclusive": f"{facts}; the floor of {_percent(threshold)} lies between the bounds "
         f"{_percent(bounds.lower)} and {_percent(bounds.upper)}, so {_remedy(len(after.ids), 'questions', decide)}.",
@@ -76,7 +105,15 @@ def floor(before: Answers, after: Answers, *, metric: Metric, threshold: float, 
     return _gate(before, after, "floor", shown, threshold, confidence, verdict, reason, _accuracy_method(after))
 
 
-def max_drop(before: Answers, after: Answers, *, metric: Metric, threshold: float, confidence: float) -> GateResult:
+def max_drop(
+    before: Answers,
+    after: Answers,
+    *,
+    metric: Metric,
+    threshold: float,
+    confidence: float,
+    failing: float | None = None,
+) -> GateResult:
     """Whether accuracy fell by at most `threshold`, question by question. Raises UsageError as `ceiling` does.
 
     The result's `bound` is on the drop, before − after.
@@ -84,10 +121,16 @@ def max_drop(before: Answers, after: Answers, *, metric: Metric, threshold: floa
     _check_pairing(before, after, metric)
 
     def decide(times: float = 1) -> tuple[VerdictValue, Bounds]:
-        bounds = drop_bounds(before.correct, after.correct, after.clusters, confidence=confidence, times=times)
+        bounds = _both(
+            lambda at: drop_bounds(before.correct, after.correct, after.clusters, confidence=at, times=times),
+            confidence,
+            failing,
+            passes="upper",
+        )
         return _verdict(passes=bounds.upper <= threshold, fails=bounds.lower > threshold), bounds
 
     verdict, bounds = decide()
+    sure = _percent(failing or confidence)
     lost = sum(first and not second for first, second in zip(before.correct, after.correct, strict=True))
     gained = sum(second and not first for first, second in zip(before.correct, after.correct, strict=True))
     facts = (
@@ -97,7 +140,7 @@ def max_drop(before: Answers, after: Answers, *, metric: Metric, threshold: floa
     reason = {
         "pass": f"{facts}; with {_percent(confidence)} confidence the drop is at most {_points(bounds.upper)} points, "
         f"within the {_points(threshold)} allowed.",
-        "fail": f"{facts}; with {_percent(confidence)} confidence the drop is at least {_points(bounds.lower)} points, "
+        "fail": f"{facts}; with {sure} confidence the drop is at least {_points(bounds.lower)} points, "
         f"more than the {_points(threshold)} allowed.",
         "inconclusive": f"{facts}; the {_points(threshold)} points allowed lie between the bounds "
         f"{_points(bounds.lower)} and {_points(bounds.upper)}, so {_remedy(len(after.ids), 'questions', decide)}.",
@@ -109,7 +152,9 @@ def max_drop(before: Answers, after: Answers, *, metric: Metric, threshold: floa
     return _gate(before, after, "max_drop", shown, threshold, confidence, verdict, reason, method)
 
 
-def max_increase(before: Perplexity, after: Perplexity, *, threshold: float, confidence: float) -> GateResult:
+def max_increase(
+    before: Perplexity, after: Perplexity, *, threshold: float, confidence: float, failing: float | None = None
+) -> GateResult:
     """Whether perplexity rose by at most the share `threshold` (0.02 is 2 %), document by document.
 
     The result's `bound` is on the relative increase, after/before − 1. `n` counts documents.
@@ -117,18 +162,21 @@ def max_increase(before: Perplexity, after: Perplexity, *, threshold: float, con
     """
 
     def decide(times: float = 1) -> tuple[VerdictValue, Bounds]:
-        bounds = _increase_bounds(before, after, confidence=confidence, times=times)
+        bounds = _both(
+            lambda at: _increase_bounds(before, after, confidence=at, times=times), confidence, failing, passes="upper"
+        )
         return _verdict(passes=bounds.upper <= threshold, fails=bounds.lower > threshold), bounds
 
     verdict, bounds = decide()
+    sure = _percent(failing or confidence)
     facts = (
-        f"perplexity went from {_perplexity(before):.2f} to {_perplexity(after):.2f} over {len(after.ids)} documents, "
-        f"a change of {_signed(bounds.estimate)}"
+        f"{_read(after)} went from {_perplexity(before):.2f} to {_perplexity(after):.2f} "
+        f"over {len(after.ids)} documents, a change of {_signed(bounds.estimate)}"
     )
     reason = {
         "pass": f"{facts}; with {_percent(confidence)} confidence the increase is at most {_signed(bounds.upper)}, "
         f"within the {_signed(threshold)} allowed.",
-        "fail": f"{facts}; with {_percent(confidence)} confidence the increase is at least {_signed(bounds.lower)}, "
+        "fail": f"{facts}; with {sure} confidence the increase is at least {_signed(bounds.lower)}, "
         f"more than the {_signed(threshold)} allowed.",
         "inconclusive": f"{facts}; the {_signed(threshold)} allowed lies between the bounds "
         f"{_signed(bounds.lower)} and {_signed(bounds.upper)}, so {_remedy(len(after.ids), 'documents', decide)}.",
@@ -221,8 +269,9 @@ def doubts(before: Answers, after: Answers, *, confidence: float) -> list[str]:
             f"so the model may be broken, or may still tell right answers from wrong ones and avoid them."
         )
     # a cloze question has no letters, and its choices come in no order that means anything
-    if after.kind != "cloze":
-        letter, times = Counter(after.chosen).most_common(1)[0]
+    letters = Counter(letter for letter in after.chosen if letter >= 0)
+    if after.kind != "cloze" and letters:
+        letter, times = letters.most_common(1)[0]
         share = times / len(after.chosen)
         if share >= _SAME_LETTER:
             found.append(
@@ -249,6 +298,19 @@ def _check_pairing(before: Answers, after: Answers, metric: Metric) -> None:
             f"the answers of task {after.task} before and after are not to the same questions under {metric}",
             hint="Verify again, so that both models answer the same questions.",
         )
+
+
+def _both(
+    bounds: Callable[[float], Bounds], confidence: float, failing: float | None, *, passes: Literal["lower", "upper"]
+) -> Bounds:
+    """Bounds of which the one that `passes` a gate is at `confidence` and the opposite one at `failing`."""
+    passing = bounds(confidence)
+    if failing is None:
+        return passing
+    opposite = bounds(failing)
+    if passes == "upper":
+        return Bounds(passing.estimate, opposite.lower, passing.upper)
+    return Bounds(passing.estimate, passing.lower, opposite.upper)
 
 
 def _verdict(*, passes: bool, fails: bool) -> VerdictValue:
@@ -317,6 +379,10 @@ def _increase_bounds(before: Perplexity, after: Perplexity, *, confidence: float
     nll, tokens = (np.array(before.nll), np.array(after.nll)), np.array(after.tokens)
     bounds = log_ratio_bounds(*nll, tokens, confidence=confidence, times=times)
     return Bounds(_expm1(bounds.estimate), _expm1(bounds.lower), _expm1(bounds.upper))
+
+
+def _read(reading: Perplexity) -> str:
+    return "perplexity per word" if reading.unit == "word" else "perplexity"
 
 
 def _perplexity(reading: Perplexity) -> float:

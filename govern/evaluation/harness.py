@@ -11,7 +11,7 @@ import functools
 import json
 import logging
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from string import ascii_uppercase
@@ -28,8 +28,8 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from govern.digests import sha256_bytes
 from govern.errors import GovernError, IntegrityError, SourceError
-from govern.evaluation.answers import Answers, Metric, Part, TaskKind
-from govern.evaluation.official import OFFICIAL, OfficialTask
+from govern.evaluation.answers import Answers, Metric, Part, Perplexity, TaskKind
+from govern.evaluation.official import OFFICIAL, WIKITEXT, WIKITEXT_TASK, OfficialTask
 from govern.evaluation.perplexity import perplexity
 from govern.evaluation.questions import (
     OwnTask,
@@ -46,7 +46,9 @@ from govern.sources import cache_folder
 
 __all__ = ["evaluate", "perplexity"]
 
-_OFFICIAL_FOLDERS = [Path(lm_eval.__file__).parent / "tasks" / name for name in ("wmdp", "mmlu/default")]
+_OFFICIAL_FOLDERS = [
+    Path(lm_eval.__file__).parent / "tasks" / name for name in ("wmdp", "mmlu/default", "mmlu/continuation", "wikitext")
+]
 _OVERLAY = "govern_overlay"
 
 
@@ -59,9 +61,11 @@ def evaluate(
     mirror: Path | None = None,
     limit: int | None = None,
     part: Part | None = None,
+    only: Collection[str] | None = None,
     progress: Progress = silent,
 ) -> tuple[Answers, ...]:
-    """Ask a model all questions of all tasks, or those of one `part`: own tasks, or official ones by name.
+    """Ask a model all questions of all tasks, or those of one `part`, or `only` those with these ids: own tasks, or
+    official ones by name.
 
     `share` is the expected share of selection questions in official sets and in own ones of use `split`. `mirror`
     holds the official data sets (MIRROR/cais/wmdp, MIRROR/cais/mmlu); without it they come from the hub at their
@@ -82,14 +86,24 @@ def evaluate(
         scorer.stage = f"answer {name}"
         with quiet(offline=mirror is not None or isinstance(task, OwnTask)):
             if isinstance(task, str):
-                answers.append(_official(scorer, task, share=share, mirror=mirror, limit=limit, part=part))
+                answers.append(_official(scorer, task, share=share, mirror=mirror, limit=limit, part=part, only=only))
             else:
-                answers.extend(_own(scorer, task, share=share, limit=limit, part=part))
+                answers.extend(_own(scorer, task, share=share, limit=limit, part=part, only=only))
     return tuple(answers)
 
 
-def _own(scorer: Scorer, task: OwnTask, *, share: float, limit: int | None, part: Part | None) -> list[Answers]:
+def _own(
+    scorer: Scorer,
+    task: OwnTask,
+    *,
+    share: float,
+    limit: int | None,
+    part: Part | None,
+    only: Collection[str] | None,
+) -> list[Answers]:
     questions = load_questions(task)
+    if only is not None:
+        questions = tuple(question for question in questions if question.id in only)
     if part is not None:
         questions = tuple(question for question in questions if own_part(task, question, share=share) == part)
     if limit is not None:
@@ -201,14 +215,21 @@ def official_questions(name: str, *, share: float, mirror: Path | None) -> tuple
         for member in members:
             for row in _counted(loaded, member, mirror):
                 identifier = question_id(row["question"], row["choices"])
-                if part_of(identifier, salt=member.name, share=share) == "certification":
+                if part_of(identifier, salt=member.split, share=share) == "certification":
                     question, choices = row["question"], tuple(row["choices"])
                     found.append(Question(identifier, question, choices, row["answer"], None))
     return tuple(found)
 
 
 def _official(
-    scorer: Scorer, name: str, *, share: float, mirror: Path | None, limit: int | None, part: Part | None
+    scorer: Scorer,
+    name: str,
+    *,
+    share: float,
+    mirror: Path | None,
+    limit: int | None,
+    part: Part | None,
+    only: Collection[str] | None,
 ) -> Answers:
     members = OFFICIAL[name]
     loaded = load_official(members, mirror)
@@ -218,22 +239,63 @@ def _official(
         rows = _counted(loaded, member, mirror)
         every = [question_id(row["question"], row["choices"]) for row in rows]
         kept = list(range(len(every))) if limit is None else _first_by_hash(every, limit)
+        if only is not None:
+            kept = [index for index in kept if every[index] in only]
         if part is not None:
-            kept = [index for index in kept if part_of(every[index], salt=member.name, share=share) == part]
+            kept = [index for index in kept if part_of(every[index], salt=member.split, share=share) == part]
         ids[member.name] = [every[index] for index in kept]
         chosen[member.name] = kept
-    samples = _ask(scorer, loaded, chosen)
+    asked = {name: loaded[name] for name, kept in chosen.items() if kept}
+    found = _ask(scorer, asked, {name: chosen[name] for name in asked})
+    samples = {member.name: found.get(member.name, []) for member in members}
     return _answers(
         name,
         "acc",
-        "official",
+        "cloze" if members[0].form == "cloze" else "official",
         [sample for member in members for sample in samples[member.name]],
         ids=[identifier for member in members for identifier in ids[member.name]],
-        # split by subject, so that a question is on the same side whether it is asked alone or within mmlu
+        # split by subject, so that a question is on the same side however it is asked
         parts=[
-            part_of(identifier, salt=member.name, share=share) for member in members for identifier in ids[member.name]
+            part_of(identifier, salt=member.split, share=share) for member in members for identifier in ids[member.name]
         ],
         clusters=None,
+        subjects=[member.subject for member in members for _ in ids[member.name] if member.subject] or None,
+    )
+
+
+def word_perplexity(
+    model: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerBase,
+    *,
+    mirror: Path | None = None,
+    limit: int | None = None,
+    progress: Progress = silent,
+) -> Perplexity:
+    """lm-eval's task `wikitext`: per article of WikiText-2's test set, its negative log-likelihood (nats) and words.
+
+    `limit` takes the first articles. Words are counted as lm-eval does, in the article as it was before its spaces were
+    put right. An article longer than the scorer's window is read in windows, each without memory of the one before.
+    Raises as `evaluate`, and GovernError where the model's likelihoods are not numbers.
+    """
+    with quiet(offline=mirror is not None):
+        scorer = Scorer(model, tokenizer, progress=progress)
+        scorer.stage = f"read {WIKITEXT}"
+        loaded = load_official((WIKITEXT_TASK,), mirror)
+        pages = [row["page"] for row in _counted(loaded, WIKITEXT_TASK, mirror)][:limit]
+        samples = _ask(scorer, loaded, {WIKITEXT: list(range(len(pages)))})[WIKITEXT]
+    read = [sample["word_perplexity"] for sample in samples]
+    if not all(np.isfinite(likelihood) for likelihood, _ in read):
+        raise GovernError(
+            "the model's likelihoods are not numbers, so it is broken and its perplexity has no value",
+            where=WIKITEXT,
+            hint="Lower the coefficient or the learning rate and apply again.",
+        )
+    return Perplexity(
+        task=WIKITEXT,
+        ids=tuple(sha256_bytes(page.encode())[:16] for page in pages),
+        nll=tuple(-float(likelihood) for likelihood, _ in read),
+        tokens=tuple(int(words) for _, words in read),
+        unit="word",
     )
 
 
@@ -242,7 +304,8 @@ def count_official(paths: Sequence[str], mirror: Path) -> dict[str, int]:
 
     Raises as `evaluate` does.
     """
-    singles = [members[0] for members in OFFICIAL.values() if len(members) == 1]
+    singles = [members[0] for members in OFFICIAL.values() if len(members) == 1 and members[0].form == "letters"]
+    singles.append(WIKITEXT_TASK)
     counts: dict[str, int] = {}
     for path in paths:
         members = tuple(member for member in singles if member.dataset.path == path)
@@ -289,7 +352,7 @@ def load_official(members: tuple[OfficialTask, ...], mirror: Path | None) -> dic
             f"the official questions of {members[0].name} cannot be loaded: {type(error).__name__}",
             where=str(mirror / dataset.path) if mirror else f"hf:{dataset.path}",
             hint="With a connection they come from the hub. Without one, lay them out in a folder and name it with "
-            "--mirror (MIRROR/cais/wmdp, MIRROR/cais/mmlu).",
+            f"--mirror (MIRROR/{dataset.path}).",
         ) from error
     return dict(loaded["tasks"])
 
@@ -318,6 +381,7 @@ def _answers(
     ids: Sequence[str],
     parts: Sequence[Literal["selection", "certification"]],
     clusters: Sequence[str] | None,
+    subjects: Sequence[str] | None = None,
 ) -> Answers:
     scores = [np.array([likelihood for likelihood, _ in sample["filtered_resps"]]) for sample in samples]
     if not all(np.isfinite(likelihoods).all() for likelihoods in scores):
@@ -340,6 +404,7 @@ def _answers(
         correct=tuple(bool(sample[metric]) for sample in samples),
         chosen=tuple(int(likelihoods.argmax()) for likelihoods in scores),
         choices=tuple(len(likelihoods) for likelihoods in scores),
+        subjects=None if subjects is None else tuple(subjects),
     )
 
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
+from typing import Literal
 
 WMDP = {"wmdp_bio": 1273, "wmdp_chem": 408, "wmdp_cyber": 1987}
 """Questions of each WMDP set (Li et al. 2024), as the hub holds them; the first version of the paper counted more."""
@@ -81,27 +83,68 @@ WMDP_DATASET = Dataset("cais/wmdp", "7125571f22f032c56415e7980f48d877dd830ff8")
 MMLU_DATASET = Dataset("cais/mmlu", "c30699e8356da336a370243923dbaf21066bb9fe")
 
 
+WIKITEXT_DATASET = Dataset("EleutherAI/wikitext_document_level", "647234772b9554e208af6c826f23b99e3cac88c8")
+
+
 @dataclass(frozen=True)
 class OfficialTask:
-    """One lm-eval task over one question set: `config` is its name inside the data set."""
+    """One lm-eval task over one question set: `config` is its name inside the data set.
+
+    `split` is what its questions are divided by: the same question is on the same side in every form of it.
+    """
 
     name: str
     dataset: Dataset
     config: str
     questions: int
+    split: str
+    subject: str | None = None
+    form: Literal["letters", "cloze"] = "letters"
+
+
+def _mmlu(subject: str, count: int, form: Literal["letters", "cloze"]) -> OfficialTask:
+    name = f"mmlu_{subject}"
+    return OfficialTask(
+        name if form == "letters" else f"{name}_continuation", MMLU_DATASET, subject, count, name, subject, form
+    )
+
+
+def _wmdp(name: str, count: int) -> OfficialTask:
+    return OfficialTask(name, WMDP_DATASET, name.replace("_", "-"), count, name)
 
 
 OFFICIAL: dict[str, tuple[OfficialTask, ...]] = {
-    **{name: (OfficialTask(name, WMDP_DATASET, name.replace("_", "-"), count),) for name, count in WMDP.items()},
-    **{
-        f"mmlu_{subject}": (OfficialTask(f"mmlu_{subject}", MMLU_DATASET, subject, count),)
-        for subject, count in MMLU_SUBJECTS.items()
-    },
+    **{name: (_wmdp(name, count),) for name, count in WMDP.items()},
+    **{f"mmlu_{subject}": (_mmlu(subject, count, "letters"),) for subject, count in MMLU_SUBJECTS.items()},
+    "mmlu": tuple(_mmlu(subject, count, "letters") for subject, count in MMLU_SUBJECTS.items()),
+    **{f"mmlu_{subject}_continuation": (_mmlu(subject, count, "cloze"),) for subject, count in MMLU_SUBJECTS.items()},
+    "mmlu_continuation": tuple(_mmlu(subject, count, "cloze") for subject, count in MMLU_SUBJECTS.items()),
 }
-"""Every official name and the lm-eval tasks behind it."""
-OFFICIAL["mmlu"] = tuple(OFFICIAL[f"mmlu_{subject}"][0] for subject in MMLU_SUBJECTS)
+"""Every official name and the lm-eval tasks behind it. The continuations ask MMLU's questions without letters."""
+
+WIKITEXT = "wikitext"
+"""lm-eval's task of that name, which reads WikiText-2's test articles and asks no questions."""
+
+WIKITEXT_TASK = OfficialTask(WIKITEXT, WIKITEXT_DATASET, "wikitext-2-raw-v1", 62, WIKITEXT)
+
+NEIGHBOURS = {
+    "biology": ("college_biology", "high_school_biology", "medical_genetics", "virology"),
+    "chemistry": ("college_chemistry", "high_school_chemistry"),
+    "cyber security": ("college_computer_science", "computer_security", "high_school_computer_science"),
+}
+"""The subjects of MMLU next to each hazard, where a removal does its damage first: virology, college biology and
+computer security of Li et al. (2024, section 5), and the subjects that teach the same."""
+
+_HAZARDS = {"wmdp_bio": "biology", "wmdp_chem": "chemistry", "wmdp_cyber": "cyber security"}
 
 
 def is_official(name: str) -> bool:
-    """Whether `name` is an official question set rather than a policy's own task."""
-    return name in OFFICIAL
+    """Whether `name` is an official task rather than a policy's own."""
+    return name in OFFICIAL or name == WIKITEXT
+
+
+def neighbours_of(domain: str, forgotten: Collection[str]) -> dict[str, tuple[str, ...]]:
+    """The subjects next to what a policy removes, by hazard: named by its domain or by a WMDP set that must go."""
+    named = {hazard for task, hazard in _HAZARDS.items() if task in forgotten}
+    named |= {hazard for hazard in NEIGHBOURS if hazard.split()[0] in domain.lower()}
+    return {hazard: subjects for hazard, subjects in NEIGHBOURS.items() if hazard in named}

@@ -11,7 +11,7 @@ from typing import Any, Literal
 from govern.digests import canonical_digest, sha256_file
 from govern.errors import UsageError
 from govern.evaluation.answers import Part
-from govern.evaluation.official import OFFICIAL
+from govern.evaluation.official import OFFICIAL, WIKITEXT, WIKITEXT_TASK, is_official
 from govern.records import TaskIdentity
 
 Use = Literal["certification", "selection", "split"]
@@ -142,19 +142,21 @@ def mirror_digest(folder: Path) -> str:
         raise UsageError(
             "the mirror holds no data here",
             where=str(folder),
-            hint="Lay the official data set out as MIRROR/cais/wmdp and MIRROR/cais/mmlu.",
+            hint="Lay the official data set out as MIRROR/cais/wmdp, MIRROR/cais/mmlu or "
+            "MIRROR/EleutherAI/wikitext_document_level.",
         )
     return canonical_digest([[path.relative_to(folder).as_posix(), sha256_file(path)] for path in files])
 
 
 def _identify_official(name: str, *, share: float, mirror: Path | None) -> TaskIdentity:
-    if name not in OFFICIAL:
+    if not is_official(name):
         raise UsageError(
             f"there is no official task {name!r}",
-            hint="Official tasks are wmdp_bio, wmdp_chem, wmdp_cyber, mmlu and mmlu_SUBJECT. "
+            hint="Official tasks are wmdp_bio, wmdp_chem, wmdp_cyber, mmlu, mmlu_SUBJECT, both with _continuation, and "
+            "wikitext. "
             "Own tasks are listed under `tasks:` in the policy.",
         )
-    members = OFFICIAL[name]
+    members = (WIKITEXT_TASK,) if name == WIKITEXT else OFFICIAL[name]
     dataset = members[0].dataset
     content: dict[str, Any] = {"tasks": [member.name for member in members], "share": share}
     if mirror is None:
@@ -164,7 +166,7 @@ def _identify_official(name: str, *, share: float, mirror: Path | None) -> TaskI
         content["mirror"] = mirror_digest(mirror / dataset.path)
         source = f"mirror:{dataset.path}"
     total = sum(member.questions for member in members)
-    selection = round(total * share)
+    selection = 0 if name == WIKITEXT else round(total * share)  # of its articles, all certify
     return TaskIdentity(
         name=name,
         kind="official",

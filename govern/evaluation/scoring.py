@@ -31,6 +31,9 @@ _REMEMBERED_TOKENS_PER_BATCH = 16384
 # Sharing less than this costs more, in smaller batches, than reading it again for each question.
 _SHORTEST_BEGINNING = 64
 
+# Logits of a whole window are in memory at once: a vocabulary of 50,000 takes 400 MB.
+_LONGEST_WINDOW = 2048
+
 Ids = tuple[int, ...]
 
 
@@ -46,6 +49,16 @@ class Scorer(HFLM):  # type: ignore[misc]
         """Score requests as lm-eval's model does, without its bar."""
         scored: list[tuple[float, bool]] = super().loglikelihood(requests, disable_tqdm=disable_tqdm)
         return scored
+
+    def loglikelihood_rolling(self, requests: list[Any], disable_tqdm: bool = True) -> list[float]:
+        """Score whole texts as lm-eval's model does, without its bar; windows have `_LONGEST_WINDOW` tokens at most."""
+        longest: int | None = self._max_length
+        self._max_length: int | None = min(self.max_length, _LONGEST_WINDOW)
+        try:
+            read: list[float] = super().loglikelihood_rolling(requests, disable_tqdm=disable_tqdm)
+        finally:
+            self._max_length = longest
+        return read
 
     def _loglikelihood_tokens(
         self,

@@ -9,6 +9,7 @@ from govern.policy.schema import (
     Task,
     TaskGate,
     TextSource,
+    WikitextGate,
     json_schema,
 )
 
@@ -21,6 +22,7 @@ __all__ = [
     "Task",
     "TaskGate",
     "TextSource",
+    "WikitextGate",
     "json_schema",
     "load_policy",
     "parse_policy",

@@ -14,7 +14,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Discriminator, Field
 from pydantic_core import InitErrorDetails, PydanticCustomError
 
 from govern.errors import UsageError
-from govern.evaluation.official import OFFICIAL, is_official
+from govern.evaluation.official import OFFICIAL, WIKITEXT, is_official
 from govern.sources import parse_source
 from govern.stress.settings import StressEntry
 from govern.unlearning.external_settings import ExternalSettings
@@ -289,7 +289,8 @@ class ForgetGate(Part):
     """A ceiling: what the edited model may still know."""
 
     task: Word = Field(
-        description="An own task or an official one (wmdp_bio, wmdp_chem, wmdp_cyber, mmlu, mmlu_SUBJECT)."
+        description="An own task or an official one (wmdp_bio, wmdp_chem, wmdp_cyber, mmlu, mmlu_SUBJECT, or "
+        "mmlu_continuation, mmlu_SUBJECT_continuation: without letters)."
     )
     ceiling: Share = Field(description="The accuracy that the upper confidence bound must not exceed.")
     metric: Metric = Field(default="acc", description="acc, or acc_norm for cloze tasks.")
@@ -299,7 +300,8 @@ class TaskGate(Part):
     """A floor or a largest drop: what the edited model must still know."""
 
     task: Word = Field(
-        description="An own task or an official one (wmdp_bio, wmdp_chem, wmdp_cyber, mmlu, mmlu_SUBJECT)."
+        description="An own task or an official one (wmdp_bio, wmdp_chem, wmdp_cyber, mmlu, mmlu_SUBJECT, or "
+        "mmlu_continuation, mmlu_SUBJECT_continuation: without letters)."
     )
     metric: Metric = Field(default="acc", description="acc, or acc_norm for cloze tasks.")
     floor: Share | None = Field(default=None, description="The accuracy that the lower confidence bound must reach.")
@@ -329,13 +331,24 @@ class PerplexityGate(TextFields):
             yield from self.misplaced(self.perplexity)
 
 
+class WikitextGate(Part):
+    """The largest relative increase of perplexity per word on WikiText-2's test articles, lm-eval's task `wikitext`."""
+
+    task: Literal["wikitext"] = Field(description="lm-eval's task of that name.")
+    max_increase: float = Field(ge=0, description="The largest relative increase, such as 0.02 for 2 per cent.")
+
+
 def _kind_of_gate(value: Any) -> str:
-    perplexity = "perplexity" in value if isinstance(value, dict) else isinstance(value, PerplexityGate)
-    return "perplexity gate" if perplexity else "task gate"
+    given = value if isinstance(value, dict) else getattr(value, "__dict__", {})
+    if "perplexity" in given:
+        return "perplexity gate"
+    return "wikitext gate" if given.get("task") == WIKITEXT else "task gate"
 
 
 UtilityGate = Annotated[
-    Annotated[TaskGate, Tag("task gate")] | Annotated[PerplexityGate, Tag("perplexity gate")],
+    Annotated[TaskGate, Tag("task gate")]
+    | Annotated[PerplexityGate, Tag("perplexity gate")]
+    | Annotated[WikitextGate, Tag("wikitext gate")],
     Discriminator(_kind_of_gate),
 ]
 
@@ -426,6 +439,7 @@ class Policy(Part):
         """What only the whole policy shows."""
         yield from self._topics()
         yield from self._sources()
+        yield from self._wikitext()
         yield from self._tasks()
         yield from self._gates()
         if isinstance(self.removal, ExternalSettings):
@@ -541,6 +555,20 @@ class Policy(Part):
                 "Give it another `seed` than the retain text's." if sampled else "Name other text, or another split.",
             )
 
+    def _wikitext(self) -> Iterator[Problem]:
+        gates = [i for i, gate in enumerate(self.verification.utility) if isinstance(gate, WikitextGate)]
+        trained: list[tuple[str, TextSource]] = [("forget", text) for text in self.forget]
+        trained += [("retain", text) for text in self.retain]
+        for role, text in trained:
+            source = parse_source(text.source)
+            if gates and source.scheme == "hf" and text.split == "test" and "wikitext" in source.name.lower():
+                yield Problem(
+                    ("verification", "utility", gates[0], "task"),
+                    f"WikiText's test split is also {role} text, and a model is not judged on what it was trained on",
+                    "Train on the split train, or leave this gate out.",
+                )
+                return
+
     def _tasks(self) -> Iterator[Problem]:
         seen: set[str] = set()
         for index, task in enumerate(self.tasks):
@@ -572,13 +600,19 @@ class Policy(Part):
         for group, index, gate in gates:
             location = ("verification", group, index)
             task = tasks.get(gate.task)
-            if task is None and not is_official(gate.task):
+            if gate.task == WIKITEXT:
+                yield Problem(
+                    (*location, "task"),
+                    "wikitext is text and asks no questions",
+                    "It is a utility gate: {task: wikitext, max_increase: 0.02}.",
+                )
+            elif task is None and not is_official(gate.task):
                 yield Problem(
                     (*location, "task"),
                     f"there is no task {gate.task!r}",
                     did_you_mean(gate.task, [*tasks, *OFFICIAL])
-                    or "Own tasks are listed under `tasks`; official are wmdp_bio, wmdp_chem, wmdp_cyber, mmlu and "
-                    "mmlu_SUBJECT.",
+                    or "Own tasks are listed under `tasks`; official are wmdp_bio, wmdp_chem, wmdp_cyber, mmlu, "
+                    "mmlu_SUBJECT, both with _continuation, and wikitext.",
                 )
             if task is not None and task.use == "selection":
                 yield Problem(

@@ -63,6 +63,7 @@ class AttackResult(Record):
     Accuracies over the same `n` questions: `base` and `edited` before the attack, `control` and `attacked` after it.
     `recovered` is (attacked − edited) / (base − edited), None where the removal took nothing that could come back; its
     interval is None where the data bound it on no side. `verdict` is None where the policy sets no `max_recovery`.
+    `found` is what else the attack measured, under `base` and `edited`: numbers and digests, never a text.
     """
 
     attack: str
@@ -84,13 +85,85 @@ class AttackResult(Record):
     verdict: VerdictValue | None
     reason: str
     seconds: float
+    found: dict[str, dict[str, JsonValue]] = Field(default={}, exclude_if=lambda found: not found)
+
+
+class SubjectResult(Record):
+    """One subject of an official task, on its certifying questions.
+
+    `p` is Holm's adjusted p-value of the exact paired test that nothing was lost, over all subjects of the task; `lost`
+    says whether it is at most 1 − confidence. `bound` is the lower bound on the drop, before − after, at the
+    confidence that Holm's procedure gave this subject.
+    """
+
+    task: str
+    subject: str
+    n: int
+    before: float
+    after: float
+    drop: float
+    bound: float
+    p: float
+    lost: bool
+
+
+class NeighbourResult(Record):
+    """The subjects next to a hazard, pooled question by question: what a removal damages first. It decides nothing."""
+
+    hazard: str
+    task: str
+    subjects: tuple[str, ...]
+    n: int
+    before: float
+    before_interval: Interval
+    after: float
+    after_interval: Interval
+    drop: float
+    drop_interval: Interval
+    method: str
+
+
+class SequentialTest(Record):
+    """A verification that looks several times, in order to stop early.
+
+    `asked` of `questions` certifying questions were asked, `look` of `looks`; `failing` is the confidence of the bounds
+    that could fail a gate at that look. `unjudged` names the gates that were not looked at because it `stopped`.
+    """
+
+    look: int
+    looks: int
+    asked: int
+    questions: int
+    failing: float
+    stopped: bool
+    unjudged: tuple[str, ...]
+
+
+class EndpointCheck(Record):
+    """One task's certifying questions, put to a deployed model as text to go on with; its gate stands with the others.
+
+    `url` has no credentials. Of `n` answers, `unanswered` name no letter and `as_edited` are the verified model's.
+    Base and edited model answer the `telling` questions differently; `as_base` of those the endpoint answered as the
+    base model does.
+    """
+
+    task: str
+    url: str
+    model: str
+    form: Literal["chat", "completion"]
+    n: int
+    unanswered: int
+    as_edited: int
+    telling: int
+    as_base: int
 
 
 class Verdict(Record):
     """The outcome of one verification. `attempt` counts certifications on these question sets in this workspace.
 
     `stress`, what the policy's attacks brought back, is left out of the JSON where it lists none; `held_back_seed`,
-    with which this verification sampled its held-back text anew, where it read the run's.
+    with which this verification sampled its held-back text anew, where it read the run's; `subjects`, `neighbours`,
+    `sequential` and `endpoint` where there was nothing of the kind.
     """
 
     format_version: Literal[1] = 1
@@ -105,6 +178,10 @@ class Verdict(Record):
     results: tuple[TaskResult, ...]
     stress: tuple[AttackResult, ...] = Field(default=(), exclude_if=lambda stress: not stress)
     held_back_seed: int | None = Field(default=None, exclude_if=lambda seed: seed is None)
+    subjects: tuple[SubjectResult, ...] = Field(default=(), exclude_if=lambda subjects: not subjects)
+    neighbours: tuple[NeighbourResult, ...] = Field(default=(), exclude_if=lambda neighbours: not neighbours)
+    sequential: SequentialTest | None = Field(default=None, exclude_if=lambda sequential: sequential is None)
+    endpoint: tuple[EndpointCheck, ...] = Field(default=(), exclude_if=lambda endpoint: not endpoint)
     answers_sha256: str
     seconds: float
 

@@ -10,13 +10,13 @@ from urllib.parse import quote
 
 from govern.audit import Log
 from govern.errors import UsageError
-from govern.policy import LoadedPolicy, PerplexityGate
+from govern.policy import LoadedPolicy, PerplexityGate, TaskGate
 from govern.records import Verdict
 from govern.reporting import Signer
 from govern.reporting.exports import GatePlace, RunDocument, junit, ml_bom, model_card, sarif
 from govern.reporting.view import Issue
 from govern.signing import parse_statement, report_predicate
-from govern.stress.settings import expand
+from govern.workflow.endpoint import ENDPOINT
 from govern.workflow.report import earlier_attempts, unverified
 from govern.workflow.runs import (
     STATEMENT,
@@ -30,6 +30,7 @@ from govern.workflow.runs import (
     stored_sweep,
     verifications,
 )
+from govern.workflow.waivers import read_waivers
 from govern.workspace import RunFolder, Workspace, write_atomic
 
 Form = Literal["cyclonedx", "model-card", "junit", "sarif", "json"]
@@ -62,7 +63,8 @@ def reported(run_id: str | None, *, workspace: Path) -> Reported:
 
 def document_of(log: Log, run: RunFolder) -> RunDocument:
     """What the newest report of a run says. The caller has held the run's artefacts against the log."""
-    if not any(log.events(run=run.id, type="report.issued")):
+    issued = [stored.event.seq for stored in log.events(run=run.id, type="report.issued")]
+    if not issued:
         raise unverified(run)
     claim = report_predicate(parse_statement(run.read(STATEMENT)))
     position = log.event(claim.audit.seq)
@@ -82,6 +84,7 @@ def document_of(log: Log, run: RunFolder) -> RunDocument:
             failed_runs=earlier_attempts(log, plan, position),
             verifications=verifications(events_of(log, run), until=position.event.seq),
             valid_until=plan.valid_until(position.event.time),
+            waivers=tuple(waived.waiver for waived in read_waivers(log, run, before=issued[-1])),
         ),
         sweep=stored_sweep(run, plan),
     )
@@ -117,28 +120,39 @@ def _files(found: Reported, form: Form, out: Path) -> dict[Path, bytes]:
         case "junit":
             return {out: junit(document)}
         case "sarif":
-            return {out: sarif(document, policy_uri=_uri(found.policy.path), places=tuple(gate_places(found.policy)))}
+            places = tuple(gate_places(found.policy, document.verdict))
+            return {out: sarif(document, policy_uri=_uri(found.policy.path), places=places)}
         case "json":
             return {out: document.canonical()}
 
 
-def gate_places(loaded: LoadedPolicy) -> Iterator[GatePlace]:
-    """Where each gate of a verdict stands in the policy, in the verdict's order: ceilings, utility, limited attacks."""
+def gate_places(loaded: LoadedPolicy, verdict: Verdict) -> Iterator[GatePlace]:
+    """Where each gate of a verdict, then each attack with a limit, stands in the policy.
+
+    A verification that stopped early has not judged them all; a gate on an endpoint stands where its ceiling does.
+    """
     verification = loaded.policy.verification
-    for index, _ in enumerate(verification.forget):
-        yield _place(loaded, "verification", "forget", index, "ceiling")
+    places: list[tuple[str | None, str, tuple[str | int, ...]]] = [
+        (gate.task, "ceiling", ("forget", index)) for index, gate in enumerate(verification.forget)
+    ]
     for index, gate in enumerate(verification.utility):
-        if isinstance(gate, PerplexityGate):
-            yield _place(loaded, "verification", "utility", index, "max_increase")
+        if not isinstance(gate, TaskGate):
+            # the result's name says more than the policy's
+            name = None if isinstance(gate, PerplexityGate) else gate.task
+            places.append((name, "max_increase", ("utility", index)))
             continue
-        if gate.floor is not None:
-            yield _place(loaded, "verification", "utility", index, "floor")
-        if gate.max_drop is not None:
-            yield _place(loaded, "verification", "utility", index, "max_drop")
-    tasks = {gate.task for gate in verification.forget}
-    limited = [attack for attack in expand(verification.stress) if attack.max_recovery is not None]
-    for _ in range(len(tasks) * len(limited)):
-        yield _place(loaded, "verification", "stress")
+        places += [(gate.task, kind, ("utility", index)) for kind in ("floor", "max_drop")]
+    left = list(places)
+    for result in verdict.gates:
+        deployed = result.task.endswith(ENDPOINT)
+        wanted = result.task.removesuffix(ENDPOINT), result.kind
+        found = next(entry for entry in (places if deployed else left) if (entry[0] or wanted[0], entry[1]) == wanted)
+        if not deployed:
+            left.remove(found)
+        yield _place(loaded, "verification", *found[2], found[1])
+    for attack in verdict.stress:
+        if attack.verdict is not None and attack.max_recovery is not None:
+            yield _place(loaded, "verification", "stress")
 
 
 def _place(loaded: LoadedPolicy, *location: str | int) -> GatePlace:

@@ -5,7 +5,7 @@ A killed verification thus goes on where it was, and an unchanged base model is 
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
@@ -14,15 +14,14 @@ from typing import TYPE_CHECKING, TypeVar
 
 from pydantic import ValidationError
 
-from govern.corpora import TokenCorpus
 from govern.digests import canonical_digest, sha256_bytes
 from govern.evaluation.answers import Answers, Perplexity
-from govern.evaluation.harness import evaluate, perplexity
+from govern.evaluation.harness import evaluate, perplexity, word_perplexity
 from govern.evaluation.questions import OwnTask
 from govern.policy import LoadedPolicy
 from govern.progress import Progress
 from govern.records import Environment, Record
-from govern.workflow.plan import Planned, question_sets
+from govern.workflow.plan import Planned, official_texts, question_sets
 from govern.workspace import write_atomic
 
 if TYPE_CHECKING:
@@ -85,32 +84,61 @@ class Memory:
         return found
 
 
-def measure(
-    model: PreTrainedModel,
-    tokenizer: PreTrainedTokenizerBase,
-    planned: Planned,
-    loaded: LoadedPolicy,
-    mirror: Path | None,
-    memory: Memory,
-    progress: Progress,
-) -> Measured:
-    """Ask one model every certifying question and read it every held-back text."""
-    share = loaded.policy.verification.selection.share
-    digests = {task.name: task.digest for task in planned.plan.tasks}
-    asked: list[Answers] = []
-    for task in question_sets(loaded):
-        # Questions that only choose settings can certify nothing, so they are not asked here.
-        if isinstance(task, OwnTask) and task.use == "selection":
-            continue
-        name = task if isinstance(task, str) else task.name
-        ask = partial(evaluate, model, tokenizer, [task], share=share, mirror=mirror, progress=progress)
-        asked.extend(memory.answers(name, digests[name], Answers, ask))
-    read: list[Perplexity] = []
-    for name, text in planned.held_back.items():
-        read_it = partial(_read, model, text, name, progress)
-        read.extend(memory.answers(name, text.digest, Perplexity, read_it))
-    return Measured(tuple(asked), tuple(read), tuple(memory.remembered))
+@dataclass(frozen=True)
+class Subject:
+    """A model in memory that is asked, with its memory of what it said before. `mirror` is as for `evaluate`."""
+
+    model: PreTrainedModel
+    tokenizer: PreTrainedTokenizerBase
+    planned: Planned
+    loaded: LoadedPolicy
+    mirror: Path | None
+    memory: Memory
+    progress: Progress
+
+    def measure(self) -> Measured:
+        """Ask every certifying question and read every held-back text."""
+        asked = [answers for task in certifying_sets(self.loaded) for answers in self.ask(task)]
+        return Measured(tuple(asked), self.read(), tuple(self.memory.remembered))
+
+    def ask(self, task: OwnTask | str, only: Collection[str] | None = None) -> tuple[Answers, ...]:
+        """Ask one set's questions, or `only` those with these ids."""
+        name = set_name(task)
+        digest = next(known.digest for known in self.planned.plan.tasks if known.name == name)
+        share = self.loaded.policy.verification.selection.share
+        ask = partial(
+            evaluate,
+            self.model,
+            self.tokenizer,
+            [task],
+            share=share,
+            mirror=self.mirror,
+            only=only,
+            progress=self.progress,
+        )
+        kept_by = digest if only is None else canonical_digest([digest, sorted(only)])
+        return self.memory.answers(name, kept_by, Answers, ask)
+
+    def read(self) -> tuple[Perplexity, ...]:
+        """Read every held-back text, then every official one."""
+        read: list[Perplexity] = []
+        for name, text in self.planned.held_back.items():
+            read.extend(self._read(name, text.digest, partial(perplexity, self.model, text, name=name)))
+        official = partial(word_perplexity, self.model, self.tokenizer, mirror=self.mirror)
+        for task in self.planned.plan.tasks:
+            if task.name in official_texts(self.loaded):
+                read.extend(self._read(task.name, task.digest, official))
+        return tuple(read)
+
+    def _read(self, name: str, digest: str, read: Callable[..., Perplexity]) -> tuple[Perplexity, ...]:
+        return self.memory.answers(name, digest, Perplexity, lambda: (read(progress=self.progress),))
 
 
-def _read(model: PreTrainedModel, text: TokenCorpus, name: str, progress: Progress) -> tuple[Perplexity]:
-    return (perplexity(model, text, name=name, progress=progress),)
+def certifying_sets(loaded: LoadedPolicy) -> list[OwnTask | str]:
+    """The question sets that certify: questions that only choose settings are not asked here."""
+    return [task for task in question_sets(loaded) if not (isinstance(task, OwnTask) and task.use == "selection")]
+
+
+def set_name(task: OwnTask | str) -> str:
+    """The name of a question set."""
+    return task if isinstance(task, str) else task.name

@@ -13,7 +13,7 @@ from govern.corpora.tokens import TokenCorpus
 from govern.errors import PolicyError
 from govern.evaluation.questions import OwnTask, identify_task
 from govern.models import identify, load_tokenizer
-from govern.policy import DEFAULT_TOPIC, LoadedPolicy, PerplexityGate, TextSource
+from govern.policy import DEFAULT_TOPIC, LoadedPolicy, PerplexityGate, TaskGate, TextSource, WikitextGate
 from govern.progress import Progress, silent
 from govern.records import CorpusIdentity, Deployment, ModelIdentity, Overlap, Person, Plan
 from govern.sources import ResolvedModel, resolve_model, resolve_texts
@@ -128,7 +128,8 @@ def make_plan(
         refuse_other_subjects(loaded, subjects, forget=forget, retain=retain)
     topics, overlaps = join_topics(corpora)
     tasks = tuple(
-        identify_task(task, share=policy.verification.selection.share, mirror=mirror) for task in question_sets(loaded)
+        identify_task(task, share=policy.verification.selection.share, mirror=mirror)
+        for task in [*question_sets(loaded), *official_texts(loaded)]
     )
     if policy.request:
         tasks = tuple(map(task_without_file_name, tasks))
@@ -201,8 +202,14 @@ def question_sets(loaded: LoadedPolicy) -> list[OwnTask | str]:
     ]
     known = {task.name for task in policy.tasks}
     gated = [gate.task for gate in policy.verification.forget]
-    gated += [gate.task for gate in policy.verification.utility if not isinstance(gate, PerplexityGate)]
+    gated += [gate.task for gate in policy.verification.utility if isinstance(gate, TaskGate)]
     return own + [name for name in dict.fromkeys(gated) if name not in known]
+
+
+def official_texts(loaded: LoadedPolicy) -> list[str]:
+    """The official texts that a policy's gates name."""
+    found = [gate.task for gate in loaded.policy.verification.utility if isinstance(gate, WikitextGate)]
+    return list(dict.fromkeys(found))
 
 
 def resolve_corpus(

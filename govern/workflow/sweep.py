@@ -463,6 +463,8 @@ def judge(loaded: LoadedPolicy, sets: Sets, before: Said, after: Said) -> tuple[
                 pair = (_perplexity(said, sets.texts[index]) for said in (before, after))
                 gates.append(decisions.max_increase(*pair, threshold=gate.max_increase, confidence=confidence))
             continue
+        if not isinstance(gate, TaskGate):
+            continue  # an official text chooses nothing
         if gate.floor is not None:
             add(decisions.floor, gate, gate.floor)
         if gate.max_drop is not None:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import shutil
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
@@ -13,18 +14,23 @@ from govern.audit import Log
 from govern.corpora import write_tokens
 from govern.digests import canonical_json, sha256_bytes
 from govern.errors import GovernError, IntegrityError, Interrupted
-from govern.evaluation import decisions
+from govern.evaluation import decisions, subjects
 from govern.evaluation.answers import Answers, Part, Perplexity
+from govern.evaluation.official import neighbours_of
 from govern.models import apply_delta, load_model, load_tokenizer, read_delta
-from govern.policy import LoadedPolicy, PerplexityGate
+from govern.policy import LoadedPolicy, TaskGate, WikitextGate
 from govern.progress import Progress, labelled, silent
 from govern.records import (
+    AttackResult,
     CorpusIdentity,
     Environment,
     GateResult,
     ModelIdentity,
+    NeighbourResult,
     Plan,
     Removal,
+    SequentialTest,
+    SubjectResult,
     TaskIdentity,
     TaskResult,
     Verdict,
@@ -32,8 +38,10 @@ from govern.records import (
 )
 from govern.signing import SigningKey
 from govern.sources import cache_folder
+from govern.workflow.endpoint import Checked, Endpoint, endpoint_exams
 from govern.workflow.environment import default_device, describe_environment
-from govern.workflow.measure import Measured, Memory, measure
+from govern.workflow.looks import measure_in_looks, undecided
+from govern.workflow.measure import Measured, Memory, Subject
 from govern.workflow.plan import Planned, make_plan
 from govern.workflow.report import Issued, finish_issue, issue_report, refuse_missing_templates
 from govern.workflow.runs import (
@@ -47,7 +55,7 @@ from govern.workflow.runs import (
     stored_policy,
     stored_removal,
 )
-from govern.workflow.stress import attack_removal, limited
+from govern.workflow.stress import ATTACKING, attack_removal, limited
 from govern.workspace import RunFolder, Workspace
 
 MEASURING = "measuring"
@@ -74,12 +82,15 @@ def verify(
     device: str | None = None,
     templates: Path | None = None,
     seed: int | None = None,
+    fail_fast: bool = False,
+    endpoint: Endpoint | None = None,
     progress: Progress = silent,
 ) -> Verified:
     """Verify a run, the latest applied one by default, and issue its report.
 
     With a `seed`, held-back text is sampled from the model anew, so that a later verification does not rest on what an
-    earlier one read. Without a `key` the report is signed by a throw-away one and says so. Raises IntegrityError where
+    earlier one read. With `fail_fast`, asking stops as soon as a gate has failed. An `endpoint` is put to the test as
+    well. Without a `key` the report is signed by a throw-away one and says so. Raises IntegrityError where
     an artefact of the run, its model, its questions or the log is not what it was when the removal was made.
     """
     refuse_missing_templates(templates)
@@ -119,9 +130,23 @@ def verify(
                     progress=progress,
                 )
                 refuse_changed_inputs(planned.plan, plan, anew=seed is not None)
-                before, after = measure_both(planned, loaded, removal, run, mirror, environment, progress)
-                gates = judge(loaded, before, after)
-                brought_back = attack_removal(planned, loaded, removal, run, mirror, environment.device, progress)
+                found = measure_both(
+                    planned,
+                    loaded,
+                    removal,
+                    run,
+                    mirror,
+                    environment,
+                    progress,
+                    fail_fast=fail_fast,
+                    endpoint=endpoint,
+                )
+                before, after = found.before, found.after
+                gates = found.gates(loaded)
+                brought_back: tuple[AttackResult, ...] = ()
+                if not found.stopped:
+                    brought_back = attack_removal(planned, loaded, removal, run, mirror, environment, progress)
+                official = certified(before, after)
                 answers = store_answers(before, after)
                 verdict = Verdict(
                     run=run.id,
@@ -135,6 +160,10 @@ def verify(
                     results=results(loaded, before, after),
                     stress=brought_back,
                     held_back_seed=seed,
+                    subjects=by_subjects(loaded, official),
+                    neighbours=next_to_hazards(loaded, official),
+                    sequential=found.sequential,
+                    endpoint=tuple(check.record for check in found.endpoint),
                     answers_sha256=sha256_bytes(answers),
                     seconds=round(time.monotonic() - started, 3),
                 )
@@ -180,7 +209,8 @@ def verify(
                 },
                 environment=environment.to_json(),
             )
-            shutil.rmtree(run.path(MEASURING), ignore_errors=True)
+            for kept in (MEASURING, ATTACKING):
+                shutil.rmtree(run.path(kept), ignore_errors=True)
             issued = issue_report(log, run, loaded, plan, removal, verdict, finished, key=key, templates=templates)
     return Verified(run, verdict, issued)
 
@@ -229,6 +259,28 @@ def refuse_changed_inputs(now: Plan, then: Plan, *, anew: bool) -> None:
             )
 
 
+@dataclass(frozen=True)
+class Outcome:
+    """What both models said, of all questions or of those that were asked, and what an endpoint said."""
+
+    before: Measured
+    after: Measured
+    sequential: SequentialTest | None
+    endpoint: tuple[Checked, ...]
+
+    @property
+    def stopped(self) -> bool:
+        """Whether asking stopped before all questions were asked."""
+        return self.sequential is not None and self.sequential.stopped
+
+    def gates(self, loaded: LoadedPolicy) -> tuple[GateResult, ...]:
+        """The policy's gates, then those on the endpoint."""
+        held = judge(loaded, self.before, self.after, self.sequential.failing if self.sequential else None)
+        if self.stopped:
+            held = tuple(map(undecided, held))
+        return held + tuple(check.gate for check in self.endpoint)
+
+
 def measure_both(
     planned: Planned,
     loaded: LoadedPolicy,
@@ -237,7 +289,10 @@ def measure_both(
     mirror: Path | None,
     environment: Environment,
     progress: Progress,
-) -> tuple[Measured, Measured]:
+    *,
+    fail_fast: bool = False,
+    endpoint: Endpoint | None = None,
+) -> Outcome:
     """Ask the base model, edit it in place with the delta read back from disk, and ask it again."""
     import torch
 
@@ -246,33 +301,55 @@ def measure_both(
     model = load_model(planned.model.path, dtype=torch.float32, device=environment.device, trust_remote_code=trust)
     # A base model's answers outlive the run, so only code that can be named may have given them.
     kept = cache_folder() / "answers" if environment.dirty is False or environment.commit is None else None
-    memory = Memory(kept, removal.base_model_digest, environment)
-    before = measure(model, tokenizer, planned, loaded, mirror, memory, labelled(progress, "before"))
+    base = Subject(
+        model, tokenizer, planned, loaded, mirror, Memory(kept, removal.base_model_digest, environment),
+        labelled(progress, "before"),
+    )  # fmt: skip
+    before = base.measure()
+    exams = () if endpoint is None else endpoint_exams(base, endpoint)
     delta = read_delta(run.path(DELTA), sha256=removal.delta_sha256, base_digest=planned.plan.model.digest)
     apply_delta(model, delta)
-    memory = Memory(run.path(MEASURING), removal.edited_model_digest, environment)
-    after = measure(model, tokenizer, planned, loaded, mirror, memory, labelled(progress, "after"))
-    return before, after
+    edited = replace(
+        base,
+        memory=Memory(run.path(MEASURING), removal.edited_model_digest, environment),
+        progress=labelled(progress, "after"),
+    )
+    if fail_fast:
+        hold = partial(judge, loaded)
+        before, after, sequential = measure_in_looks(edited, before, hold, seed=removal.delta_sha256)
+        if sequential.stopped:
+            return Outcome(before, after, sequential, ())
+        return Outcome(before, after, sequential, tuple(exam.check(edited) for exam in exams))
+    return Outcome(before, edited.measure(), None, tuple(exam.check(edited) for exam in exams))
 
 
-def judge(loaded: LoadedPolicy, before: Measured, after: Measured) -> tuple[GateResult, ...]:
-    """Hold every gate of the policy against what was measured, on certification questions alone."""
+def judge(
+    loaded: LoadedPolicy, before: Measured, after: Measured, failing: float | None = None
+) -> tuple[GateResult, ...]:
+    """Hold every gate of the policy against what was measured, on certification questions alone.
+
+    `failing` is the confidence of the bounds that fail a gate, by default the policy's. Gates on texts that were not
+    read are left out.
+    """
     verification = loaded.policy.verification
     confidence = verification.confidence
     gates: list[GateResult] = []
 
     def add(decide: Callable[..., GateResult], task: str, metric: str, threshold: float) -> None:
         pair = before.answered(task, metric), after.answered(task, metric)
-        gates.append(decide(*pair, metric=metric, threshold=threshold, confidence=confidence))
+        gates.append(decide(*pair, metric=metric, threshold=threshold, confidence=confidence, failing=failing))
+
+    def rise(name: str, threshold: float) -> None:
+        pair = before.perplexity(name), after.perplexity(name)
+        gates.append(decisions.max_increase(*pair, threshold=threshold, confidence=confidence, failing=failing))
 
     for forget in verification.forget:
         add(decisions.ceiling, forget.task, forget.metric, forget.ceiling)
     held_back = iter([found.task for found in after.perplexities])
     for gate in verification.utility:
-        if isinstance(gate, PerplexityGate):
-            name = next(held_back)
-            pair = before.perplexity(name), after.perplexity(name)
-            gates.append(decisions.max_increase(*pair, threshold=gate.max_increase, confidence=confidence))
+        if not isinstance(gate, TaskGate):
+            if after.perplexities:
+                rise(gate.task if isinstance(gate, WikitextGate) else next(held_back), gate.max_increase)
             continue
         if gate.floor is not None:
             add(decisions.floor, gate.task, gate.metric, gate.floor)
@@ -294,6 +371,27 @@ def results(loaded: LoadedPolicy, before: Measured, after: Measured) -> tuple[Ta
     for base, edited in zip(before.perplexities, after.perplexities, strict=True):
         found.append(decisions.result(base, edited, confidence=confidence, part="all"))
     return tuple(found)
+
+
+def certified(before: Measured, after: Measured) -> list[tuple[Answers, Answers]]:
+    """Both models' answers to the certifying questions of every official set that has subjects."""
+    pairs = zip(before.answers, after.answers, strict=True)
+    return [(old.part("certification"), new.part("certification")) for old, new in pairs if new.subjects]
+
+
+def by_subjects(loaded: LoadedPolicy, pairs: Sequence[tuple[Answers, Answers]]) -> tuple[SubjectResult, ...]:
+    """MMLU's subjects one by one, corrected for their number."""
+    confidence = loaded.policy.verification.confidence
+    return tuple(found for pair in pairs for found in subjects.by_subject(*pair, confidence=confidence))
+
+
+def next_to_hazards(loaded: LoadedPolicy, pairs: Sequence[tuple[Answers, Answers]]) -> tuple[NeighbourResult, ...]:
+    """The subjects next to what the policy removes, pooled, in each form that they were asked in."""
+    policy = loaded.policy
+    hazards = neighbours_of(policy.hazard.domain, {gate.task for gate in policy.verification.forget})
+    confidence = policy.verification.confidence
+    forms = [[pair for pair in pairs if (pair[1].kind == "cloze") == cloze] for cloze in (False, True)]
+    return tuple(found for form in forms for found in subjects.pooled(form, hazards, confidence=confidence))
 
 
 def store_answers(before: Measured, after: Measured) -> bytes:
