@@ -1,9 +1,21 @@
-"""What attacks brought back, as a table with the untouched model as control."""
+"""What attacks brought back, with the untouched model as control: a table of all, and each in detail."""
 
 from __future__ import annotations
 
-from govern.records import AttackResult
-from govern.reporting.facts import Column, Documents, Fact, Table, count, or_else, percent
+from govern.records import AttackResult, VerdictValue
+from govern.records.base import Record
+from govern.reporting.facts import VERDICTS, Column, Documents, Fact, Table, count, or_else, percent, plain, seconds
+
+
+class AttackView(Record):
+    """One attack in detail. `verdict` and `outcome` are None where the policy sets it no limit."""
+
+    name: Fact
+    task: Fact
+    verdict: VerdictValue | None
+    outcome: Fact | None
+    reason: Fact
+    facts: tuple[Fact, ...]
 
 
 def robustness(documents: Documents, results: tuple[AttackResult, ...]) -> Table:
@@ -29,25 +41,51 @@ def robustness(documents: Documents, results: tuple[AttackResult, ...]) -> Table
 def _row(documents: Documents, index: int) -> tuple[Fact, ...]:
     here = f"/verdict/stress/{index}"
     fact = documents.fact
-    between = fact(f"{here}/recovered_interval", "Interval", or_else(_interval, "not bounded"), kind="number")
     accuracies = (("edited", "Edited"), ("attacked", "Attacked"), ("base", "Base"), ("control", "Control"))
     return (
         fact(f"{here}/name", "Attack"),
         fact(f"{here}/task", "Question set"),
         fact(f"{here}/n", "Questions", count, kind="number"),
         *(fact(f"{here}/{name}", label, percent, kind="number") for name, label in accuracies),
-        fact(f"{here}/recovered", "Recovered", or_else(percent, "unknown"), kind="number", beside=between),
+        recovered(documents, here),
         fact(f"{here}/max_recovery", "Allowed", or_else(percent, "no limit"), kind="number"),
-        fact(f"{here}/verdict", "Verdict", or_else(str, "not a gate")),
+        fact(f"{here}/verdict", "Verdict", or_else(VERDICTS.__getitem__, "not a gate")),
     )
 
 
-def reasons(documents: Documents, results: tuple[AttackResult, ...]) -> tuple[Fact, ...]:
-    """Why each attack with a limit was judged as it was."""
-    return tuple(
-        documents.fact(f"/verdict/stress/{index}/reason", result.name)
-        for index, result in enumerate(results)
-        if result.verdict is not None
+def recovered(documents: Documents, here: str) -> Fact:
+    """The share that came back, with its interval; `here` points at the attack."""
+    between = documents.fact(f"{here}/recovered_interval", "Interval", or_else(_interval, "not bounded"), kind="number")
+    return documents.fact(f"{here}/recovered", "Recovered", or_else(percent, "unknown"), kind="number", beside=between)
+
+
+def attack_views(documents: Documents, results: tuple[AttackResult, ...]) -> tuple[AttackView, ...]:
+    """Each attack with all that its judgement used."""
+    return tuple(_view(documents, index, result) for index, result in enumerate(results))
+
+
+def _view(documents: Documents, index: int, result: AttackResult) -> AttackView:
+    here = f"/verdict/stress/{index}"
+    fact = documents.fact
+    return AttackView(
+        name=fact(f"{here}/name", "Attack"),
+        task=fact(f"{here}/task", "Question set"),
+        verdict=result.verdict,
+        outcome=None if result.verdict is None else fact(f"{here}/verdict", "Verdict", VERDICTS.__getitem__),
+        reason=fact(f"{here}/reason", "Reason"),
+        facts=(
+            fact(f"{here}/attack", "Kind of attack", kind="code"),
+            *documents.facts(f"{here}/parameters"),
+            *(documents.facts(f"{here}/found") if result.found else ()),
+            fact(f"{here}/n", "Questions", count, kind="number"),
+            fact(f"{here}/clusters", "Clusters", or_else(count, "none: independent"), kind="number"),
+            fact(f"{here}/chance", "Chance", percent, kind="number"),
+            recovered(documents, here),
+            fact(f"{here}/bound", "Bound held against the limit", or_else(percent, "none"), kind="number"),
+            fact(f"{here}/max_recovery", "Limit", or_else(percent, "no limit"), kind="number"),
+            fact(f"{here}/method", "Bound by", or_else(plain, "none")),
+            fact(f"{here}/seconds", "Time of the attack", seconds, kind="number"),
+        ),
     )
 
 

@@ -6,16 +6,33 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Literal
 
-from govern.records import GateResult, Plan, Removal, Sweep, TaskResult, Verdict, VerdictValue, Verification
+from pydantic import Field
+
+from govern.records import (
+    AttackResult,
+    GateName,
+    GateResult,
+    Plan,
+    Removal,
+    SubjectResult,
+    Sweep,
+    TaskResult,
+    Verdict,
+    VerdictValue,
+    Verification,
+    Waiver,
+)
 from govern.records.base import Record
 from govern.reporting.charts import (
     ChangeChart,
     CurveChart,
+    attack_chart,
     curve_charts,
     gate_chart,
     result_chart,
     sample,
 )
+from govern.reporting.crosswalk import CrosswalkView, build_crosswalk
 from govern.reporting.facts import (
     METRICS,
     VERDICTS,
@@ -38,7 +55,8 @@ from govern.reporting.facts import (
     utc,
 )
 from govern.reporting.reason import ReasonView, build_reason
-from govern.reporting.robustness import reasons, robustness
+from govern.reporting.robustness import AttackView, attack_views, robustness
+from govern.reporting.sections import SECTIONS, Section
 from govern.reporting.text import Line, Text
 
 _CURVE_ROWS = 9
@@ -61,7 +79,10 @@ class FailedRun(Record):
 
 
 class Issue(Record):
-    """What the report adds to plan, removal and verdict: who issues it, when, and where the log stood."""
+    """What the report adds to plan, removal and verdict: who issues it, when, and where the log stood.
+
+    `waivers` are those that had been granted for earlier reports of the run; it is left out of the JSON without any.
+    """
 
     run: str
     issued: str
@@ -72,6 +93,7 @@ class Issue(Record):
     failed_runs: tuple[FailedRun, ...]
     verifications: tuple[Verification, ...] = ()
     valid_until: str | None = None
+    waivers: tuple[Waiver, ...] = Field(default=(), exclude_if=lambda waivers: not waivers)
 
 
 class GateView(Record):
@@ -115,8 +137,15 @@ class Command(Record):
     command: Line
 
 
+class Said(Record):
+    """What the policy says of one thing that only people can say; None where it is silent."""
+
+    label: Line
+    fact: Fact | None
+
+
 class ReportView(Record):
-    """A whole report."""
+    """A whole report. `attack_gates` are the attacks that decide."""
 
     format_version: Literal[1] = 1
     title: Fact
@@ -127,7 +156,9 @@ class ReportView(Record):
     issued: Fact
     throwaway: bool
     summary: tuple[Fact, ...]
+    sections: tuple[Section, ...]
     gates: tuple[GateView, ...]
+    attack_gates: tuple[GateView, ...]
     scope: tuple[Fact, ...]
     rationale: Fact
     persons: tuple[Fact, ...]
@@ -135,6 +166,7 @@ class ReportView(Record):
     model_after: tuple[Fact, ...]
     policy: tuple[Fact, ...]
     policy_text: Text
+    waivers: Table
     corpora: tuple[tuple[Fact, ...], ...]
     overlap: Table
     questions: Table
@@ -146,13 +178,21 @@ class ReportView(Record):
     curve_charts: tuple[CurveChart, ...]
     results: tuple[ResultView, ...]
     results_facts: tuple[Fact, ...]
+    subjects: Table
+    neighbours: Table
+    endpoint: Table
     robustness: Table
-    robustness_reasons: tuple[Fact, ...]
+    attacks: tuple[AttackView, ...]
     side_effects: tuple[Fact, ...]
     figures: tuple[Fact, ...]
     tensors: Table
     tensor_shares: tuple[str, ...]
     not_claimed: tuple[Fact, ...]
+    said: tuple[Said, ...]
+    monitoring: tuple[Fact, ...]
+    monitoring_commands: tuple[Command, ...]
+    rollback: tuple[Fact, ...]
+    rollback_commands: tuple[Command, ...]
     failed_runs: Table
     verifications: Table
     environment: tuple[Fact, ...]
@@ -160,6 +200,7 @@ class ReportView(Record):
     audit: tuple[Fact, ...]
     commands: tuple[Command, ...]
     sign_offs: tuple[Line, ...]
+    crosswalk: tuple[CrosswalkView, ...]
 
 
 def build_view(
@@ -178,13 +219,14 @@ def build_view(
     sweep: Sweep | None = None,
     verifications: tuple[Verification, ...] = (),
     valid_until: str | None = None,
+    waivers: tuple[Waiver, ...] = (),
 ) -> ReportView:
     """Arrange the records of one run for reading.
 
     `issued` is UTC, RFC 3339. `audit_origin`, `audit_seq` and `audit_leaf` name the last event of the log before the
     report was issued. `sweep` is the one that chose the plan's parameters. `verifications` are those of this run, the
-    reported one last; it holds until `valid_until` (UTC, RFC 3339), None for no end. Hazardous text is in none of the
-    records and so in no report.
+    reported one last; it holds until `valid_until` (UTC, RFC 3339), None for no end. `waivers` were granted for earlier
+    reports of this run. Hazardous text is in none of the records and so in no report.
     """
     issue = Issue(
         run=run,
@@ -196,6 +238,7 @@ def build_view(
         failed_runs=failed_runs,
         verifications=verifications,
         valid_until=valid_until,
+        waivers=waivers,
     )
     documents = Documents(
         {
@@ -217,7 +260,13 @@ def build_view(
         issued=fact("/report/issued", "Issued", utc),
         throwaway=signer.throwaway,
         summary=_summary(documents, plan),
+        sections=SECTIONS,
         gates=tuple(_gate(documents, index, gate, verdict.results) for index, gate in enumerate(verdict.gates)),
+        attack_gates=tuple(
+            _attack_gate(documents, index, found)
+            for index, found in enumerate(verdict.stress)
+            if found.verdict is not None
+        ),
         scope=_scope(documents, plan),
         rationale=fact("/plan/rationale", "Rationale", kind="prose"),
         persons=(
@@ -242,6 +291,7 @@ def build_view(
             fact("/plan/policy_sha256", "SHA-256 of the file", kind="code"),
         ),
         policy_text=policy_text,
+        waivers=_waivers(documents, waivers),
         corpora=tuple(_corpus(documents, index) for index in range(len(plan.corpora))),
         overlap=_overlap(documents, plan),
         questions=_questions(documents, plan),
@@ -262,15 +312,35 @@ def build_view(
                 if verdict.held_back_seed is not None
                 else []
             ),
+            *_sequential(documents, verdict),
             fact("/report/valid_until", "To be repeated after", or_else(utc, "the policy sets no end")),
         ),
+        subjects=_subjects(documents, verdict.subjects),
+        neighbours=_neighbours(documents, verdict),
+        endpoint=_endpoint(documents, verdict),
         robustness=robustness(documents, verdict.stress),
-        robustness_reasons=reasons(documents, verdict.stress),
+        attacks=attack_views(documents, verdict.stress),
         side_effects=drifts,
         figures=figures,
         tensors=_tensors(documents, removal),
         tensor_shares=_shares([tensor.relative_change for tensor in removal.tensors]),
         not_claimed=_not_claimed(documents, plan, removal, verdict, signer, sweep),
+        said=_said(documents, plan),
+        monitoring=(
+            *(
+                [fact("/plan/valid_days", "A verification holds for, days", count, kind="number")]
+                if plan.valid_days
+                else []
+            ),
+            fact("/report/valid_until", "To be repeated after", or_else(utc, "the policy sets no end")),
+        ),
+        monitoring_commands=_monitoring_commands(run),
+        rollback=(
+            fact("/removal/base_model_digest", "The model to go back to", kind="code"),
+            fact("/removal/delta_sha256", "The delta that made the edited one of it", kind="code"),
+            fact("/removal/edited_model_digest", "The model to take out of use", kind="code"),
+        ),
+        rollback_commands=_rollback_commands(run, removal.base_model_digest),
         failed_runs=_failed_runs(documents, failed_runs),
         verifications=_verifications(documents, verifications),
         environment=(
@@ -292,6 +362,7 @@ def build_view(
         ),
         commands=_commands(run),
         sign_offs=_sign_offs(plan),
+        crosswalk=build_crosswalk(plan, verdict),
     )
 
 
@@ -439,6 +510,31 @@ def _gate(documents: Documents, index: int, gate: GateResult, results: Sequence[
     )
 
 
+def _attack_gate(documents: Documents, index: int, found: AttackResult) -> GateView:
+    """An attack with a limit, as a gate: the model before and after the attack, and the share that came back."""
+    here = f"/verdict/stress/{index}"
+    fact = documents.fact
+    limit, bound = found.max_recovery or 0.0, found.bound
+    exact: Form = partial(percent, decimals=1 if bound is None else telling_apart(bound, limit, percent))
+    side = "Lower" if found.verdict == "fail" else "Upper"
+    return GateView(
+        verdict=found.verdict or "inconclusive",
+        chart=attack_chart(found),
+        task=fact(f"{here}/task", "Gate"),
+        rule=fact(f"{here}/attack", "Rule", lambda _: "recovered at most"),
+        metric=fact(f"{here}/name", "Metric", lambda name: f"accuracy, attack {name}"),
+        before=fact(f"{here}/edited", "Edited", percent, kind="number"),
+        after=fact(f"{here}/attacked", "Attacked", percent, kind="number"),
+        bound=fact(f"{here}/bound", f"{side} bound of what came back", or_else(exact, "no bound"), kind="number"),
+        threshold=fact(f"{here}/max_recovery", "Threshold", exact, kind="number"),
+        questions=fact(f"{here}/n", "Questions", count, kind="number"),
+        clusters=fact(f"{here}/clusters", "Clusters", or_else(count, "none: independent"), kind="number"),
+        method=fact(f"{here}/method", "Bound by"),
+        outcome=fact(f"{here}/verdict", "Verdict", VERDICTS.__getitem__, kind="verdict"),
+        reason=fact(f"{here}/reason", "Reason"),
+    )
+
+
 def _estimate(documents: Documents, here: str, when: Literal["before", "after"], metric: str) -> Fact:
     spread = documents.fact(f"{here}/{when}_interval", "Interval", interval(metric), kind="number")
     return documents.fact(f"{here}/{when}", when.capitalize(), measure(metric), kind="number", beside=spread)
@@ -462,6 +558,124 @@ def _result(documents: Documents, index: int, plan: Plan, result: TaskResult) ->
         chance=fact(f"{here}/chance", "Chance", or_else(percent, "none"), kind="number"),
         before=_estimate(documents, here, "before", result.metric),
         after=_estimate(documents, here, "after", result.metric),
+    )
+
+
+def _subjects(documents: Documents, subjects: Sequence[SubjectResult]) -> Table:
+    """An official task's subjects, those that lost first, then by the drop."""
+    fact = documents.fact
+    places = sorted(range(len(subjects)), key=lambda index: (not subjects[index].lost, -subjects[index].drop))
+    return Table(
+        caption="Each subject's certifying questions, the largest drop first. Bound and p are Holm's over all subjects",
+        columns=(
+            Column(label="Subject"),
+            Column(label="n", numeric=True),
+            Column(label="Before", numeric=True),
+            Column(label="After", numeric=True),
+            Column(label="Drop", numeric=True),
+            Column(label="At least", numeric=True),
+            Column(label="p", numeric=True),
+            Column(label="Lost"),
+        ),
+        rows=tuple(
+            (
+                fact(f"{here}/subject", "Subject", beside=fact(f"{here}/task", "Task")),
+                fact(f"{here}/n", "n", count, kind="number"),
+                fact(f"{here}/before", "Before", percent, kind="number"),
+                fact(f"{here}/after", "After", percent, kind="number"),
+                fact(f"{here}/drop", "Drop", points, kind="number"),
+                fact(f"{here}/bound", "At least", points, kind="number"),
+                fact(f"{here}/p", "p", short, kind="number"),
+                fact(f"{here}/lost", "Lost"),
+            )
+            for here in (f"/verdict/subjects/{index}" for index in places)
+        ),
+    )
+
+
+def _neighbours(documents: Documents, verdict: Verdict) -> Table:
+    fact = documents.fact
+    return Table(
+        caption="The subjects next to the hazard, pooled question by question: what a removal damages first",
+        columns=(
+            Column(label="Hazard"),
+            Column(label="Subjects"),
+            Column(label="n", numeric=True),
+            Column(label="Before", numeric=True),
+            Column(label="After", numeric=True),
+            Column(label="Drop", numeric=True),
+            Column(label="Interval by"),
+        ),
+        rows=tuple(
+            (
+                fact(f"{here}/hazard", "Hazard", beside=fact(f"{here}/task", "Task")),
+                fact(f"{here}/subjects", "Subjects"),
+                fact(f"{here}/n", "n", count, kind="number"),
+                _estimate(documents, here, "before", "acc"),
+                _estimate(documents, here, "after", "acc"),
+                fact(
+                    f"{here}/drop",
+                    "Drop",
+                    points,
+                    kind="number",
+                    beside=fact(f"{here}/drop_interval", "Interval", _drops, kind="number"),
+                ),
+                fact(f"{here}/method", "Interval by"),
+            )
+            for here in (f"/verdict/neighbours/{index}" for index in range(len(verdict.neighbours)))
+        ),
+    )
+
+
+def _drops(value: dict[str, float]) -> str:
+    return f"{points(value['low'])} to {points(value['high'])}"
+
+
+def _sequential(documents: Documents, verdict: Verdict) -> tuple[Fact, ...]:
+    """A verification that could stop early: how far it looked."""
+    if verdict.sequential is None:
+        return ()
+    fact, here = documents.fact, "/verdict/sequential"
+    return (
+        fact(f"{here}/look", "Looked, of several planned looks", count, kind="number"),
+        fact(f"{here}/looks", "Looks planned", count, kind="number"),
+        fact(f"{here}/asked", "Certifying questions asked", count, kind="number"),
+        fact(f"{here}/questions", "Certifying questions there are", count, kind="number"),
+        fact(f"{here}/failing", "Confidence of the bounds that could fail a gate", percent, kind="number"),
+        fact(f"{here}/stopped", "Stopped early"),
+        fact(f"{here}/unjudged", "Gates that were not looked at"),
+    )
+
+
+def _endpoint(documents: Documents, verdict: Verdict) -> Table:
+    fact = documents.fact
+    return Table(
+        caption="The deployed model, asked over the network: whether it answers as the verified one",
+        columns=(
+            Column(label="Question set"),
+            Column(label="Endpoint"),
+            Column(label="Model"),
+            Column(label="Form"),
+            Column(label="n", numeric=True),
+            Column(label="No letter", numeric=True),
+            Column(label="As edited", numeric=True),
+            Column(label="Telling", numeric=True),
+            Column(label="As base", numeric=True),
+        ),
+        rows=tuple(
+            (
+                fact(f"{here}/task", "Question set"),
+                fact(f"{here}/url", "Endpoint", kind="code"),
+                fact(f"{here}/model", "Model", kind="code"),
+                fact(f"{here}/form", "Form"),
+                fact(f"{here}/n", "n", count, kind="number"),
+                fact(f"{here}/unanswered", "No letter", count, kind="number"),
+                fact(f"{here}/as_edited", "As edited", count, kind="number"),
+                fact(f"{here}/telling", "Telling", count, kind="number"),
+                fact(f"{here}/as_base", "As base", count, kind="number"),
+            )
+            for here in (f"/verdict/endpoint/{index}" for index in range(len(verdict.endpoint)))
+        ),
     )
 
 
@@ -561,11 +775,12 @@ def _method(documents: Documents) -> tuple[Fact, ...]:
 def _curve(documents: Documents, removal: Removal) -> Table:
     rows = sample(len(removal.curve), _CURVE_ROWS)
     gradient = any(removal.curve[index].gradient_norm is not None for index in rows)
+    retain = any(removal.curve[index].retain_loss is not None for index in rows)
     fields: list[tuple[str, str, Form]] = [
         ("step", "Step", count),
         ("topic", "Topic", plain),
         ("forget_loss", "Forget loss", short),
-        ("retain_loss", "Retain loss", short),
+        *([("retain_loss", "Retain loss", or_else(short, "none"))] if retain else []),
         ("loss", "Loss", short),
     ]
     if gradient:
@@ -798,6 +1013,85 @@ def _verifications(documents: Documents, verifications: Sequence[Verification]) 
     )
 
 
+def _waivers(documents: Documents, waivers: Sequence[Waiver]) -> Table:
+    fact = documents.fact
+    return Table(
+        caption="Waivers of this run when the report was issued, each for the report whose digest it names",
+        columns=(
+            Column(label="Gate"),
+            Column(label="Verdict"),
+            Column(label="Approver"),
+            Column(label="Signed"),
+            Column(label="Until"),
+            Column(label="Reason"),
+            Column(label="For the report"),
+        ),
+        rows=tuple(
+            (
+                fact(f"/report/waivers/{index}/gate", "Gate", lambda gate: str(GateName(**gate))),
+                fact(f"/report/waivers/{index}/verdict", "Verdict", VERDICTS.__getitem__),
+                fact(
+                    f"/report/waivers/{index}/approver/person",
+                    "Approver",
+                    beside=fact(f"/report/waivers/{index}/approver/role", "Role"),
+                ),
+                fact(f"/report/waivers/{index}/time", "Signed", utc),
+                fact(f"/report/waivers/{index}/until", "Until", utc),
+                fact(f"/report/waivers/{index}/reason", "Reason"),
+                fact(f"/report/waivers/{index}/report", "For the report", kind="code"),
+            )
+            for index in range(len(waivers))
+        ),
+    )
+
+
+_SAID = (
+    ("intended_use", "Intended use"),
+    ("residual_risk", "Residual risk"),
+    ("monitoring", "Monitoring in use"),
+    ("rollback", "Rollback"),
+)
+
+
+def _said(documents: Documents, plan: Plan) -> tuple[Said, ...]:
+    """What the policy's `deployment` says, and where it is silent."""
+    return tuple(
+        Said(
+            label=label,
+            fact=documents.fact(f"/plan/deployment/{name}", label, kind="prose")
+            if plan.deployment and getattr(plan.deployment, name)
+            else None,
+        )
+        for name, label in _SAID
+    )
+
+
+def _monitoring_commands(run: str) -> tuple[Command, ...]:
+    return (
+        Command(
+            purpose="Whether the removal still stands: revoked, waived, stale, and who has signed",
+            command=f"govern status {run}",
+        ),
+        Command(
+            purpose="Judge it again, on held-back text that nobody has seen", command=f"govern verify {run} --seed 1"
+        ),
+        Command(purpose="Whether it still comes out as recorded", command=f"govern reproduce {run}"),
+    )
+
+
+def _rollback_commands(run: str, base_digest: str) -> tuple[Command, ...]:
+    return (
+        Command(
+            purpose="What the log knows of the model to go back to, other removals from it included",
+            command=f"govern models log {base_digest[:16]}",
+        ),
+        Command(
+            purpose="Say for ever, signed, that the removal must not be relied on",
+            command=f'govern revoke {run} --reason "…" --key KEY',
+        ),
+    )
+
+
 def _commands(run: str) -> tuple[Command, ...]:
     return (
         Command(
@@ -811,6 +1105,14 @@ def _commands(run: str) -> tuple[Command, ...]:
         Command(
             purpose="What the log says about this run",
             command=f"govern audit log --run {run}",
+        ),
+        Command(
+            purpose="Everything that an outsider needs, proofs that this run is in the log included",
+            command=f"govern evidence pack {run} pack",
+        ),
+        Command(
+            purpose="That pack, checked on a machine without the log, the workspace and the network",
+            command="govern evidence verify pack",
         ),
         Command(
             purpose="Without govern: the digest that the signed statement must name as its subject",

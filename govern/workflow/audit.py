@@ -15,7 +15,7 @@ from govern.workflow.review import read_reviews
 from govern.workflow.revoke import read_revocation
 from govern.workflow.runs import POLICY, REPORT, check_artefacts, events_of, logged_runs, refuse_lost_log
 from govern.workflow.trust import check_trust
-from govern.workflow.waive import read_waivers
+from govern.workflow.waivers import read_waivers
 from govern.workspace import Workspace
 
 

@@ -16,7 +16,7 @@ from govern.workflow.review import read_reviews
 from govern.workflow.revoke import read_revocation
 from govern.workflow.runs import applied_run, check_artefacts, events_of
 from govern.workflow.trust import check_trust, in_force, now
-from govern.workflow.waive import read_waivers
+from govern.workflow.waivers import read_waivers
 from govern.workspace import RunFolder, Workspace
 
 

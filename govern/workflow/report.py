@@ -49,6 +49,7 @@ from govern.workflow.runs import (
     verifications,
 )
 from govern.workflow.trust import in_force
+from govern.workflow.waivers import read_waivers
 from govern.workspace import RunFolder, Workspace
 
 
@@ -103,6 +104,7 @@ def issue_report(
         sweep=stored_sweep(run, plan),
         verifications=verifications(events_of(log, run), until=position.event.seq),
         valid_until=plan.valid_until(position.event.time),
+        waivers=tuple(waived.waiver for waived in read_waivers(log, run)),
     )
     html, markdown = render_html(view, templates=templates), render_markdown(view, templates=templates)
     statement = report_statement(

@@ -20,7 +20,8 @@ from govern.workflow.runs import (
     verifications,
 )
 from govern.workflow.trust import now
-from govern.workflow.waive import read_waivers, states_of
+from govern.workflow.waive import states_of
+from govern.workflow.waivers import read_waivers
 from govern.workspace import RunFolder, Workspace
 
 

@@ -8,24 +8,18 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
-from govern.audit import Log, Stored
-from govern.errors import IntegrityError, UsageError
+from govern.errors import UsageError
 from govern.evidence.names import APPROVER_KEY, WAIVER_BUNDLE
 from govern.records import GateName, Waiver
 from govern.signing import AttackClaim, GateClaim, SigningKey
-from govern.signing.waivers import Waived, WaiverState, may_waive, sign_waiver, verify_waiver, waiver_state
-from govern.workflow.checkpoints import at
+from govern.signing.waivers import Waived, WaiverState, may_waive, sign_waiver, waiver_state
 from govern.workflow.report import CheckedReport
 from govern.workflow.review import report_of
 from govern.workflow.runs import REPORT
 from govern.workflow.signed import (
-    check_position,
     head_of,
-    issued_files,
-    logged_at,
     open_for_signing,
     person,
-    read_signed,
     report_files,
     vouched,
     write_signed,
@@ -113,11 +107,6 @@ def gate_name(gate: GateClaim | AttackClaim) -> GateName:
     return GateName(task=gate.task, metric=gate.metric, kind=gate.kind)
 
 
-def read_waivers(log: Log, run: RunFolder) -> tuple[Waived, ...]:
-    """Every waiver of a run, oldest first, each held against the log. Raises IntegrityError."""
-    return tuple(_read(log, run, stored) for stored in log.events(run=run.id, type="waiver.granted"))
-
-
 def states_of(
     waivers: tuple[Waived, ...], run: RunFolder, checked: CheckedReport, workspace: Path
 ) -> tuple[tuple[Waived, WaiverState], ...]:
@@ -128,14 +117,3 @@ def states_of(
         (waived, waiver_state(waived, report=report, issuer=checked.fingerprint, trust=trust, now=time))
         for waived in waivers
     )
-
-
-def _read(log: Log, run: RunFolder, stored: Stored) -> Waived:
-    event, signed = stored.event, read_signed(run, stored, bundle=WAIVER_BUNDLE, key=APPROVER_KEY)
-    with at(signed.path):
-        waiver = verify_waiver(signed.bundle, signed.key)
-        verify_waiver(signed.bundle, signed.key, issued_files(log, run, waiver.report, waiver.audit))
-        if (event.actor, event.run, event.parameters) != (signed.key.fingerprint, waiver.run, waiver.told()):
-            raise IntegrityError("the waiver is not the one that the log speaks of")
-        check_position(log, event, waiver.audit)
-    return Waived(waiver, signed.key.fingerprint, logged_at(event.time))

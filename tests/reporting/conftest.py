@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from reporting_records import FAILING, PASSING, UNDECIDED, make_arguments, make_verdict, swept_arguments
+from reporting_records import FAILING, PASSING, UNDECIDED, full_arguments, make_arguments, make_verdict, swept_arguments
 
 from govern.reporting import ReportView, build_view
 
@@ -13,9 +13,11 @@ def view() -> ReportView:
     return build_view(**make_arguments())
 
 
-@pytest.fixture(params=["pass", "fail", "inconclusive", "swept"])
+@pytest.fixture(params=["pass", "fail", "inconclusive", "swept", "full"])
 def any_view(request: pytest.FixtureRequest) -> ReportView:
     if request.param == "swept":
         return build_view(**swept_arguments())
+    if request.param == "full":
+        return build_view(**full_arguments())
     gates = {"pass": PASSING, "fail": FAILING, "inconclusive": UNDECIDED}[request.param]
     return build_view(**make_arguments(verdict=make_verdict(gates)))

@@ -31,9 +31,8 @@ def templates(tmp_path: Path) -> Path:
 def test_they_come_before_how_to_verify_in_their_order(view: ReportView, templates: Path) -> None:
     page = etree.HTML(render_html(view, templates=templates).data)
     found = page.xpath("//section/@id")
-    assert found[-4:] == ["own-who-to-ask", "own-data-retention", "verify", "sign-off"]
-    links = page.xpath("//nav//a/@href")
-    assert links[-4:] == [f"#{name}" for name in found[-4:]]
+    assert found[-5:] == ["own-who-to-ask", "own-data-retention", "verify", "sign-off", "crosswalk"]
+    assert page.xpath("//nav//a/@href")[-5:] == [f"#{name}" for name in found[-5:]]
     assert page.xpath("//section[@id='own-data-retention']/h2/text()") == ["Data retention"]
     text = render_markdown(view, templates=templates).data.decode()
     assert text.index("## Data retention") < text.index("## How to verify")

@@ -6,10 +6,12 @@ from typing import Any
 
 import pytest
 from reporting_records import (
+    ATTACKS,
     CAPITALS,
     PASSING,
     PERPLEXITY,
     SYMBOLS,
+    full_arguments,
     make_arguments,
     make_plan,
     make_removal,
@@ -49,7 +51,9 @@ def numbers_in(text: str) -> list[float]:
     return [float(number) for number in re.findall(r"-?\d+(?:\.\d+)?(?:e[-+]?\d+)?", plain_text)]
 
 
-@pytest.mark.parametrize("arguments", [make_arguments(), swept_arguments()], ids=["stated", "swept"])
+@pytest.mark.parametrize(
+    "arguments", [make_arguments(), swept_arguments(), full_arguments()], ids=["stated", "swept", "full"]
+)
 def test_every_number_is_a_rounding_of_the_field_it_names(arguments: dict[str, Any]) -> None:
     documents = documents_of(arguments)
     checked = 0
@@ -78,6 +82,22 @@ def test_every_field_that_a_gate_used_is_on_the_page(any_view: ReportView) -> No
     for index in range(len(any_view.gates)):
         for name in GateResult.model_fields:
             assert f"/verdict/gates/{index}/{name}" in pointers
+
+
+def test_every_field_that_an_attack_used_is_on_the_page() -> None:
+    view = build_view(**full_arguments())
+    pointers = {fact.pointer for fact in facts_of(view)}
+    for index, found in enumerate(ATTACKS):
+        for name in type(found).model_fields:
+            missing = [] if name in ("parameters", "found") else [f"/verdict/stress/{index}/{name}"]
+            missing += [f"/verdict/stress/{index}/parameters/{parameter}" for parameter in found.parameters]
+            assert set(missing) <= pointers, (found.name, name)
+    assert [gate.outcome.text for gate in view.attack_gates] == ["Pass", "Fail", "Inconclusive"]
+    first, second, _ = view.attack_gates
+    assert (first.bound.label, second.bound.label) == (
+        "Upper bound of what came back",
+        "Lower bound of what came back",
+    )
 
 
 def test_every_digest_of_the_records_is_on_the_page() -> None:
@@ -118,7 +138,7 @@ def test_the_sentence_counts_the_gates_that_decided(any_view: ReportView) -> Non
         any_view.sentence
         == {
             "pass": "All 3 gates of the policy are met.",
-            "fail": "1 of 3 gates failed: the removal does not meet the policy.",
+            "fail": f"1 of {3 + len(any_view.attack_gates)} gates failed: the removal does not meet the policy.",
             "inconclusive": "2 of 3 gates could not be decided. This is not a pass.",
         }[any_view.verdict]
     )

@@ -24,7 +24,8 @@ from govern.signing.waivers import Waived, waiver_state
 from govern.workflow.audit import audit
 from govern.workflow.status import RunStatus, status
 from govern.workflow.trust import revoke_key
-from govern.workflow.waive import find_gate, read_waivers, waive
+from govern.workflow.waive import find_gate, waive
+from govern.workflow.waivers import read_waivers
 from govern.workspace import RunFolder
 
 UNTIL = "2099-01-01T00:00:00Z"

@@ -57,6 +57,7 @@ class RunDocument(Record):
             sweep=self.sweep,
             verifications=report.verifications,
             valid_until=report.valid_until,
+            waivers=report.waivers,
         )
 
 

@@ -23,5 +23,15 @@ def schema(name: str) -> dict[str, Any]:
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "$id": f"urn:govern:schema:{name}:v1",
-        **SCHEMAS[name].model_json_schema(mode="serialization"),
+        **_ecma(SCHEMAS[name].model_json_schema(mode="serialization")),
     }
+
+
+def _ecma(value: Any) -> Any:
+    """Patterns as JSON Schema reads them (ECMA-262), where `$` is the end of the text and there is no `\\z`."""
+    if isinstance(value, dict):
+        return {
+            name: inner.replace(r"\z", "$") if name == "pattern" and isinstance(inner, str) else _ecma(inner)
+            for name, inner in value.items()
+        }
+    return [_ecma(inner) for inner in value] if isinstance(value, list) else value
