@@ -3,7 +3,8 @@
     I(θ) = E (∂CE/∂θ)²        where I_forget > α I:  θ ← min(λ I / I_forget, 1) θ
 
 The expectation is over batches, as in public code (over documents with batch_size 1). The paper's I is over all the
-training data; here it is over the retain text, which stands for it.
+training data; here it is over the retain text, which stands for it. A weight that the retain text never touches, such
+as the vector of a word that it lacks, is therefore set to zero: choose retain text that is wide.
 """
 
 from __future__ import annotations
