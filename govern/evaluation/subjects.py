@@ -28,11 +28,11 @@ def by_subject(before: Answers, after: Answers, *, confidence: float) -> tuple[S
         return ()
     pairs = {name: (before.about([name]), after.about([name])) for name in names}
     tests = {name: _nothing_lost(*pair) for name, pair in pairs.items()}
-    error, adjusted, results = 1 - confidence, 0.0, {}
-    rejecting = True
+    error, adjusted, rejecting = 1 - confidence, 0.0, True
+    results = {}
     left = len(names)
-    for name in sorted(names, key=lambda name: (tests[name], name)):
-        adjusted = min(max(adjusted, left * tests[name]), 1.0)
+    for rank, name in enumerate(sorted(names, key=lambda name: (tests[name], name))):
+        adjusted = min(max(adjusted, (len(names) - rank) * tests[name]), 1.0)
         rejecting = rejecting and adjusted <= error
         first, second = pairs[name]
         bounds = drop_bounds(first.correct, second.correct, None, confidence=1 - error / left)
@@ -47,7 +47,7 @@ def by_subject(before: Answers, after: Answers, *, confidence: float) -> tuple[S
             p=adjusted,
             lost=rejecting,
         )
-        # Holm stops at the first subject that it cannot reject: the level stays what it was there
+        # Holm's procedure stops at the first subject that it cannot reject: the level stays what it was there.
         left -= rejecting
     return tuple(results[name] for name in names)
 

@@ -4,6 +4,7 @@ import socket
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from lm_eval.evaluator import evaluate as harness_evaluate
@@ -12,7 +13,8 @@ from lm_eval.models.huggingface import HFLM
 from govern.digests import sha256_bytes
 from govern.errors import IntegrityError, SourceError, UsageError
 from govern.evaluation import harness
-from govern.evaluation.harness import evaluate
+from govern.evaluation.harness import evaluate, word_perplexity
+from govern.evaluation.official import MMLU_SUBJECTS, WIKITEXT_TASK
 from govern.evaluation.questions import OwnTask, load_questions, part_of
 
 ROOT = Path(__file__).parents[2]
@@ -191,3 +193,79 @@ def test_real_official_questions_run_offline_on_smollm2(smollm2, tmp_path, monke
     )
     assert (len(cyber.ids), len(virology.ids)) == (5, 5)
     assert set(cyber.choices) == {4}
+
+
+@pytest.fixture
+def made_up(tmp_path, monkeypatch):
+    """A mirror with MMLU's virology and computer security, and WikiText, all made up, in their published numbers."""
+    monkeypatch.setenv("GOVERN_CACHE", str(tmp_path / "cache"))
+    mirror = tmp_path / "mirror"
+    for subject in ("virology", "computer_security"):
+        folder = mirror / "cais/mmlu" / subject
+        folder.mkdir(parents=True)
+        for split, count in (("dev", 5), ("validation", 5), ("test", MMLU_SUBJECTS[subject])):
+            rows = [
+                {"question": f"{subject} {n}", "subject": subject, "choices": ["a", "b", "c", f"d{n}"], "answer": n % 4}
+                for n in range(count)
+            ]
+            (folder / f"{split}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    card(mirror / "cais/mmlu", dict.fromkeys(("virology", "computer_security"), ("dev", "validation", "test")))
+    text = "".join(
+        f" = Title {n} = \n The number @-@ {n} ( of {n * n} ) is {'very ' * (n % 40)}{'' if n % 2 else 'un'}likely .\n"
+        for n in range(WIKITEXT_TASK.questions)
+    )
+    (tmp_path / "wiki.test.raw").write_text(text)
+    lay_mirror(mirror, wikitext=tmp_path)
+    return mirror
+
+
+def card(folder, configurations):
+    configs = [
+        {"config_name": name, "data_files": [{"split": split, "path": f"{name}/{split}.jsonl"} for split in splits]}
+        for name, splits in configurations.items()
+    ]
+    (folder / "README.md").write_text(f"---\nconfigs: {json.dumps(configs)}\n---\n")
+
+
+def test_continuations_ask_the_same_questions_without_letters(tiny_model, byte_tokenizer, made_up, no_network):
+    letters, cloze = evaluate(
+        tiny_model,
+        byte_tokenizer,
+        ["mmlu_virology", "mmlu_virology_continuation"],
+        share=0.3,
+        mirror=made_up,
+        limit=20,
+    )
+    assert (letters.kind, cloze.kind) == ("official", "cloze")
+    assert letters.ids == cloze.ids
+    assert letters.parts == cloze.parts
+    assert set(letters.subjects) == {"virology"}
+    assert letters.chosen != cloze.chosen
+
+
+def test_only_the_questions_that_are_named_are_asked(tiny_model, byte_tokenizer, made_up, file, no_network):
+    tasks = ["mmlu_computer_security", OwnTask("items", file, "cloze")]
+    every = evaluate(tiny_model, byte_tokenizer, tasks, share=0.3, mirror=made_up)
+    some = {every[0].ids[3], every[0].ids[70], every[1].ids[5]}
+    found = evaluate(tiny_model, byte_tokenizer, tasks, share=0.3, mirror=made_up, only=some)
+    assert [each.ids for each in found] == [each.only(some).ids for each in every]
+    assert [each.correct for each in found] == [each.only(some).correct for each in every]
+
+
+def test_word_perplexity_is_that_of_the_stock_model(tiny_model, byte_tokenizer, made_up, no_network):
+    found = word_perplexity(tiny_model, byte_tokenizer, mirror=made_up)
+    assert len(found.ids) == len(set(found.ids)) == WIKITEXT_TASK.questions
+    assert found.unit == "word"
+    loaded = harness.load_official((WIKITEXT_TASK,), made_up)
+    with harness.quiet(offline=True):
+        stock = HFLM(pretrained=tiny_model, tokenizer=byte_tokenizer, backend="causal", batch_size=1)
+        expected = harness_evaluate(lm=stock, task_dict=dict(loaded), bootstrap_iters=1)
+    ours = float(np.exp(sum(found.nll) / sum(found.tokens)))
+    assert ours == pytest.approx(expected["results"]["wikitext"]["word_perplexity,none"], rel=1e-5)
+
+
+def test_another_number_of_articles_is_refused(tiny_model, byte_tokenizer, made_up):
+    pages = made_up / WIKITEXT_TASK.dataset.path / WIKITEXT_TASK.config / "test.jsonl"
+    pages.write_text("".join(pages.read_text().splitlines(keepends=True)[:-1]))
+    with pytest.raises(IntegrityError, match="holds 61 questions instead of 62"):
+        word_perplexity(tiny_model, byte_tokenizer, mirror=made_up)
