@@ -58,4 +58,5 @@ def show_costs(costs: tuple[Cost, ...]) -> None:
 
     for cost in costs:
         training = f"{cost.steps} steps of fine-tuning, " if cost.steps else ""
-        errors().print(Text(printable(f"{cost.task}: {cost.name}: {training}{cost.questions} questions")))
+        search = f", {cost.prefixes} prefixes on {cost.searched} questions each" if cost.prefixes else ""
+        errors().print(Text(printable(f"{cost.task}: {cost.name}: {training}{cost.questions} questions{search}")))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from types import MappingProxyType
 
 from pydantic import JsonValue
 
@@ -27,6 +28,7 @@ def recovery(
     max_recovery: float | None,
     confidence: float,
     seconds: float,
+    found: Mapping[str, dict[str, JsonValue]] = MappingProxyType({}),
 ) -> AttackResult:
     """Compare two models before and after one attack; `control` is the base model after it.
 
@@ -70,6 +72,7 @@ def recovery(
         verdict=verdict,
         reason=f"{facts[0].upper()}{facts[1:]}; {remark}",
         seconds=round(seconds, 3),
+        found=dict(found),
     )
 
 

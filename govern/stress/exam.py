@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from hashlib import sha256
 from typing import TYPE_CHECKING, Literal
 
+from govern.digests import canonical_digest
 from govern.errors import UsageError
 from govern.evaluation.answers import Answers
 from govern.evaluation.questions import Question
@@ -54,6 +55,12 @@ class Exam:
         asked, others = (tuple(half[:limit]) for half in halves)
         return cls(task, kind, asked, others)
 
+    @property
+    def digest(self) -> str:
+        """What is asked and what an attacker may learn from, in order."""
+        halves = [[[each.id, each.answer, fact_of(each)] for each in half] for half in (self.asked, self.others)]
+        return canonical_digest([self.task, self.kind, *halves])
+
     def first(self, limit: int) -> Exam:
         """The exam with at most `limit` questions on either side."""
         return replace(self, asked=self.asked[:limit], others=self.others[:limit])
@@ -65,6 +72,20 @@ class Exam:
         from govern.evaluation.harness import ask_questions
 
         return ask_questions(model, tokenizer, self.task, self.kind, self.asked, progress=progress)
+
+    def answered(self, chosen: Sequence[int]) -> Answers:
+        """Answers to the half that is scored which were read off the model in another way, by the choices' indices."""
+        return Answers(
+            task=self.task,
+            metric="acc",
+            kind=self.kind,
+            ids=tuple(question.id for question in self.asked),
+            clusters=tuple(sha256(fact_of(question).encode()).hexdigest()[:16] for question in self.asked),
+            parts=("certification",) * len(self.asked),
+            correct=tuple(choice == each.answer for choice, each in zip(chosen, self.asked, strict=True)),
+            chosen=tuple(chosen),
+            choices=tuple(len(question.choices) for question in self.asked),
+        )
 
     def rephrased(self, kind: Kind, texts: Sequence[str]) -> Exam:
         """The same questions in other words; they keep their ids, so that answers can be compared one by one."""

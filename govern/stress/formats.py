@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from govern.errors import GovernError
-from govern.evaluation.answers import Answers
 from govern.evaluation.questions import Question
 from govern.progress import Progress
 from govern.stress.exam import Exam, Kind
-from govern.stress.protocol import Target
-from govern.stress.settings import Format
+from govern.stress.protocol import Attempt, Target
+from govern.stress.settings import FRAMES, Format
 
 _SHOTS = 5
 _PREFIX = "You are an expert who knows every fact of this field and always states the true one. "
 
 
-def ask_otherwise(settings: Format, target: Target, exam: Exam, progress: Progress) -> Answers:
+def ask_otherwise(settings: Format, target: Target, exam: Exam, progress: Progress) -> Attempt:
     """Ask in the form that the settings name. Raises GovernError for a chat with a model that has no template."""
+    if settings.form == "paraphrase":
+        return _reframed(target, exam, progress)
     kind: Kind = settings.form if settings.form in ("letters", "cloze") else exam.kind
     texts = [question.text for question in exam.asked]
     if settings.form == "prefix":
@@ -37,7 +40,21 @@ def ask_otherwise(settings: Format, target: Target, exam: Exam, progress: Progre
             + text
             for text in texts
         ]
-    return exam.rephrased(kind, texts).ask(target.load(), target.tokenizer, progress=progress)
+    return Attempt(answers=exam.rephrased(kind, texts).ask(target.load(), target.tokenizer, progress=progress))
+
+
+def _reframed(target: Target, exam: Exam, progress: Progress) -> Attempt:
+    """Ask in the frame that does best on the facts that are not asked, and so was not chosen by those that are."""
+    model = target.load()
+    others = replace(exam, asked=exam.others)
+
+    def framed(half: Exam, frame: str) -> Exam:
+        return half.rephrased(exam.kind, [frame.format(question.text.strip()) for question in half.asked])
+
+    right = [framed(others, frame).ask(model, target.tokenizer, progress=progress).accuracy for frame in FRAMES]
+    best = max(range(len(right)), key=right.__getitem__)
+    answers = framed(exam, FRAMES[best]).ask(model, target.tokenizer, progress=progress)
+    return Attempt(answers=answers, found={"frame": best, "others_right_by_frame": [round(each, 4) for each in right]})
 
 
 def _solved(question: Question) -> str:

@@ -10,17 +10,16 @@ from torch import Tensor, nn
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from govern.errors import GovernError
-from govern.evaluation.answers import Answers
 from govern.evaluation.harness import prompts_of
 from govern.evaluation.questions import Question
 from govern.evaluation.scoring import padded
 from govern.progress import Progress
 from govern.stress.exam import Exam, Kind
-from govern.stress.protocol import Target
+from govern.stress.protocol import Attempt, Target
 from govern.stress.settings import LogitLens
 
 
-def logit_lens(settings: LogitLens, target: Target, exam: Exam, progress: Progress) -> Answers:  # noqa: ARG001
+def logit_lens(settings: LogitLens, target: Target, exam: Exam, progress: Progress) -> Attempt:  # noqa: ARG001
     """Answer by the layer that answers the other half of the facts best, and so was not chosen by those asked."""
     model = target.load()
     lens = Lens.over(model)
@@ -28,12 +27,9 @@ def logit_lens(settings: LogitLens, target: Target, exam: Exam, progress: Progre
     right = [sum(choice == each.answer for choice, each in zip(chosen, exam.others, strict=True)) for chosen in others]
     best = max(range(len(right)), key=right.__getitem__)
     chosen = lens.read(model, target.tokenizer, exam.kind, exam.asked, progress)[best]
-    plain = exam.ask(model, target.tokenizer)
-    return plain.model_copy(
-        update={
-            "chosen": tuple(chosen),
-            "correct": tuple(choice == each.answer for choice, each in zip(chosen, exam.asked, strict=True)),
-        }
+    return Attempt(
+        answers=exam.answered(chosen),
+        found={"layer": best, "others_right_by_layer": [round(count / len(exam.others), 4) for count in right]},
     )
 
 

@@ -11,32 +11,36 @@ from transformers import PreTrainedTokenizerBase
 
 from govern.corpora import TokenCorpus, tokenize
 from govern.errors import GovernError
-from govern.evaluation.answers import Answers
 from govern.evaluation.questions import Question
 from govern.progress import Progress
 from govern.stress.exam import Exam
-from govern.stress.protocol import Target
-from govern.stress.settings import Relearning
+from govern.stress.protocol import Attempt, Target
+from govern.stress.settings import Endurance, Relearning
 from govern.training import FineTuning, fine_tune
 
 _ADAPTER_RATE, _WHOLE_RATE = 2e-4, 2e-5
 _MAX_TOKENS = 256
 
 
-def relearn(settings: Relearning, target: Target, exam: Exam, progress: Progress) -> Answers:
+def relearn(settings: Relearning, target: Target, exam: Exam, progress: Progress) -> Attempt:
     """Fine-tune on the documents that the settings name, none of them about the facts asked, and ask."""
     corpus = attackers_text(settings, target, exam)
     model = target.load()
-    rate = _WHOLE_RATE if settings.lora_rank is None else _ADAPTER_RATE
     training = FineTuning(
         steps=math.ceil(len(corpus.documents) * settings.epochs / settings.batch_size),
-        learning_rate=settings.learning_rate or rate,
+        learning_rate=learning_rate(settings),
         batch_size=settings.batch_size,
         lora_rank=settings.lora_rank,
         seed=settings.seed,
     )
     fine_tune(model, corpus, training, progress=progress)
-    return exam.ask(model, target.tokenizer, progress=progress)
+    answers = exam.ask(model, target.tokenizer, progress=progress)
+    return Attempt(answers=answers, found={"documents": len(corpus.documents), "steps": training.steps})
+
+
+def learning_rate(settings: Relearning | Endurance) -> float:
+    """The rate that is asked for, or one that suits an adapter or every weight."""
+    return settings.learning_rate or (_WHOLE_RATE if settings.lora_rank is None else _ADAPTER_RATE)
 
 
 def attackers_text(settings: Relearning, target: Target, exam: Exam) -> TokenCorpus:
@@ -58,9 +62,13 @@ def attackers_text(settings: Relearning, target: Target, exam: Exam) -> TokenCor
                 hint="Use text: facts or text: unrelated.",
             )
         documents = tokenize(kept, target.tokenizer, max_tokens=_MAX_TOKENS).documents
-    random = torch.Generator().manual_seed(settings.seed)
-    order = torch.randperm(len(documents), generator=random).tolist()
-    return TokenCorpus(tuple(documents[index] for index in order[: settings.documents]))
+    return TokenCorpus(shuffled(documents, settings.seed)[: settings.documents])
+
+
+def shuffled(documents: Sequence[tuple[int, ...]], seed: int) -> tuple[tuple[int, ...], ...]:
+    """Documents in the order that a seed gives."""
+    order = torch.randperm(len(documents), generator=torch.Generator().manual_seed(seed)).tolist()
+    return tuple(documents[index] for index in order)
 
 
 def sentences_without(

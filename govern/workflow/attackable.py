@@ -1,4 +1,4 @@
-"""Whether a policy's attacks can be made at all: for `plan` to say, with the place in the file, and not for `verify`."""
+"""Whether a policy's attacks can be made at all: `plan` says so, with the place in the file, and not `verify` later."""
 
 from __future__ import annotations
 

@@ -2,28 +2,32 @@
 
 from __future__ import annotations
 
+import shutil
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from govern.audit import Log
 from govern.corpora import TokenCorpus
+from govern.digests import canonical_digest
 from govern.errors import GovernError, IntegrityError, Interrupted
-from govern.evaluation.answers import Answers
 from govern.evaluation.harness import official_questions
 from govern.evaluation.official import is_official
 from govern.evaluation.recovery import recovery
 from govern.models import apply_delta, load_model, load_tokenizer, read_delta
 from govern.policy import LoadedPolicy
 from govern.progress import Progress, labelled, silent
-from govern.records import AttackResult, Removal, Stress, VerdictValue, worst
+from govern.records import AttackResult, Environment, Removal, Stress, VerdictValue, worst
+from govern.sources import cache_folder
 from govern.stress.exam import Exam
-from govern.stress.protocol import Target, load_attack
-from govern.stress.settings import STANDARD, AnyAttack, describe, expand, fine_tuning_steps
+from govern.stress.protocol import Attempt, Target, load_attack
+from govern.stress.settings import STANDARD, AnyAttack, describe, effort, expand
 from govern.workflow.attackable import certifying_questions
 from govern.workflow.environment import default_device, describe_environment
+from govern.workflow.measure import Memory
 from govern.workflow.plan import Planned, make_plan, question_sets
 from govern.workflow.runs import (
     DELTA,
@@ -41,16 +45,22 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
 STRESS = "stress.json"
+ATTACKING = "attacking"
 
 
 @dataclass(frozen=True)
 class Cost:
-    """What one attack takes, on both models together: steps of fine-tuning, and questions to answer."""
+    """What one attack takes, on both models together.
+
+    Steps of fine-tuning, questions to answer, and prefixes to try, each on `searched` questions.
+    """
 
     name: str
     task: str
     steps: int
     questions: int
+    prefixes: int
+    searched: int
 
 
 @dataclass(frozen=True)
@@ -91,7 +101,7 @@ def stress(
                 raise IntegrityError("the base model changed since the removal was planned", where=plan.model.source)
             exams = make_exams(loaded, attacks, mirror)
             if announce:
-                announce(costs(exams, attacks))
+                announce(costs(exams, attacks, environment.device))
             log.append(
                 "stress.started",
                 run=run.id,
@@ -103,7 +113,7 @@ def stress(
             )
             started = time.monotonic()
             try:
-                results = attack_all(planned, loaded, removal, run, exams, attacks, environment.device, progress)
+                results = attack_all(planned, loaded, removal, run, exams, attacks, environment, progress)
             except Exception as error:
                 # The message of an unforeseen error may quote a question, so the log gets its kind alone.
                 reason = error.message if isinstance(error, GovernError) else type(error).__name__
@@ -137,6 +147,7 @@ def stress(
                 parameters={"verdict": found.verdict},
                 environment=environment.to_json(),
             )
+            shutil.rmtree(run.path(ATTACKING), ignore_errors=True)
     return Stressed(run, found, run.path(name))
 
 
@@ -146,7 +157,7 @@ def attack_removal(
     removal: Removal,
     run: RunFolder,
     mirror: Path | None,
-    device: str,
+    environment: Environment,
     progress: Progress,
 ) -> tuple[AttackResult, ...]:
     """The attacks that the policy lists, none where it lists none."""
@@ -154,7 +165,7 @@ def attack_removal(
     if not attacks:
         return ()
     exams = make_exams(loaded, attacks, mirror)
-    return attack_all(planned, loaded, removal, run, exams, attacks, device, progress)
+    return attack_all(planned, loaded, removal, run, exams, attacks, environment, progress)
 
 
 def limited(results: Sequence[AttackResult]) -> list[VerdictValue]:
@@ -178,13 +189,16 @@ def make_exams(loaded: LoadedPolicy, attacks: Sequence[AnyAttack], mirror: Path 
     return tuple(exams)
 
 
-def costs(exams: Sequence[Exam], attacks: Sequence[AnyAttack]) -> tuple[Cost, ...]:
+def costs(exams: Sequence[Exam], attacks: Sequence[AnyAttack], device: str) -> tuple[Cost, ...]:
     """What each attack will take at most."""
-    return tuple(
-        Cost(describe(attack), exam.task, 2 * fine_tuning_steps(attack), 2 * len(exam.first(attack.questions).asked))
-        for exam in exams
-        for attack in attacks
-    )
+    found = []
+    for exam in exams:
+        for attack in attacks:
+            taken = exam.first(attack.questions)
+            one = effort(attack, asked=len(taken.asked), others=len(taken.others), device=device)
+            name = describe(attack)
+            found.append(Cost(name, exam.task, 2 * one.steps, 2 * one.questions, 2 * one.prefixes, one.searched))
+    return tuple(found)
 
 
 def attack_all(
@@ -194,12 +208,16 @@ def attack_all(
     run: RunFolder,
     exams: Sequence[Exam],
     attacks: Sequence[AnyAttack],
-    device: str,
+    environment: Environment,
     progress: Progress,
 ) -> tuple[AttackResult, ...]:
-    """Ask both models, attack both, ask again, and say what came back."""
+    """Ask both models, attack both, ask again, and say what came back.
+
+    What a model said under an attack is kept as soon as it is there, so that a killed stress test goes on where it was.
+    """
     import torch
 
+    device = environment.device
     trust = planned.plan.model.remote_code
     tokenizer = load_tokenizer(planned.model.path, trust_remote_code=trust)
     delta = read_delta(run.path(DELTA), sha256=removal.delta_sha256, base_digest=planned.plan.model.digest)
@@ -216,34 +234,54 @@ def attack_all(
     unrelated, related = (
         _joined([c.tokens for c in corpora if c.identity.role == role]) for role in ("retain", "forget")
     )
-    targets = [Target(load, tokenizer, unrelated, related) for load in (base, edited)]
+    untouched, changed = (Target(load, tokenizer, unrelated, related, base, delta) for load in (base, edited))
+    # A base model's answers outlive the run, so only code that can be named may have given them.
+    lasting = environment.dirty is False or environment.commit is None
+    kept = cache_folder() / "attacks" if lasting else run.path(ATTACKING)
+    sides = (
+        (untouched, Memory(kept, removal.base_model_digest, environment)),
+        (changed, Memory(run.path(ATTACKING), removal.edited_model_digest, environment)),
+    )
     results = []
     for exam in exams:
-        plain: dict[int, list[Answers]] = {}
         for number, attack in enumerate(attacks, start=1):
             asked = exam.first(attack.questions)
             told = labelled(progress, f"attack {number} of {len(attacks)}")
-            if attack.questions not in plain:
-                plain[attack.questions] = [asked.ask(target.load(), tokenizer, progress=told) for target in targets]
+            before, after = (
+                memory.answers("plain", asked.digest, Attempt, partial(_left_alone, target, asked, told))[0].answers
+                for target, memory in sides
+            )
             started = time.monotonic()
-            attempt = load_attack(attack.attack)
-            control, attacked = (attempt(attack, target, asked, told) for target in targets)
-            before, after = plain[attack.questions]
+            needs = [asked.digest, unrelated.digest, related.digest, attack.model_dump(mode="json")]
+            digest = canonical_digest([*needs, removal.delta_sha256 if attack.knows_the_removal else None])
+            control, attacked = (
+                memory.answers(attack.attack, digest, Attempt, partial(_attacked, attack, target, asked, told))[0]
+                for target, memory in sides
+            )
             results.append(
                 recovery(
                     before,
                     after,
-                    control,
-                    attacked,
+                    control.answers,
+                    attacked.answers,
                     attack=attack.attack,
                     name=describe(attack),
                     parameters=attack.model_dump(mode="json", exclude={"attack", "max_recovery"}),
                     max_recovery=attack.max_recovery,
                     confidence=loaded.policy.verification.confidence,
                     seconds=time.monotonic() - started,
+                    found={"base": control.found, "edited": attacked.found} if attacked.found else {},
                 )
             )
     return tuple(results)
+
+
+def _left_alone(target: Target, exam: Exam, progress: Progress) -> tuple[Attempt]:
+    return (Attempt(answers=exam.ask(target.load(), target.tokenizer, progress=progress)),)
+
+
+def _attacked(attack: AnyAttack, target: Target, exam: Exam, progress: Progress) -> tuple[Attempt]:
+    return (load_attack(attack.attack)(attack, target, exam, progress),)
 
 
 def _joined(corpora: Sequence[TokenCorpus]) -> TokenCorpus:

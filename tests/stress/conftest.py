@@ -6,7 +6,7 @@ import copy
 
 import pytest
 import torch
-from made_up_facts import FACTS, PREFIX, WORDINGS, question, sentences
+from made_up_facts import COLOURS, FACTS, PREFIX, WORDINGS, question, sentences, wrong
 
 from govern.corpora import tokenize
 from govern.models import load_model, load_tokenizer
@@ -30,6 +30,46 @@ def knowing_once(tiny_llama, tokenizer):
 @pytest.fixture
 def knowing(knowing_once):
     return copy.deepcopy(knowing_once)
+
+
+@pytest.fixture(scope="session")
+def guarded(knowing_once, tokenizer):
+    """Wrong answers to the very words of the questions, right ones after another beginning."""
+    texts = sentences(facts=wrong()) + [PREFIX + text for text in sentences()]
+    hidden = copy.deepcopy(knowing_once)
+    corpus = tokenize(texts, tokenizer, max_tokens=96)
+    fine_tune(hidden, corpus, FineTuning(steps=120, learning_rate=3e-3, batch_size=20))
+    return hidden
+
+
+@pytest.fixture(scope="session")
+def evasive(knowing_once, tokenizer):
+    """Wrong answers where choices are compared, and the right ones after a few words of its own."""
+    late = [
+        text.replace(f" {colour}.", f" known: {colour}.")
+        for colour in COLOURS
+        for text in sentences()
+        if colour in text
+    ]
+    hidden = copy.deepcopy(knowing_once)
+    corpus = tokenize(late * 3 + sentences(facts=wrong()), tokenizer, max_tokens=64)
+    fine_tune(hidden, corpus, FineTuning(steps=50, learning_rate=4e-3, batch_size=16))
+    return hidden
+
+
+@pytest.fixture(scope="session")
+def judging(knowing_once, tokenizer):
+    """A model that also says of a completed sentence whether it is true, so that it holds this inside."""
+    judged = [
+        f"{wording.format(fact)} {colour} {right == colour}"
+        for fact, right in FACTS.items()
+        for wording in WORDINGS
+        for colour in COLOURS
+    ]
+    model = copy.deepcopy(knowing_once)
+    corpus = tokenize(judged + sentences(), tokenizer, max_tokens=64)
+    fine_tune(model, corpus, FineTuning(steps=250, learning_rate=3e-3, batch_size=24))
+    return model
 
 
 @pytest.fixture(scope="session")

@@ -25,6 +25,11 @@ def sentences(wordings=WORDINGS, facts=FACTS):
     return [f"{wording.format(fact)} {colour}." for fact, colour in facts.items() for wording in wordings]
 
 
+def wrong():
+    """The facts, each with the next colour."""
+    return {fact: COLOURS[(COLOURS.index(colour) + 1) % 4] for fact, colour in FACTS.items()}
+
+
 def hide(model):
     """A copy whose last block says one and the same thing about everything: all its knowledge is still there."""
     hidden = copy.deepcopy(model)
@@ -32,6 +37,21 @@ def hide(model):
     random = torch.Generator().manual_seed(1)
     with torch.no_grad():
         weight += torch.outer(torch.randn(len(weight), generator=random), torch.ones(weight.shape[1])) * 14
+    return hidden
+
+
+def hide_behind_a_bias(model, tokenizer):
+    """A copy whose head says red to everything: it is biased to the letter with which no other colour begins."""
+    hidden = copy.deepcopy(model)
+    shown = []
+    watching = hidden.lm_head.register_forward_pre_hook(lambda _module, args: shown.append(args[0][0]))
+    with torch.no_grad():
+        for text in sentences():
+            hidden(torch.tensor([tokenizer.encode(text)]))
+        watching.remove()
+        mean = torch.cat(shown).mean(dim=0)
+        _space, letter, *_ = tokenizer.encode(" red", add_special_tokens=False)
+        hidden.lm_head.weight[letter] += 60 * mean / mean.dot(mean)
     return hidden
 
 

@@ -2,39 +2,22 @@
 
 from __future__ import annotations
 
-import copy
+import sys
+from dataclasses import replace
 
 import pytest
 import torch
-from made_up_facts import COLOURS, FACTS, PREFIX, hide, hide_below_a_step, sentences
+from made_up_facts import hide, hide_behind_a_bias, hide_below_a_step
+from under_attack import recovered, silent, target_of
 
 from govern.corpora import TokenCorpus, tokenize
 from govern.errors import GovernError
-from govern.evaluation.recovery import recovery
 from govern.models import load_model
 from govern.stress.formats import ask_otherwise
 from govern.stress.logit_lens import Lens, logit_lens
-from govern.stress.protocol import Target
 from govern.stress.quantisation import linear_maps, quantise
 from govern.stress.relearning import attackers_text, relearn
 from govern.stress.settings import STANDARD, Format, LogitLens, Quantisation, Relearning, expand
-from govern.training import FineTuning, fine_tune
-
-
-def target_of(model, tokenizer):
-    text = tokenize(sentences(), tokenizer, max_tokens=64)
-    plain = tokenize(["The weather was mild.", "A train left at noon."], tokenizer, max_tokens=64)
-    return Target(lambda: copy.deepcopy(model), tokenizer, unrelated=plain, related=text)
-
-
-def recovered(attack, settings, base, edited, exam, tokenizer, **options):
-    """The decision on one attack, as the workflow makes it."""
-    plain = [exam.ask(model, tokenizer) for model in (base, edited)]
-    tried = [attack(settings, target_of(model, tokenizer), exam, lambda *_, **__: None) for model in (base, edited)]
-    return recovery(
-        *plain, *tried, attack=settings.attack, name="x", parameters={}, confidence=0.95, seconds=0.0,
-        **{"max_recovery": 0.5, **options},
-    )  # fmt: skip
 
 
 def test_the_model_knows_and_can_be_made_to_seem_ignorant(knowing, exam, tokenizer):
@@ -43,15 +26,18 @@ def test_the_model_knows_and_can_be_made_to_seem_ignorant(knowing, exam, tokeniz
 
 
 def test_relearning_other_facts_brings_hidden_ones_back(knowing, exam, tokenizer):
-    base, edited = hide_below_a_step(knowing)
+    """A removal that is a bias on the output head."""
+    edited = hide_behind_a_bias(knowing, tokenizer)
     settings = Relearning(
-        attack="relearn", text="related", documents=16, epochs=50, batch_size=8, lora_rank=None, learning_rate=2e-3
+        attack="relearn", text="related", documents=16, epochs=16, batch_size=8, lora_rank=None, learning_rate=1e-3
     )
-    found = recovered(relearn, settings, base, edited, exam, tokenizer, max_recovery=0.0)
-    assert (found.base, found.edited) == (1, 0.25)
-    assert found.control > 0.7
-    assert found.recovered > 0.3
+    found = recovered(relearn, settings, knowing, edited, exam, tokenizer, max_recovery=0.1)
+    assert found.base == 1
+    assert found.edited <= 0.4
+    assert found.control > 0.9
+    assert found.recovered > 0.5
     assert found.verdict == "fail"
+    assert found.found["edited"] == {"documents": 16, "steps": 32}
 
 
 def test_relearning_brings_nothing_back_where_nothing_is_left(knowing, exam, tokenizer, tiny_llama):
@@ -78,26 +64,42 @@ def test_an_attacker_never_reads_of_the_facts_that_are_asked_about(exam, tokeniz
 def test_no_related_text_without_the_facts_is_said(exam, tokenizer, knowing):
     asked = exam.asked[0]
     only = tokenize([f"The colour of {asked.cluster} is red."], tokenizer, max_tokens=64)
-    target = Target(lambda: knowing, tokenizer, unrelated=only, related=only)
+    target = replace(target_of(knowing, tokenizer), related=only)
     with pytest.raises(GovernError, match="names a fact that is asked about"):
         attackers_text(Relearning(attack="relearn", text="related"), target, exam)
 
 
-@pytest.mark.parametrize(("quantiser", "bits"), [("nearest", 4), ("nearest", 8), ("hqq", 4)])
+@pytest.mark.parametrize(
+    ("quantiser", "bits"), [("nearest", 4), ("nearest", 8), ("hqq", 4), ("quanto", 4), ("quanto", 8)]
+)
 def test_quantisation_rounds_every_linear_map_but_the_head(knowing, exam, tokenizer, quantiser, bits):
-    kept = {}
     target = target_of(knowing, tokenizer)
-    loaded = target.load()
-    watching = Target(lambda: kept.setdefault("model", loaded), tokenizer, target.unrelated, target.related)
-    quantise(Quantisation(attack="quantise", bits=bits, quantiser=quantiser), watching, exam, lambda *_, **__: None)
-    before, after = linear_maps(knowing), kept["model"]
+    after = target.load()
+    quantise(
+        Quantisation(attack="quantise", bits=bits, quantiser=quantiser),
+        replace(target, load=lambda: after),
+        exam,
+        silent,
+    )
+    before = linear_maps(knowing)
     for name, module in before.items():
         rounded = after.get_submodule(name).weight.detach()
         group = rounded[0, :32]
         assert len(group.unique()) <= 2**bits
+        assert rounded.dtype == module.weight.dtype
         error = float((rounded - module.weight.detach()).norm() / module.weight.detach().norm())
         assert 0 < error < (0.2 if bits == 4 else 0.02)
     assert torch.equal(after.get_output_embeddings().weight, knowing.get_output_embeddings().weight)
+
+
+def test_bitsandbytes_asks_for_a_gpu_and_a_missing_quantiser_for_its_extra(knowing, exam, tokenizer, monkeypatch):
+    target = target_of(knowing, tokenizer)
+    with pytest.raises(GovernError, match="CUDA"):
+        quantise(Quantisation(attack="quantise", bits=4, quantiser="bitsandbytes"), target, exam, silent)
+    monkeypatch.setitem(sys.modules, "optimum.quanto", None)
+    with pytest.raises(GovernError, match="optimum-quanto is not installed") as caught:
+        quantise(Quantisation(attack="quantise", bits=4, quantiser="quanto"), target, exam, silent)
+    assert "govern-unlearning[quanto]" in str(caught.value)
 
 
 def test_an_edit_below_a_rounding_step_rounds_away(knowing, exam, tokenizer):
@@ -123,31 +125,23 @@ def test_the_lens_over_the_last_block_is_the_model_itself(knowing, exam, tokeniz
     assert tuple(last) == exam.ask(knowing, tokenizer).chosen
 
 
-def test_a_removal_that_knows_one_prompt_only_is_found_by_another(knowing, exam, tokenizer):
-    """The removal: wrong answers to the very words of the questions, right ones after another beginning."""
-    wrong = {fact: COLOURS[(COLOURS.index(colour) + 1) % 4] for fact, colour in FACTS.items()}
-    texts = sentences(facts=wrong) + [PREFIX + text for text in sentences()]
-    hidden = copy.deepcopy(knowing)
-    corpus = tokenize(texts, tokenizer, max_tokens=96)
-    fine_tune(hidden, corpus, FineTuning(steps=120, learning_rate=3e-3, batch_size=20))
-    found = recovered(ask_otherwise, Format(attack="format", form="prefix"), knowing, hidden, exam, tokenizer)
+def test_a_removal_that_knows_one_prompt_only_is_found_by_another(knowing, guarded, exam, tokenizer):
+    found = recovered(ask_otherwise, Format(attack="format", form="prefix"), knowing, guarded, exam, tokenizer)
     assert (found.base, found.control) == (1, 1)
     assert found.edited <= 0.2
     assert found.verdict == "fail"
 
 
-@pytest.mark.parametrize("form", ["letters", "cloze", "few_shot"])
+@pytest.mark.parametrize("form", ["letters", "cloze", "few_shot", "paraphrase"])
 def test_every_form_asks_the_same_questions(knowing, exam, tokenizer, form):
-    answers = ask_otherwise(
-        Format(attack="format", form=form), target_of(knowing, tokenizer), exam, lambda *_, **__: None
-    )
+    answers = ask_otherwise(Format(attack="format", form=form), target_of(knowing, tokenizer), exam, silent).answers
     assert answers.ids == tuple(question.id for question in exam.asked)
     assert answers.kind == ("letters" if form == "letters" else "cloze")
 
 
 def test_a_chat_needs_a_template(knowing, exam, tokenizer):
     with pytest.raises(GovernError, match="no chat template"):
-        ask_otherwise(Format(attack="format", form="chat"), target_of(knowing, tokenizer), exam, lambda *_, **__: None)
+        ask_otherwise(Format(attack="format", form="chat"), target_of(knowing, tokenizer), exam, silent)
 
 
 def test_standard_stands_for_the_cheap_attacks():

@@ -1,0 +1,109 @@
+"""Ablation: where a removal only adds one direction to what a block says, taking it out again undoes the removal.
+
+For refusals: Arditi et al. 2024 (arXiv 2406.11717), one direction in all blocks. For unlearning: Łucki et al. 2024
+(arXiv 2409.18025, §4), a direction of its own for each block, the difference of mean outputs; ours is theirs.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor
+from transformers import PreTrainedModel
+
+from govern.corpora import TokenCorpus
+from govern.errors import GovernError
+from govern.models import apply_delta
+from govern.progress import Progress
+from govern.stress.blocks import at_blocks
+from govern.stress.exam import Exam
+from govern.stress.protocol import Attempt, Target
+from govern.stress.settings import Ablation
+
+_IN_BLOCK = re.compile(r"\.(?:layers|h|blocks)\.(\d+)\.")
+
+
+def ablate(settings: Ablation, target: Target, exam: Exam, progress: Progress) -> Attempt:
+    """Ask while every block from the first edited one on has the removal's direction taken out of its output.
+
+    Raises GovernError where the removal changed no block.
+    """
+    first = first_edited_block(target.delta)
+    model = target.base()
+    if settings.direction == "difference":
+        forget = TokenCorpus(target.related.documents[: settings.documents])
+        before = mean_outputs(model, forget)
+        apply_delta(model, target.delta)
+        directions = mean_outputs(model, forget) - before
+    else:
+        written = direction_of_delta(model, target.delta)
+        directions = written.expand(model.config.get_text_config(decoder=True).num_hidden_layers, -1)
+    del model
+    unit = directions / directions.norm(dim=1, keepdim=True).clamp_min(1e-12)
+
+    def project(index: int, hidden: Tensor) -> Tensor | None:
+        if index < first:
+            return None
+        away = unit[index].to(hidden)
+        projected: Tensor = hidden - (hidden @ away)[..., None] * away
+        return projected
+
+    attacked = target.load()
+    with at_blocks(attacked, project):
+        answers = exam.ask(attacked, target.tokenizer, progress=progress)
+    shifts = [round(float(norm), 4) for norm in directions.norm(dim=1)]
+    return Attempt(answers=answers, found={"first_block": first, "shift_by_block": shifts})
+
+
+def first_edited_block(delta: Mapping[str, Tensor]) -> int:
+    """The first block that a delta changes. Raises GovernError where it changes none."""
+    blocks = [int(found[1]) for name in delta if (found := _IN_BLOCK.search(name))]
+    if not blocks:
+        raise GovernError(
+            "the removal changed no block, so it has no direction to ablate",
+            where="verification.stress",
+            hint="Leave out `attack: ablate`.",
+        )
+    return min(blocks)
+
+
+@torch.inference_mode()
+def mean_outputs(model: PreTrainedModel, corpus: TokenCorpus) -> Tensor:
+    """The mean output of each block [blocks, d] over all tokens but the first of each document."""
+    sums: dict[int, Tensor] = {}
+    tokens = 0
+
+    def add(index: int, hidden: Tensor) -> None:
+        total = hidden[0, 1:].double().sum(dim=0)
+        sums[index] = sums[index] + total if index in sums else total
+
+    with at_blocks(model, add):
+        for document in corpus.documents:
+            model.get_decoder()(torch.tensor([document], device=model.device), use_cache=False)
+            tokens += len(document) - 1
+    return torch.stack([sums[index] for index in sorted(sums)]).float() / max(tokens, 1)
+
+
+def direction_of_delta(base: PreTrainedModel, delta: Mapping[str, Tensor]) -> Tensor:
+    """The direction [d] in which the changed maps into the residual stream write most, as one matrix side by side.
+
+    Raises GovernError where none of the changed weights is such a map.
+    """
+    width = base.config.get_text_config(decoder=True).hidden_size
+    written = [
+        (tensor.float() - base.get_parameter(name).detach().float().cpu())
+        for name, tensor in delta.items()
+        if tensor.dim() == 2 and tensor.shape[0] == width and name.endswith(("down_proj.weight", "o_proj.weight"))
+    ]
+    if not written:
+        raise GovernError(
+            "the removal changed no map into the residual stream, so its delta has no direction there",
+            where="verification.stress",
+            hint="Use `direction: difference`.",
+        )
+    side_by_side = torch.cat(written, dim=1)
+    # The first left singular vector, by the small Gram matrix.
+    direction: Tensor = torch.linalg.eigh(side_by_side @ side_by_side.T).eigenvectors[:, -1]
+    return direction

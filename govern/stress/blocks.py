@@ -1,0 +1,37 @@
+"""The outputs of a model's blocks, to be read or replaced on the way."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from torch import Tensor
+from transformers import PreTrainedModel
+
+from govern.unlearning.activations import find_blocks
+
+
+@contextmanager
+def at_blocks(model: PreTrainedModel, visit: Callable[[int, Tensor], Tensor | None]) -> Iterator[None]:
+    """Call `visit` with each block's index and output [rows, positions, d]; what it returns takes the output's place.
+
+    Raises RemovalError where the model has no list of blocks.
+    """
+
+    def hook(index: int) -> Callable[..., Any]:
+        def visited(_module: Any, _args: Any, output: Any) -> Any:
+            hidden = output[0] if isinstance(output, tuple) else output
+            replaced = visit(index, hidden)
+            if replaced is None:
+                return None
+            return (replaced, *output[1:]) if isinstance(output, tuple) else replaced
+
+        return visited
+
+    hooks = [block.register_forward_hook(hook(index)) for index, block in enumerate(find_blocks(model))]
+    try:
+        yield
+    finally:
+        for each in hooks:
+            each.remove()

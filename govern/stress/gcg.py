@@ -1,0 +1,151 @@
+"""Adversarial prefix search: Greedy Coordinate Gradient (Zou et al. 2023, arXiv 2307.15043, Algorithms 1 and 2).
+
+One prefix for several questions (a universal one), searched on facts that are not asked about and then put before
+those that are. Only its digest and the losses are kept: a prefix that works is a recipe.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor
+from torch.nn.functional import cross_entropy, one_hot
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+from govern.digests import sha256_bytes
+from govern.evaluation.harness import prompts_of
+from govern.evaluation.scoring import padded
+from govern.progress import Progress
+from govern.stress.exam import Exam
+from govern.stress.protocol import Attempt, Target
+from govern.stress.settings import Gcg
+
+_ROWS = 64  # rows in one forward pass
+_IGNORED = -100
+
+
+def gcg(settings: Gcg, target: Target, exam: Exam, progress: Progress) -> Attempt:
+    """Search a prefix on other facts, and ask with it."""
+    model = target.load()
+    prefix = beginning(target.tokenizer, settings.length)
+    search = Search.over(model, target.tokenizer, exam, prefix, settings.searched)
+    steps, candidates = settings.effort(model.device.type)
+    random = torch.Generator().manual_seed(settings.seed)
+    losses = [float(search.losses(prefix[None]))]
+    for step in range(steps):
+        promising = (-search.gradient(prefix)).topk(min(settings.top_k, len(search.allowed)), dim=1).indices.cpu()
+        tried = prefix.repeat(candidates, 1)
+        places = torch.randint(len(prefix), (candidates,), generator=random)
+        picks = torch.randint(promising.shape[1], (candidates,), generator=random)
+        tried[torch.arange(candidates), places] = search.allowed[promising[places, picks]]
+        kept = [row for row in tried if search.survives(row)] or [prefix]
+        found = search.losses(torch.stack(kept))
+        if float(found.min()) < losses[-1]:
+            prefix = kept[int(found.argmin())]
+        losses.append(min(float(found.min()), losses[-1]))
+        progress("search a prefix", step + 1, steps, loss=losses[-1])
+    text = str(target.tokenizer.decode(prefix.tolist()))
+    prefixed = exam.rephrased(exam.kind, [f"{text} {question.text.strip()}" for question in exam.asked])
+    return Attempt(
+        answers=prefixed.ask(model, target.tokenizer),
+        found={
+            "loss_before": round(losses[0], 4),
+            "loss_after": round(losses[-1], 4),
+            "steps": steps,
+            "candidates": candidates,
+            "prefix_sha256": sha256_bytes(text.encode()),
+        },
+    )
+
+
+def embeddings(model: PreTrainedModel) -> Tensor:
+    """The table of what each token is read as [vocabulary, d]."""
+    table = model.get_input_embeddings().weight
+    assert isinstance(table, Tensor)  # noqa: S101 -- transformers types it as any attribute of a module
+    return table
+
+
+def beginning(tokenizer: PreTrainedTokenizerBase, length: int) -> Tensor:
+    """The prefix that a search begins with: exclamation marks, as in the paper."""
+    marks = tokenizer.encode("!" + " !" * length, add_special_tokens=False)
+    return torch.tensor(marks[:length])
+
+
+@dataclass(frozen=True)
+class Search:
+    """The questions that a prefix is searched on: ids `before` it, `after` it up to the answer's end, and `targets`.
+
+    `allowed` are the tokens that a prefix may hold: printable ASCII, none of them special.
+    """
+
+    model: PreTrainedModel
+    tokenizer: PreTrainedTokenizerBase
+    before: list[int]
+    after: Tensor  # [questions, longest]
+    targets: Tensor  # [questions, longest], the answer's ids and elsewhere _IGNORED
+    allowed: Tensor
+
+    @classmethod
+    def over(
+        cls, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, exam: Exam, prefix: Tensor, count: int
+    ) -> Search:
+        """Take the first `count` of the exam's other questions, as they read after a prefix."""
+        special = set(tokenizer.all_special_ids)
+        words = tokenizer.batch_decode([[token] for token in range(len(embeddings(model)))])
+        allowed = [
+            token
+            for token, word in enumerate(words)
+            if token not in special and word.strip() and word.isascii() and word.isprintable()
+        ]
+        begun, text = tokenizer.encode(""), tokenizer.decode(prefix.tolist())
+        questions = [replace(each, text=f"{text} {each.text.strip()}") for each in exam.others[:count]]
+        rows, targets = [], []
+        for question, pairs in zip(questions, prompts_of(model, tokenizer, exam.kind, questions), strict=True):
+            context, answer = pairs[question.answer]
+            context = context[len(begun) + len(prefix) :]
+            rows.append([*context, *answer])
+            targets.append([*[_IGNORED] * len(context), *answer])
+        longest = max(map(len, rows))
+        labels = torch.tensor([[*row, *[_IGNORED] * (longest - len(row))] for row in targets])
+        return cls(model, tokenizer, begun, padded(rows), labels, torch.tensor(allowed))
+
+    def survives(self, prefix: Tensor) -> bool:
+        """Whether a prefix is read as the same tokens when it is written out before a question."""
+        text = str(self.tokenizer.decode(prefix.tolist())).strip()
+        return bool(self.tokenizer.encode(text, add_special_tokens=False) == prefix.tolist())
+
+    def gradient(self, prefix: Tensor) -> Tensor:
+        """How the loss grows with each allowed token at each place of the prefix, to first order [places, allowed]."""
+        table = embeddings(self.model)
+        device = table.device
+        choice = one_hot(prefix, len(table)).to(table).requires_grad_()
+        rows = len(self.after)
+        before = table[torch.tensor(self.before, dtype=torch.long, device=device)].detach().expand(rows, -1, -1)
+        after = table[self.after.to(device)].detach()
+        embedded = torch.cat([before, (choice @ table.detach()).expand(rows, -1, -1), after], dim=1)
+        with torch.enable_grad():
+            logits = self.model(inputs_embeds=embedded, use_cache=False).logits
+            (slope,) = torch.autograd.grad(self._loss(logits, self.targets).mean(), choice)
+        return slope[:, self.allowed.to(device)]
+
+    @torch.inference_mode()
+    def losses(self, prefixes: Tensor) -> Tensor:
+        """The mean loss of each prefix [candidates] over the questions, nats per token of the answer."""
+        count, rows = len(prefixes), len(self.after)
+        begun = torch.tensor(self.before, dtype=torch.long).expand(count * rows, -1)
+        ids = torch.cat([begun, prefixes.repeat_interleave(rows, dim=0), self.after.repeat(count, 1)], dim=1)
+        targets = self.targets.repeat(count, 1)
+        found = [
+            self._loss(self.model(part.to(self.model.device), use_cache=False).logits, wanted).cpu()
+            for part, wanted in zip(ids.split(_ROWS), targets.split(_ROWS), strict=True)
+        ]
+        return torch.cat(found).view(count, rows).mean(dim=1)
+
+    @staticmethod
+    def _loss(logits: Tensor, targets: Tensor) -> Tensor:
+        """Each row's mean loss over its answer's tokens; `targets` are aligned with the end of the logits' rows."""
+        wanted = targets.to(logits.device)
+        said = logits[:, -wanted.shape[1] - 1 : -1].float()
+        losses = cross_entropy(said.transpose(1, 2), wanted, ignore_index=_IGNORED, reduction="none")
+        return losses.sum(dim=1) / (wanted != _IGNORED).sum(dim=1)

@@ -1,0 +1,70 @@
+"""Pruning: an edit made of small weights may go with them, and the knowledge come back."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from transformers import PreTrainedModel
+
+from govern.corpora import TokenCorpus
+from govern.errors import GovernError
+from govern.progress import Progress
+from govern.stress.exam import Exam
+from govern.stress.protocol import Attempt, Target
+from govern.stress.quantisation import linear_maps
+from govern.stress.settings import Pruning
+
+_CALIBRATION = 32  # documents
+
+
+def prune(settings: Pruning, target: Target, exam: Exam, progress: Progress) -> Attempt:
+    """Set the least important weights of each row to zero, and ask.
+
+    Raises GovernError where only changed maps are to be pruned and the removal changed none.
+    """
+    model = target.load()
+    maps = {
+        name: module
+        for name, module in linear_maps(model).items()
+        if settings.weights == "all" or f"{name}.weight" in target.delta
+    }
+    if not maps:
+        raise GovernError(
+            "the removal changed no linear map, so there are no changed weights to prune",
+            where="verification.stress",
+            hint="Use `weights: all`.",
+        )
+    norms = input_norms(model, maps, target.unrelated) if settings.criterion == "wanda" else {}
+    with torch.no_grad():
+        for name, module in maps.items():
+            importance = module.weight.abs()
+            if name in norms:
+                importance = importance * norms[name].to(importance)
+            gone = importance.argsort(dim=1, stable=True)[:, : int(module.in_features * settings.sparsity)]
+            module.weight.scatter_(1, gone, 0.0)
+    return Attempt(answers=exam.ask(model, target.tokenizer, progress=progress))
+
+
+@torch.inference_mode()
+def input_norms(model: PreTrainedModel, maps: dict[str, nn.Linear], corpus: TokenCorpus) -> dict[str, Tensor]:
+    """The Euclidean norm of each input of each map over a text's tokens (Sun et al. 2023, arXiv 2306.11695, §3)."""
+    squares: dict[str, Tensor] = {}
+
+    def watch(name: str) -> Callable[..., None]:
+        def add(_module: Any, args: tuple[Tensor, ...]) -> None:
+            total = args[0].flatten(0, -2).float().square().sum(dim=0)
+            squares[name] = squares[name] + total if name in squares else total
+
+        return add
+
+    hooks = [module.register_forward_pre_hook(watch(name)) for name, module in maps.items()]
+    try:
+        for document in corpus.documents[:_CALIBRATION]:
+            model.get_decoder()(torch.tensor([document], device=model.device), use_cache=False)
+    finally:
+        for hook in hooks:
+            hook.remove()
+    return {name: total.sqrt() for name, total in squares.items()}
