@@ -76,6 +76,7 @@ class ExportFormat(StrEnum):
     JUNIT = "junit"
     SARIF = "sarif"
     JSON = "json"
+    PDF = "pdf"
 
 
 class SchemaName(StrEnum):
@@ -93,7 +94,8 @@ def export_report(
         ExportFormat,
         typer.Option(
             "--format",
-            help="CycloneDX 1.7 ML-BOM, Hugging Face model card, JUnit XML, SARIF 2.1.0, or our own JSON.",
+            help="CycloneDX 1.7 ML-BOM, Hugging Face model card, JUnit XML, SARIF 2.1.0, our own JSON, or PDF by the "
+            "Chromium on PATH or in GOVERN_CHROMIUM.",
         ),
     ],
     out: Annotated[
@@ -103,7 +105,7 @@ def export_report(
     as_json: JsonOption = False,
     no_input: NoInputOption = False,
 ) -> None:
-    """Write what the newest report says in a format for machines. It is not signed: the report's statement is."""
+    """Write what the newest report says in another format. It is not signed: the report's statement is."""
     from govern.workflow.documents import reported, write_export
 
     found = reported(run, workspace=workspace)

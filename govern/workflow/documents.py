@@ -13,12 +13,13 @@ from govern.errors import UsageError
 from govern.policy import LoadedPolicy, PerplexityGate, TaskGate
 from govern.records import Verdict
 from govern.reporting import Signer
-from govern.reporting.exports import GatePlace, RunDocument, junit, ml_bom, model_card, sarif
+from govern.reporting.exports import GatePlace, RunDocument, find_chromium, junit, ml_bom, model_card, pdf, sarif
 from govern.reporting.view import Issue
 from govern.signing import parse_statement, report_predicate
 from govern.workflow.endpoint import ENDPOINT
 from govern.workflow.report import earlier_attempts, unverified
 from govern.workflow.runs import (
+    REPORT,
     STATEMENT,
     applied_run,
     check_artefacts,
@@ -33,7 +34,7 @@ from govern.workflow.runs import (
 from govern.workflow.waivers import read_waivers
 from govern.workspace import RunFolder, Workspace, write_atomic
 
-Form = Literal["cyclonedx", "model-card", "junit", "sarif", "json"]
+Form = Literal["cyclonedx", "model-card", "junit", "sarif", "json", "pdf"]
 
 
 @dataclass(frozen=True)
@@ -124,6 +125,9 @@ def _files(found: Reported, form: Form, out: Path) -> dict[Path, bytes]:
             return {out: sarif(document, policy_uri=_uri(found.policy.path), places=places)}
         case "json":
             return {out: document.canonical()}
+        case "pdf":
+            # The very page that was signed; `reported` has held it against the log.
+            return {out: pdf(found.run.read(REPORT), find_chromium(), issued=document.report.issued)}
 
 
 def gate_places(loaded: LoadedPolicy, verdict: Verdict) -> Iterator[GatePlace]:
