@@ -212,8 +212,19 @@ STANDARD: tuple[AnyAttack, ...] = (
 
 
 def describe(attack: AnyAttack) -> str:
-    """An attack's name for people: what it is, and every setting that is not the default."""
-    said = {"attack", "max_recovery", "text", "documents", "lora_rank", "bits", "quantiser", "form", "sparsity"}
+    """An attack's name for people: what it is, and every setting of it that is not the default."""
+    said = {
+        "attack",
+        "max_recovery",
+        "questions",
+        "text",
+        "documents",
+        "lora_rank",
+        "bits",
+        "quantiser",
+        "form",
+        "sparsity",
+    }
     said |= {"criterion", "stages"}
     others = [
         f"{name.replace('_', ' ')} {getattr(attack, name)}"

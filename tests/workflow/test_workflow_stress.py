@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 from review_team import gather
@@ -12,9 +13,10 @@ from tiny_policy import TinyPolicy
 
 import govern
 from govern.audit import Log
-from govern.errors import UsageError
+from govern.errors import Interrupted, UsageError
 from govern.policy import load_policy
 from govern.records import Stress, VerdictValue
+from govern.stress.protocol import AttackMethod, load_attack
 from govern.stress.settings import describe
 from govern.workflow.audit import audit
 from govern.workflow.documents import reported, write_export
@@ -22,7 +24,7 @@ from govern.workflow.prune import find_prunable, prune
 from govern.workflow.report import check_report, issue_report
 from govern.workflow.runs import events_of, stored_plan, stored_policy, stored_removal
 from govern.workflow.status import status
-from govern.workflow.stress import stress
+from govern.workflow.stress import Cost, stress
 from govern.workflow.waive import waive
 
 ATTACKS = """
@@ -119,6 +121,44 @@ def test_an_attack_can_fail_a_removal_whose_gates_all_pass(attacked: TinyPolicy,
     assert {gate.verdict for gate in claim.gates} == {"pass"}
 
 
+EVERY_OTHER = """
+    - {attack: linear_probe, questions: 8}
+    - {attack: ablate, documents: 2, questions: 8}
+    - {attack: prune, sparsity: 0.5, weights: changed, questions: 8}
+    - {attack: endure, stages: [2, 4], epochs: 1, lora_rank: 2, questions: 8}
+    - {attack: format, form: paraphrase, questions: 8}
+    - {attack: generate, max_new_tokens: 4, questions: 8, max_recovery: 1}
+    - {attack: gcg, length: 4, steps: 2, candidates: 4, searched: 2, questions: 8}"""
+
+
+def test_a_killed_stress_test_goes_on_where_it_was(tiny_policy: TinyPolicy, monkeypatch: pytest.MonkeyPatch) -> None:
+    tiny_policy.path.write_text(tiny_policy.path.read_text().rstrip() + f"\n  stress:{EVERY_OTHER}\n")
+    govern.apply(tiny_policy.path, workspace=tiny_policy.workspace)
+    made: list[str] = []
+
+    def watched(name: str) -> AttackMethod[Any]:
+        made.append(name)
+        if len(made) == 6:
+            raise KeyboardInterrupt
+        return load_attack(name)
+
+    monkeypatch.setattr("govern.workflow.stress.load_attack", watched)
+    with pytest.raises(Interrupted):
+        stress(workspace=tiny_policy.workspace)
+    costs: list[Cost] = []
+    found = stress(workspace=tiny_policy.workspace, announce=costs.extend).stress.results
+    names = ["linear_probe", "ablate", "prune", "endure", "format", "generate", "gcg"]
+    assert [result.attack for result in found] == names
+    # Two attempts an attack: five and a half were made before it was killed, and none of those again.
+    assert made[:5] == ["linear_probe", "linear_probe", "ablate", "ablate", "prune"]
+    assert set(made[6:]) <= {"prune", "endure", "format", "generate", "gcg"}
+    assert (costs[-1].prefixes, costs[-1].searched) == (16, 2)
+    measured = {result.attack: set(result.found.get("edited", {})) for result in found}
+    assert "samples_sha256" in measured["generate"]
+    assert "prefix_sha256" in measured["gcg"]
+    assert not list(tiny_policy.workspace.glob("runs/*/attacking"))
+
+
 def test_a_policy_without_attacks_says_so_and_its_verdict_keeps_its_form(tiny_policy: TinyPolicy) -> None:
     govern.apply(tiny_policy.path, workspace=tiny_policy.workspace)
     verified = govern.verify(workspace=tiny_policy.workspace)
@@ -139,7 +179,7 @@ def test_the_command_tries_them_again_and_leaves_the_report_alone(attacked: Tiny
     first = stress(workspace=attacked.workspace, announce=costs.extend)
     second = stress(workspace=attacked.workspace)
     assert (first.path.parent.name, second.path.parent.name) == ("001", "002")
-    assert [(cost.steps, cost.questions) for cost in costs] == [(2, 16), (0, 16), (0, 16), (0, 16)]
+    assert [(cost.steps, cost.questions) for cost in costs] == [(2, 16), (0, 16), (0, 32), (0, 16)]
     stored = Stress.parse(first.path.read_bytes())
     assert stored == first.stress
 
