@@ -134,6 +134,7 @@ EVERY_OTHER = """
 def test_a_killed_stress_test_goes_on_where_it_was(tiny_policy: TinyPolicy, monkeypatch: pytest.MonkeyPatch) -> None:
     tiny_policy.path.write_text(tiny_policy.path.read_text().rstrip() + f"\n  stress:{EVERY_OTHER}\n")
     govern.apply(tiny_policy.path, workspace=tiny_policy.workspace)
+    monkeypatch.setenv("GOVERN_CACHE", str(tiny_policy.workspace / "cache"))  # where no control was kept before
     made: list[str] = []
 
     def watched(name: str) -> AttackMethod[Any]:
