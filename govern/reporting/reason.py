@@ -21,6 +21,7 @@ from govern.reporting.facts import (
     seconds,
     short,
 )
+from govern.stress.settings import Relearning, describe
 
 # More points than this make a table that nobody reads; the picture still has them all.
 _ROWS = 40
@@ -61,6 +62,7 @@ def build_reason(documents: Documents, sweep: Sweep) -> ReasonView:
                 )
                 for name, label in (("forget", "To forget, before any edit"), ("utility", "To keep, before any edit"))
             ),
+            *_attack(documents, sweep),
             fact("/plan/sweep/sweep", "Sweep", kind="code"),
             fact("/plan/sweep/digest", "SHA-256 of its record", kind="code"),
             fact(f"/sweep/points/{sweep.chosen}/delta_sha256", "Delta that the sweep scored", kind="code"),
@@ -69,6 +71,27 @@ def build_reason(documents: Documents, sweep: Sweep) -> ReasonView:
         chart=front_chart(sweep),
         table=_table(documents, sweep),
     )
+
+
+def _attack(documents: Documents, sweep: Sweep) -> tuple[Fact, ...]:
+    """What every point was put to, and what that leaves of the unedited model's answers."""
+    if sweep.attack is None or sweep.attacked_before is None:
+        return ()
+    here = "/sweep/attacked_before"
+    return (
+        documents.fact("/sweep/attack", "Attack on every point", _described),
+        documents.fact(
+            f"{here}/value",
+            "To forget, unedited and attacked",
+            percent,
+            kind="number",
+            beside=documents.fact(f"{here}/interval", "Interval", interval("acc"), kind="number"),
+        ),
+    )
+
+
+def _described(attack: dict[str, Any]) -> str:
+    return describe(Relearning.model_validate(attack))
 
 
 def _table(documents: Documents, sweep: Sweep) -> Table:
@@ -85,6 +108,7 @@ def _table(documents: Documents, sweep: Sweep) -> Table:
             *(Column(label=_SETTINGS.get(name, name.capitalize())) for name in sweep.swept),
             Column(label="To forget", numeric=True),
             Column(label="To keep", numeric=True),
+            *((Column(label="After the attack", numeric=True),) if sweep.attack else ()),
             Column(label="‖ΔW‖", numeric=True),
             Column(label="Thresholds"),
         ),
@@ -101,6 +125,11 @@ def _row(documents: Documents, sweep: Sweep, number: int) -> tuple[Fact, ...]:
         *(fact(f"{here}/settings/{name}", _SETTINGS.get(name, name.capitalize()), _setting) for name in sweep.swept),
         _score(documents, f"{here}/forget", "To forget", broken=error is not None),
         _score(documents, f"{here}/utility", "To keep", broken=error is not None),
+        *(
+            (_score(documents, f"{here}/attacked", "After the attack", broken=error is not None),)
+            if sweep.attack
+            else ()
+        ),
         fact(f"{here}/change_norm", "‖ΔW‖", or_else(short, "none"), kind="number"),
         fact(f"{here}/standing", "Thresholds", _STANDINGS.__getitem__)
         if error is None

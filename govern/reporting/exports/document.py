@@ -7,7 +7,7 @@ from typing import Literal
 
 from pydantic import Field
 
-from govern.records import GateResult, Plan, Removal, Sweep, Verdict, VerdictValue
+from govern.records import GateName, GateResult, Plan, Removal, Sweep, Verdict, VerdictValue
 from govern.records.base import Record
 from govern.reporting.facts import METRICS, NO_BREAK_SPACE, Fact, measure, percent, points
 from govern.reporting.text import one_line
@@ -82,7 +82,7 @@ def finding(gate: GateResult) -> str:
 
 @dataclass(frozen=True)
 class Judged:
-    """A gate, or an attack with a limit, as a program shows it."""
+    """A gate, or an attack with a limit, as a program shows it. `name` is what a waiver calls it."""
 
     task: str
     kind: str
@@ -92,6 +92,8 @@ class Judged:
     reason: str
     verdict: VerdictValue
     record: Record
+    name: GateName
+    method: str
 
 
 def judged(verdict: Verdict) -> tuple[Judged, ...]:
@@ -106,6 +108,8 @@ def judged(verdict: Verdict) -> tuple[Judged, ...]:
             gate.reason,
             gate.verdict,
             gate,
+            GateName(task=gate.task, metric=gate.metric, kind=gate.kind),
+            gate.method,
         )
         for gate in verdict.gates
     ]
@@ -123,6 +127,8 @@ def judged(verdict: Verdict) -> tuple[Judged, ...]:
                 found.reason,
                 found.verdict,
                 found,
+                GateName(task=found.task, metric="recovery", kind="max_recovery", attack=found.name),
+                found.method,
             )
         )
     return tuple(gates)

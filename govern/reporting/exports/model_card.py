@@ -132,7 +132,7 @@ At {verdict.confidence:.0%} confidence, certification attempt {verdict.attempt} 
 - The edited model's digest: `sha256:{verdict.edited_model_digest}`
 - Answerable: {_text(plan.owner.name)}, {_text(plan.owner.role)}
 
-## What is not claimed
+{_said(document)}## What is not claimed
 
 {limits}
 
@@ -143,6 +143,21 @@ This card can be written by anybody. The verdict is signed in the statement of t
 
     govern report verify report.html
 """
+
+
+def _said(document: RunDocument) -> str:
+    """What the policy's people say of the model in use, each under a heading of its own."""
+    said = document.plan.deployment
+    return "".join(
+        f"## {label}\n\n{_text(text)}\n\n"
+        for label, text in (
+            ("Intended use", said and said.intended_use),
+            ("Residual risk", said and said.residual_risk),
+            ("Monitoring", said and said.monitoring),
+            ("Rollback", said and said.rollback),
+        )
+        if text
+    )
 
 
 def _text(text: str) -> str:

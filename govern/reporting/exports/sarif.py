@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from govern.digests import canonical_json
-from govern.records import VerdictValue
+from govern.records import VerdictValue, Waiver
 from govern.reporting.exports.document import Judged, RunDocument, judged, plain_spaces
 
 _SCHEMA = "https://docs.oasis-open.org/sarif/sarif/v2.1.0/errata01/os/schemas/sarif-schema-2.1.0.json"
@@ -44,10 +44,14 @@ class GatePlace:
     column: int
 
 
-def sarif(document: RunDocument, *, policy_uri: str, places: tuple[GatePlace, ...]) -> bytes:
+def sarif(
+    document: RunDocument, *, policy_uri: str, places: tuple[GatePlace, ...], waivers: tuple[Waiver, ...] = ()
+) -> bytes:
     """The gates of a run as SARIF.
 
     `policy_uri` is relative to the repository; `places` has one entry for each gate and each attack with a limit.
+    `waivers` are those in force for this report: each becomes an accepted suppression (section 3.35), which leaves the
+    result's kind and level, and the exit code, what they are.
     """
     plan, verdict = document.plan, document.verdict
     kinds = list(_RULES)
@@ -78,7 +82,7 @@ def sarif(document: RunDocument, *, policy_uri: str, places: tuple[GatePlace, ..
         ],
         "artifacts": [{"location": {"uri": policy_uri}, "hashes": {"sha-256": plan.policy_sha256}}],
         "results": [
-            _result(each, kinds.index(each.kind), place, policy_uri)
+            _result(each, kinds.index(each.kind), place, policy_uri, waivers)
             for each, place in zip(judged(verdict), places, strict=True)
         ],
         "columnKind": "unicodeCodePoints",
@@ -92,8 +96,10 @@ def sarif(document: RunDocument, *, policy_uri: str, places: tuple[GatePlace, ..
     return canonical_json({"$schema": _SCHEMA, "version": "2.1.0", "runs": [run]})
 
 
-def _result(each: Judged, index: int, place: GatePlace, policy_uri: str) -> dict[str, Any]:
+def _result(each: Judged, index: int, place: GatePlace, policy_uri: str, waivers: tuple[Waiver, ...]) -> dict[str, Any]:
+    waived = [_suppression(waiver) for waiver in waivers if waiver.gate == each.name]
     return {
+        **({"suppressions": waived} if waived else {}),
         "ruleId": each.kind,
         "ruleIndex": index,
         "kind": _KINDS[each.verdict],
@@ -109,4 +115,14 @@ def _result(each: Judged, index: int, place: GatePlace, policy_uri: str) -> dict
         ],
         "partialFingerprints": {"gate/v1": each.key},
         "properties": each.record.to_json(),
+    }
+
+
+def _suppression(waiver: Waiver) -> dict[str, Any]:
+    approver = f"{waiver.approver.person}, {waiver.approver.role}"
+    return {
+        "kind": "external",
+        "status": "accepted",
+        "justification": plain_spaces(f"Waived until {waiver.until} by {approver}: {waiver.reason}"),
+        "properties": {"until": waiver.until, "report": waiver.report},
     }
