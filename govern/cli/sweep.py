@@ -106,7 +106,8 @@ def points_table(record: Sweep) -> Table:
     from rich.text import Text
 
     names = [SHORT.get(name, name) for name in record.swept]
-    table = Table("", *names, "to forget", "to keep", "‖ΔW‖", "s", "thresholds", box=None, pad_edge=False)
+    attacked = ["attacked"] if record.attack else []
+    table = Table("", *names, "to forget", "to keep", *attacked, "‖ΔW‖", "s", "thresholds", box=None, pad_edge=False)
     for column in table.columns[1 + len(record.swept) : -1]:
         column.justify = "right"
     for point in record.points:
@@ -116,6 +117,7 @@ def points_table(record: Sweep) -> Table:
             *(setting(point, name) for name in record.swept),
             percent(point.forget),
             percent(point.utility),
+            *([percent(point.attacked)] if record.attack else []),
             figure(point.change_norm),
             f"{point.edit_seconds + point.score_seconds:.1f}",
             Text(printable(point.error or STANDING[point.standing]), overflow="ellipsis", no_wrap=True),

@@ -13,6 +13,11 @@ RULE = (
     "Among the points whose confidence bounds keep to every threshold of the policy on the selection questions, the "
     "one with the highest utility; where there is none, among those whose estimates do. Ties go to the smaller ‖ΔW‖."
 )
+RULE_UNDER_ATTACK = (
+    "Among the points whose confidence bounds keep to every threshold of the policy on the selection questions, the "
+    "one with the least left after the attack; where there is none, among those whose estimates do. Ties go to the "
+    "higher utility, then to the smaller ‖ΔW‖."
+)
 
 
 @dataclass(frozen=True)
@@ -23,6 +28,7 @@ class Choice:
     front: tuple[int, ...]
     chosen: int | None
     nearest: int | None
+    rule: str
     reason: str
     undecided: bool
 
@@ -65,30 +71,40 @@ def excess(gate: GateResult) -> float:
 
 
 def choose(points: Sequence[SweepPoint]) -> Choice:
-    """Apply `RULE`. Points that broke off are never chosen."""
+    """Apply `RULE`, or `RULE_UNDER_ATTACK` where points were attacked. Points that broke off are never chosen."""
+    attacked = any(point.attacked for point in points)
+    rule = RULE_UNDER_ATTACK if attacked else RULE
     scored = [point for point in points if point.forget and point.utility]
     front = tuple(point.number for point in scored if not any(_beats(other, point) for other in scored))
     for level, words in (("bound", "confidence bounds keep"), ("estimate", "estimates, not bounds, keep")):
         standing_here = [point for point in scored if point.standing == level]
         if standing_here:
-            best = min(standing_here, key=lambda point: (-_utility(point), point.change_norm or 0.0, point.number))
+            best = min(standing_here, key=_rank)
+            lead = f"the highest utility among them ({_percent(_utility(best))}), with"
+            if attacked:
+                lead = (
+                    f"the least left after the attack among them ({_percent(_attacked(best))}), with a utility of "
+                    f"{_percent(_utility(best))} and"
+                )
             return Choice(
                 front,
                 best.number,
                 None,
+                rule,
                 f"{len(standing_here)} of {len(points)} points qualify: their {words} to every threshold on the "
-                f"selection questions. Point {best.number} has the highest utility among them "
-                f"({_percent(_utility(best))}), with {_percent(_forget(best))} left of what has to go.",
+                f"selection questions. Point {best.number} has {lead} {_percent(_forget(best))} left of what has to "
+                "go.",
                 undecided=False,
             )
     if not scored:
-        return Choice(front, None, None, f"All {len(points)} points broke off.", undecided=False)
+        return Choice(front, None, None, rule, f"All {len(points)} points broke off.", undecided=False)
     nearest = min(scored, key=lambda point: (_miss(point), -_utility(point), point.number))
     worst = max(nearest.gates, key=excess)
     return Choice(
         front,
         None,
         nearest.number,
+        rule,
         f"None of {len(points)} points keeps to every threshold on the selection questions. Point {nearest.number} "
         f"comes nearest: {worst.task} misses its {worst.kind.replace('_', ' ')} of {_percent(worst.threshold)} by "
         f"{100 * excess(worst):.1f} points.",
@@ -97,8 +113,17 @@ def choose(points: Sequence[SweepPoint]) -> Choice:
 
 
 def _beats(other: SweepPoint, point: SweepPoint) -> bool:
-    gains = _forget(point) - _forget(other), _utility(other) - _utility(point)
+    gains = (
+        _forget(point) - _forget(other),
+        _utility(other) - _utility(point),
+        _attacked(point) - _attacked(other),
+    )
     return min(gains) >= 0 and max(gains) > 0
+
+
+def _rank(point: SweepPoint) -> tuple[float, float, float, int]:
+    """What leads among points that qualify, smallest first."""
+    return _attacked(point), -_utility(point), point.change_norm or 0.0, point.number
 
 
 def _miss(point: SweepPoint) -> float:
@@ -107,6 +132,11 @@ def _miss(point: SweepPoint) -> float:
 
 def _forget(point: SweepPoint) -> float:
     return point.forget.value if point.forget else 1.0
+
+
+def _attacked(point: SweepPoint) -> float:
+    """The same for all points where there was no attack, and the worst for one that could not be attacked."""
+    return point.attacked.value if point.attacked else 1.0
 
 
 def _utility(point: SweepPoint) -> float:

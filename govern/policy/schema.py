@@ -16,7 +16,7 @@ from pydantic_core import InitErrorDetails, PydanticCustomError
 from govern.errors import UsageError
 from govern.evaluation.official import OFFICIAL, WIKITEXT, is_official
 from govern.sources import parse_source
-from govern.stress.settings import StressEntry
+from govern.stress.settings import Relearning, StressEntry
 from govern.unlearning.external_settings import ExternalSettings
 from govern.unlearning.registry import METHODS
 from govern.unlearning.rmu_settings import AdaptiveRmuSettings, RmuSettings
@@ -283,6 +283,21 @@ class Selection(Part):
     share: Annotated[float, Field(ge=0, lt=1)] = Field(
         default=0.3, description="The share of questions that chooses settings and never certifies."
     )
+    attack: Relearning | None = Field(
+        default=None,
+        exclude_if=lambda attack: attack is None,
+        description="What every point of a sweep is put to as well; of the points that qualify, the one is chosen that "
+        "withstands it best.",
+    )
+
+    def problems(self) -> Iterator[Problem]:
+        """A limit that would decide nothing."""
+        if self.attack is not None and self.attack.max_recovery is not None:
+            yield Problem(
+                ("attack", "max_recovery"),
+                "a sweep compares points under its attack and holds none against a limit",
+                "Remove it, or list the attack under `stress` as well.",
+            )
 
 
 class ForgetGate(Part):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-from pydantic import JsonValue
+from pydantic import Field, JsonValue
 
 from govern.records.base import Record
 from govern.records.verdict import GateResult, Interval
@@ -26,7 +26,8 @@ class SweepPoint(Record):
     `gates` are the policy's gates held against selection questions, which certify nothing. `standing` says whether
     their bounds keep to the thresholds (`bound`), only the estimates do (`estimate`), or not even those (`none`).
     `change_norm` is ‖ΔW‖ (Frobenius, all changed tensors together, after the cast), `target_norm` the mean of ‖T‖ over
-    topics. `delta_sha256` is that of the delta that applying these settings gives. A point that broke off has an
+    topics. `delta_sha256` is that of the delta that applying these settings gives. `attacked` is what is right again
+    of the questions asked about what has to go, once the sweep's attack was made. A point that broke off has an
     `error` and no scores. `group` and `label` name a row of an ablation.
     """
 
@@ -42,6 +43,7 @@ class SweepPoint(Record):
     change_norm: float | None
     target_norm: float | None
     delta_sha256: str | None
+    attacked: Score | None = Field(default=None, exclude_if=lambda score: score is None)
     edit_seconds: float
     score_seconds: float
 
@@ -49,8 +51,10 @@ class SweepPoint(Record):
 class Sweep(Record):
     """A finished sweep. `swept` holds what was tried, by the name of the setting.
 
-    `front` are the numbers of the points that no other one beats in both forgetting and utility; `chosen` is the one
-    that `rule` chose, None where no point qualified, and then `nearest` came closest.
+    `front` are the numbers of the points that no other one beats in forgetting and utility, and under the attack where
+    there is one; `chosen` is the one that `rule` chose, None where no point qualified, and then `nearest` came closest.
+    `attack` holds the settings of the attack that each point was put to, and `attacked_before` the unedited model's
+    score under it.
     """
 
     format_version: Literal[1] = 1
@@ -64,6 +68,8 @@ class Sweep(Record):
     forget_before: Score
     utility_before: Score
     chance: float
+    attack: dict[str, JsonValue] | None = Field(default=None, exclude_if=lambda attack: attack is None)
+    attacked_before: Score | None = Field(default=None, exclude_if=lambda score: score is None)
     points: tuple[SweepPoint, ...]
     front: tuple[int, ...]
     chosen: int | None

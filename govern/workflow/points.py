@@ -5,12 +5,15 @@
 
 from __future__ import annotations
 
+import copy
 import math
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+import torch
 
 from govern.corpora import TokenCorpus
 from govern.digests import sha256_bytes
@@ -21,6 +24,9 @@ from govern.evaluation.questions import OwnTask
 from govern.models import apply_delta, delta_bytes, load_model, load_tokenizer, read_tensors
 from govern.progress import Progress, silent
 from govern.records import Record
+from govern.stress.exam import Exam
+from govern.stress.protocol import Target, load_attack
+from govern.stress.settings import Relearning
 from govern.unlearning.points import Points
 from govern.unlearning.protocol import Request
 from govern.unlearning.settings import MethodSettings
@@ -40,13 +46,25 @@ class Bench:
     share: float
     mirror: Path | None
     held_back: tuple[tuple[str, TokenCorpus], ...]
+    attacker: Attacker | None = None
+
+
+@dataclass(frozen=True)
+class Attacker:
+    """The attack that every point is put to, the questions that choose as its exams, and the attacker's text."""
+
+    attack: Relearning
+    exams: tuple[Exam, ...]
+    unrelated: TokenCorpus
+    related: TokenCorpus
 
 
 class Said(Record):
-    """What one model said to the selection questions and the held-back texts."""
+    """What one model said to the selection questions and the held-back texts, and under the attack, if there is one."""
 
     answers: tuple[Answers, ...]
     perplexities: tuple[Perplexity, ...]
+    attacked: tuple[Answers, ...] = ()
 
     def answered(self, task: str, metric: str) -> Answers:
         """The answers to one set."""
@@ -70,19 +88,16 @@ class _Station:
     """A process's own model and trunk, kept from one point to the next."""
 
     def __init__(self, bench: Bench) -> None:
-        import torch
-
         self.bench = bench
         request = bench.request
         self.points = Points(replace(request, progress=silent))
-        trust = request.trust_remote_code
-        self.tokenizer: PreTrainedTokenizerBase = load_tokenizer(request.model_path, trust_remote_code=trust)
-        self.model: PreTrainedModel = load_model(
-            request.model_path, dtype=torch.float32, device=request.device, trust_remote_code=trust
+        self.tokenizer: PreTrainedTokenizerBase = load_tokenizer(
+            request.model_path, trust_remote_code=request.trust_remote_code
         )
+        self.model = self._load()
 
-    def ask(self, progress: Progress) -> Said:
-        """Put the selection questions and the held-back texts to the model as it is."""
+    def ask(self, tensors: Mapping[str, Tensor], progress: Progress) -> Said:
+        """Put the selection questions and the held-back texts to the model as it is; `tensors` are those changed."""
         bench = self.bench
         answers = evaluate(
             self.model,
@@ -97,6 +112,32 @@ class _Station:
         return Said(
             answers=answers,
             perplexities=tuple(perplexity(self.model, text, name=name, progress=progress) for name, text in texts),
+            attacked=tuple(self._attacked(tensors, progress)),
+        )
+
+    def _attacked(self, tensors: Mapping[str, Tensor], progress: Progress) -> Iterator[Answers]:
+        """What a copy of the model says once it was attacked."""
+        if (attacker := self.bench.attacker) is None:
+            return
+        target = Target(
+            load=lambda: copy.deepcopy(self.model),
+            tokenizer=self.tokenizer,
+            unrelated=attacker.unrelated,
+            related=attacker.related,
+            base=self._load,
+            delta=tensors,
+        )
+        for exam in attacker.exams:
+            yield load_attack(attacker.attack.attack)(attacker.attack, target, exam, progress).answers
+
+    def _load(self) -> PreTrainedModel:
+        """The unedited model."""
+        request = self.bench.request
+        return load_model(
+            request.model_path,
+            dtype=torch.float32,
+            device=request.device,
+            trust_remote_code=request.trust_remote_code,
         )
 
     def ask_edited(self, tensors: Mapping[str, Tensor], progress: Progress) -> Said:
@@ -104,7 +145,7 @@ class _Station:
         base = read_tensors(self.bench.request.model_path, tensors)
         apply_delta(self.model, tensors)
         try:
-            return self.ask(progress)
+            return self.ask(tensors, progress)
         finally:
             apply_delta(self.model, base)
 
@@ -128,7 +169,7 @@ def leave() -> None:
 
 def score_base(bench: Bench, *, progress: Progress = silent) -> Said:
     """What the unedited model says."""
-    return _at(bench).ask(progress)
+    return _at(bench).ask({}, progress)
 
 
 def score_point(bench: Bench, settings: MethodSettings, *, progress: Progress = silent) -> Outcome:

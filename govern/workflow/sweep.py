@@ -14,12 +14,13 @@ from govern.digests import sha256_bytes
 from govern.errors import GovernError, Interrupted, PolicyError, UsageError
 from govern.evaluation import decisions
 from govern.evaluation.answers import Answers, Perplexity
-from govern.evaluation.choice import RULE, choose, score, standing
-from govern.evaluation.questions import OwnTask
+from govern.evaluation.choice import choose, score, standing
+from govern.evaluation.questions import OwnTask, load_questions, own_part
 from govern.models import load_tokenizer
 from govern.policy import ForgetGate, LoadedPolicy, PerplexityGate, TaskGate, load_policy, parse_policy
 from govern.progress import Progress, silent
 from govern.records import Environment, Event, GateResult, Plan, Score, Sweep, SweepPoint
+from govern.stress.exam import Exam
 from govern.unlearning.external_settings import ExternalSettings
 from govern.unlearning.protocol import Request
 from govern.unlearning.settings import MethodSettings
@@ -28,7 +29,7 @@ from govern.workflow.ablation import Trial, ablation_trials, at_equal_length
 from govern.workflow.apply import refuse_other_machine
 from govern.workflow.environment import default_device, describe_environment
 from govern.workflow.plan import Planned, check_removal, make_plan, question_sets, resolve_corpus
-from govern.workflow.points import Bench, Outcome, Said, leave, score_base, score_point
+from govern.workflow.points import Attacker, Bench, Outcome, Said, leave, score_base, score_point
 from govern.workflow.runs import PLAN, POLICY, SWEEP, check_artefacts, events_of
 from govern.workflow.subjects import refuse_named_subjects, subjects_of
 from govern.workspace import RunFolder, Workspace
@@ -365,7 +366,42 @@ def bench_of(
         share=loaded.policy.verification.selection.share,
         mirror=mirror,
         held_back=tuple(held_back.items()),
+        attacker=attacker_of(loaded, planned, sets),
     )
+
+
+def attacker_of(loaded: LoadedPolicy, planned: Planned, sets: Sets) -> Attacker | None:
+    """Who every point is put to: an attacker who relearns, examined on the questions that choose.
+
+    Raises PolicyError where a forget gate's are an official set's, or about too few facts to attack one half of them.
+    """
+    verification = loaded.policy.verification
+    if (attack := verification.selection.attack) is None:
+        return None
+    exams = []
+    for index, gate in enumerate(verification.forget):
+        task = sets.tasks[gate.task]
+        if isinstance(task, str):
+            raise PolicyError(
+                "a sweep attacks only on questions of the policy's own",
+                where=loaded.where("verification", "forget", index, "task"),
+                hint="Leave out `selection.attack`, or add a task of use: selection that `selects` this one.",
+            )
+        share = verification.selection.share
+        questions = [each for each in load_questions(task) if own_part(task, each, share=share) == "selection"]
+        exams.append(Exam.halve(task.name, task.kind, questions, limit=attack.questions))
+    texts = {
+        role: TokenCorpus(
+            tuple(
+                document
+                for corpus in planned.corpora.values()
+                if corpus.identity.role == role
+                for document in corpus.tokens.documents
+            )
+        )
+        for role in ("retain", "forget")
+    }
+    return Attacker(attack, tuple(exams), unrelated=texts["retain"], related=texts["forget"])
 
 
 def ask_before(folder: RunFolder, bench: Bench, progress: Progress) -> Said:
@@ -424,9 +460,11 @@ class Trials:
         gates: tuple[GateResult, ...] = ()
         forget: Score | None = None
         utility: Score | None = None
+        attacked: Score | None = None
         if outcome.said:
             gates = judge(self.loaded, self.sets, self.before, outcome.said)
             forget, utility = scores(self.loaded, self.sets, outcome.said)
+            attacked = under_attack(self.loaded, outcome.said)
         return SweepPoint(
             number=number,
             group=trial.group,
@@ -440,6 +478,7 @@ class Trials:
             change_norm=outcome.change_norm,
             target_norm=outcome.target_norm,
             delta_sha256=outcome.delta_sha256,
+            attacked=attacked,
             edit_seconds=round(outcome.edit_seconds, 3),
             score_seconds=round(outcome.score_seconds, 3),
         )
@@ -479,6 +518,13 @@ def scores(loaded: LoadedPolicy, sets: Sets, said: Said) -> tuple[Score, Score]:
     return score(forget, confidence=confidence), score(utility, confidence=confidence)
 
 
+def under_attack(loaded: LoadedPolicy, said: Said) -> Score | None:
+    """How much of what has to go is right after the attack, of the half of the facts that it was not made with."""
+    if not said.attacked:
+        return None
+    return score(said.attacked, confidence=loaded.policy.verification.confidence)
+
+
 def gated_answers(loaded: LoadedPolicy, sets: Sets, said: Said) -> tuple[list[Answers], list[Answers]]:
     """The answers that stand for the forget gates and for the utility gates, each set once."""
     verification = loaded.policy.verification
@@ -511,6 +557,7 @@ def conclude(
     forget_before, utility_before = scores(loaded, sets, before)
     forget, _ = gated_answers(loaded, sets, before)
     grid = kind == "grid"
+    attack = loaded.policy.verification.selection.attack
     record = Sweep(
         sweep=folder.id,
         kind=kind,
@@ -521,12 +568,14 @@ def conclude(
         swept={name: tuple(map(_json, values)) for name, values in swept.items()},
         forget_before=forget_before,
         utility_before=utility_before,
+        attack=None if attack is None else attack.model_dump(mode="json"),
+        attacked_before=under_attack(loaded, before),
         chance=sum(answers.chance * len(answers.ids) for answers in forget) / forget_before.n,
         points=tuple(points),
         front=choice.front,
         chosen=choice.chosen if grid else None,
         nearest=choice.nearest if grid else None,
-        rule=RULE if grid else "An ablation compares settings and chooses none.",
+        rule=choice.rule if grid else "An ablation compares settings and chooses none.",
         reason=choice.reason if grid else "",
         seconds=round(time.monotonic() - began, 3),
     )

@@ -11,7 +11,7 @@ from tiny_policy import TinyPolicy
 import govern
 from govern.audit import Log
 from govern.digests import sha256_bytes
-from govern.errors import IntegrityError, Interrupted, PolicyError, UsageError
+from govern.errors import IntegrityError, Interrupted, PolicyError, PolicyErrors, UsageError
 from govern.records import Event, Sweep
 from govern.workflow.audit import audit
 from govern.workflow.chosen import chosen_in
@@ -236,3 +236,31 @@ def test_a_policy_that_leaves_nothing_open_is_not_swept(tiny_policy: TinyPolicy)
         sweep(tiny_policy.path, workspace=tiny_policy.workspace)
     with pytest.raises(UsageError, match="leaves nothing to a sweep"):
         govern.apply(tiny_policy.path, workspace=tiny_policy.workspace, sweep="latest")
+
+
+def test_every_point_is_attacked_and_the_one_that_withstands_it_best_is_chosen(swept: TinyPolicy) -> None:
+    attack = "attack: {attack: relearn, text: facts, documents: 4, epochs: 1, lora_rank: null, questions: 8}"
+    swept.replace("selection: {share: 0.5}", f"selection: {{share: 0.5, {attack}}}")
+    record = govern.sweep(swept.path, workspace=swept.workspace).record
+    assert record.attack is not None
+    assert (record.attack["attack"], record.attack["documents"]) == ("relearn", 4)
+    assert record.attacked_before is not None
+    # Half of the facts are asked about after learning the others.
+    assert {point.attacked.n for point in record.points} == {record.attacked_before.n}
+    assert 0 < record.attacked_before.n < record.forget_before.n
+    chosen = record.points[record.chosen]
+    best = min(point.attacked.value for point in record.points if point.standing == chosen.standing)
+    assert chosen.attacked.value == best
+    assert "the least left after the attack" in record.rule
+    assert "the least left after the attack among them" in record.reason
+    applied = govern.apply(swept.path, workspace=swept.workspace)
+    assert applied.removal.delta_sha256 == record.points[record.chosen].delta_sha256
+    verified = govern.verify(workspace=swept.workspace)
+    assert "Attack on every point" in verified.issued.path.read_text()
+
+
+def test_a_limit_on_the_attack_of_a_sweep_would_decide_nothing(swept: TinyPolicy) -> None:
+    attack = "attack: {attack: relearn, text: facts, max_recovery: 0.2}"
+    swept.replace("selection: {share: 0.5}", f"selection: {{share: 0.5, {attack}}}")
+    with pytest.raises(PolicyErrors, match="holds none against a limit"):
+        govern.load_policy(swept.path)
