@@ -21,14 +21,15 @@ def create_mirror(
     folder: Annotated[Path, typer.Argument(metavar="DIR", help="Where the mirror goes.")],
     *,
     dataset: Annotated[
-        list[str] | None, typer.Option("--dataset", help="wmdp or mmlu. Both by default; may be given again.")
+        list[str] | None, typer.Option("--dataset", help="wmdp, mmlu or wikitext. All by default; may be given again.")
     ] = None,
     as_json: JsonOption = False,
     no_input: NoInputOption = False,
 ) -> None:
     """Fetch the official question sets at their pinned revisions, count their questions and write their hashes.
 
-    What already lies in DIR/cais/wmdp or DIR/cais/mmlu is kept, counted and hashed as it is.
+    What already lies in DIR/cais/wmdp, DIR/cais/mmlu or DIR/EleutherAI/wikitext_document_level is kept, counted and
+    hashed as it is.
     """
     from govern.workflow import mirror
 

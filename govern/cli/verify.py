@@ -11,7 +11,6 @@ import typer
 from govern.cli.console import output, print_json, printable, shown_progress
 from govern.cli.options import (
     DEFAULT_WORKSPACE,
-    DeviceOption,
     JsonOption,
     MirrorOption,
     NoInputOption,
@@ -35,7 +34,12 @@ def verify(
     *,
     key: KeyOption = None,
     mirror: MirrorOption = None,
-    device: DeviceOption = None,
+    device: Annotated[
+        str | None,
+        typer.Option(
+            "--device", help="cpu, cuda, or auto: spread over all GPUs. The first GPU by default, where there is one."
+        ),
+    ] = None,
     templates: TemplatesOption = None,
     junit: Annotated[Path | None, typer.Option("--junit", help="Also write the gates as JUnit XML here.")] = None,
     sarif: Annotated[Path | None, typer.Option("--sarif", help="Also write the gates as SARIF 2.1.0 here.")] = None,

@@ -38,7 +38,8 @@ def perplexity(model: PreTrainedModel, corpus: TokenCorpus, *, name: str, progre
     for rows in batches([documents[index] for index in order], tokens=_TOKENS_PER_BATCH):
         ids = padded(rows).to(model.device)
         logits = model(ids, use_cache=False).logits[:, :-1].float()
-        likelihoods = (logits.gather(2, ids[:, 1:, None]).squeeze(2) - logits.logsumexp(dim=2)).cpu()
+        following = ids[:, 1:, None].to(logits.device)
+        likelihoods = (logits.gather(2, following).squeeze(2) - logits.logsumexp(dim=2)).cpu()
         for row, tokens in enumerate(rows):
             nll[order[done + row]] = -float(likelihoods[row, : len(tokens) - 1].double().sum())
         done += len(rows)

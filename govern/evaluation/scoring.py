@@ -207,7 +207,8 @@ def _score_branching(
     first = _score(model, ids, last, [each.tokens[0] for _, each in branches], memory=memory)
     scores = [[score] for score in first]
     longer = [number for number, (_, each) in enumerate(branches) if len(each.tokens) > 1]
-    memory.batch_select_indices(torch.tensor([branches[number][0] for number in longer], device=model.device))
+    # on the CPU, because the blocks of a spread model remember on several devices
+    memory.batch_select_indices(torch.tensor([branches[number][0] for number in longer]))
     rows = [branches[number][1].tokens for number in longer]
     places = [(row, position) for row, tokens in enumerate(rows) for position in range(len(tokens) - 1)]
     rest = iter(
@@ -279,14 +280,24 @@ def _score(
     rows, positions = torch.tensor(places).T
     kept, columns = positions.unique(return_inverse=True)
     options: dict[str, Any] = {"use_cache": memory is not None, "past_key_values": memory}
-    if _keeps_few_logits(model):
-        options["logits_to_keep"] = kept.to(model.device)
-    else:
+    if not _keeps_few_logits(model):
         columns = positions
-    logits = model(ids.to(model.device), **options).logits[rows.to(model.device), columns.to(model.device)].float()
-    wanted = torch.tensor(targets, device=model.device)
-    likelihoods = logits.gather(1, wanted[:, None]).squeeze(1) - logits.logsumexp(dim=1)
-    return list(zip(likelihoods.tolist(), (logits.argmax(dim=1) == wanted).tolist(), strict=True))
+    elif _is_spread(model):
+        # a number, since no one device holds both the first block, which takes the arguments, and the head
+        first = int(kept.min())
+        options["logits_to_keep"], columns = ids.shape[1] - first, positions - first
+    else:
+        options["logits_to_keep"] = kept.to(model.device)
+    logits: Tensor = model(ids.to(model.device), **options).logits
+    scored = logits[rows.to(logits.device), columns.to(logits.device)].float()
+    wanted = torch.tensor(targets, device=logits.device)
+    likelihoods = scored.gather(1, wanted[:, None]).squeeze(1) - scored.logsumexp(dim=1)
+    return list(zip(likelihoods.tolist(), (scored.argmax(dim=1) == wanted).tolist(), strict=True))
+
+
+def _is_spread(model: PreTrainedModel) -> bool:
+    """Whether the model's blocks lie on several devices."""
+    return len(set(getattr(model, "hf_device_map", {}).values())) > 1
 
 
 def _keeps_few_logits(model: PreTrainedModel) -> bool:

@@ -3,10 +3,11 @@
 from govern.models.delta import apply_delta, delta_bytes, read_delta, write_delta
 from govern.models.export import edited_digest, export_model
 from govern.models.identity import identify
-from govern.models.loading import load_config, load_model, load_tokenizer, read_tensors
+from govern.models.loading import SPREAD, load_config, load_model, load_tokenizer, read_tensors
 from govern.sources.model_files import model_digest
 
 __all__ = [
+    "SPREAD",
     "apply_delta",
     "delta_bytes",
     "edited_digest",

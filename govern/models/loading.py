@@ -16,6 +16,10 @@ if TYPE_CHECKING:
     from transformers import PreTrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
 
 
+SPREAD = "auto"
+"""The device of a model that is spread over all GPUs."""
+
+
 def load_config(path: Path, *, trust_remote_code: bool = False) -> PreTrainedConfig:
     """A model's config. Raises SourceError where transformers does not know its kind."""
     from transformers import AutoConfig
@@ -43,10 +47,11 @@ def load_model(
     """A causal language model in evaluation mode, its parameters named as in the checkpoint.
 
     With `layers`, only the first so many decoder blocks are built and only their tensors (with the embedding, the
-    last norm and the head) are read: what is above the block that a method steers need not exist.
+    last norm and the head) are read: what is above the block that a method steers need not exist. The device `auto`
+    spreads the blocks over all GPUs (accelerate's `device_map`); inputs go to the model's own `device`.
 
-    Raises SourceError where the folder is no model that transformers knows or `layers` is out of range,
-    IntegrityError where the checkpoint lacks weights, which would otherwise be random.
+    Raises SourceError where the folder is no model that transformers knows, `layers` is out of range or the GPUs'
+    memory is too small, IntegrityError where the checkpoint lacks weights, which would otherwise be random.
     """
     import torch
     from transformers import AutoModelForCausalLM
@@ -65,6 +70,7 @@ def load_model(
         dtype=dtype,
         use_safetensors=True,
         output_loading_info=True,
+        **({"device_map": "auto"} if device == SPREAD else {}),
     )
     if report["missing_keys"]:
         raise IntegrityError(
@@ -72,10 +78,22 @@ def load_model(
             where=str(path),
             hint="Fetch the model again.",
         )
-    loaded: PreTrainedModel = model.to(device).eval()
-    if device == "cpu" and dtype == torch.bfloat16 and lacks_bfloat16():
+    if device == SPREAD:
+        refuse_offloaded(model, path)
+    loaded: PreTrainedModel = model.eval() if device == SPREAD else model.to(device).eval()
+    if loaded.device.type == "cpu" and dtype == torch.bfloat16 and lacks_bfloat16():
         widen_products(loaded)
     return loaded
+
+
+def refuse_offloaded(model: torch.nn.Module, path: Path) -> None:
+    """Raise SourceError where a weight has no place in memory: an edit of it would be lost without a word."""
+    if any(parameter.is_meta for parameter in model.parameters()):
+        raise SourceError(
+            "the model does not fit into the memory of the devices",
+            where=str(path),
+            hint="Use more or larger GPUs, or --device cpu.",
+        )
 
 
 def keep_first_layers(config: PreTrainedConfig, layers: int, path: Path) -> None:

@@ -12,14 +12,14 @@ from pydantic import ValidationError
 from govern.digests import sha256_file
 from govern.errors import IntegrityError, UsageError
 from govern.evaluation.harness import count_official
-from govern.evaluation.official import MMLU_DATASET, WMDP_DATASET, Dataset
+from govern.evaluation.official import MMLU_DATASET, WIKITEXT_DATASET, WMDP_DATASET, Dataset
 from govern.records import Mirror, MirroredDataset
 from govern.sources import hub_dataset
 from govern.workspace import write_atomic
 from govern.workspace.atomic import replace_atomic
 
 MANIFEST = "mirror.json"
-DATASETS = {"wmdp": WMDP_DATASET, "mmlu": MMLU_DATASET}
+DATASETS = {"wmdp": WMDP_DATASET, "mmlu": MMLU_DATASET, "wikitext": WIKITEXT_DATASET}
 
 
 @dataclass(frozen=True)

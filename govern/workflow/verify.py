@@ -17,7 +17,7 @@ from govern.errors import GovernError, IntegrityError, Interrupted
 from govern.evaluation import decisions, subjects
 from govern.evaluation.answers import Answers, Part, Perplexity
 from govern.evaluation.official import neighbours_of
-from govern.models import apply_delta, load_model, load_tokenizer, read_delta
+from govern.models import SPREAD, apply_delta, load_model, load_tokenizer, read_delta
 from govern.policy import LoadedPolicy, TaskGate, WikitextGate
 from govern.progress import Progress, labelled, silent
 from govern.records import (
@@ -90,11 +90,15 @@ def verify(
 
     With a `seed`, held-back text is sampled from the model anew, so that a later verification does not rest on what an
     earlier one read. With `fail_fast`, asking stops as soon as a gate has failed. An `endpoint` is put to the test as
-    well. Without a `key` the report is signed by a throw-away one and says so. Raises IntegrityError where
-    an artefact of the run, its model, its questions or the log is not what it was when the removal was made.
+    well. The device `auto` spreads the model that is asked over all GPUs. Without a `key` the report is signed by a
+    throw-away one and says so. Raises IntegrityError where an artefact of the run, its model, its questions or the log
+    is not what it was when the removal was made, SourceError where the endpoint does not answer.
     """
     refuse_missing_templates(templates)
-    environment = describe_environment(device or default_device())
+    spread = device == SPREAD
+    environment = describe_environment(default_device() if device is None or spread else device)
+    # The questions go to a model on all devices, all else to one on the first.
+    asking = environment.model_copy(update={"device": SPREAD}) if spread else environment
     place = Workspace.open(workspace)
     with Log.open(place.database, create=False, trust=place.trust) as log:
         log.verify()
@@ -117,7 +121,7 @@ def verify(
                 model_before=removal.base_model_digest,
                 model_after=removal.edited_model_digest,
                 parameters={"attempt": attempt, "tasks": {task.name: task.digest for task in plan.tasks}},
-                environment=environment.to_json(),
+                environment=asking.to_json(),
             )
             try:
                 started = time.monotonic()
@@ -136,7 +140,7 @@ def verify(
                     removal,
                     run,
                     mirror,
-                    environment,
+                    asking,
                     progress,
                     fail_fast=fail_fast,
                     endpoint=endpoint,
@@ -207,7 +211,7 @@ def verify(
                     "remembered": {"before": list(before.remembered), "after": list(after.remembered)},
                     "questions": {task.name: [task.source, task.digest] for task in planned.plan.tasks},
                 },
-                environment=environment.to_json(),
+                environment=asking.to_json(),
             )
             for kept in (MEASURING, ATTACKING):
                 shutil.rmtree(run.path(kept), ignore_errors=True)

@@ -6,6 +6,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from lm_eval.api.instance import Instance
 from lm_eval.models.huggingface import HFLM
 
 from govern.corpora.tokens import TokenCorpus
@@ -92,6 +93,18 @@ def assert_parity(model, tokenizer, pairs, *, before_stock=lambda: None):
     theirs = stock._loglikelihood_tokens(requests, disable_tqdm=True)
     assert [greedy for _, greedy in ours] == [greedy for _, greedy in theirs]
     assert [score for score, _ in ours] == pytest.approx([score for score, _ in theirs], abs=1e-3, rel=1e-5)
+
+
+def test_a_model_on_several_devices_is_scored_alike(tiny_model, byte_tokenizer, monkeypatch):
+    # One machine without GPUs has one device; what is asked of a model on two is to be the same.
+    context = "abcdefgh" * 6
+    pairs = [(context[:n], choice) for n in (7, 7, 30, 47) for choice in (" A", " B", " long")]
+    requests = [Instance("loglikelihood", {}, pair, 0) for pair in pairs]
+    whole = Scorer(tiny_model, byte_tokenizer).loglikelihood(requests)
+    monkeypatch.setattr(tiny_model, "hf_device_map", {"model.layers.0": 0, "lm_head": 1}, raising=False)
+    spread = Scorer(tiny_model, byte_tokenizer).loglikelihood(requests)
+    assert [greedy for _, greedy in spread] == [greedy for _, greedy in whole]
+    assert [score for score, _ in spread] == pytest.approx([score for score, _ in whole], abs=1e-5)
 
 
 def test_progress_counts_distinct_inputs(tiny_model, byte_tokenizer):

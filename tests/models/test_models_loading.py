@@ -9,7 +9,8 @@ import pytest
 import torch
 
 from govern.errors import IntegrityError, SourceError
-from govern.models import load_model, load_tokenizer, read_tensors
+from govern.models import SPREAD, load_model, load_tokenizer, read_tensors
+from govern.models.loading import refuse_offloaded
 
 KINDS = ("llama", "mistral", "qwen2", "gemma2", "gemma3")
 
@@ -156,3 +157,18 @@ def test_only_the_tensors_of_the_first_layers_are_read_from_shards(tiny_checkpoi
     assert sum(read.values()) == sum(parameter.nbytes for parameter in wanted.values())
     stored = sum(file.stat().st_size for file in path.glob("*.safetensors"))
     assert sum(read.values()) < 0.75 * stored
+
+
+def test_a_model_on_all_devices_there_are_is_the_same_model(tiny_llama):
+    whole, spread = (load_model(tiny_llama, dtype=torch.float32, device=device) for device in ("cpu", SPREAD))
+    ids = torch.tensor([[1, 5, 9, 30]])
+    with torch.no_grad():
+        assert torch.equal(whole(ids).logits, spread(ids).logits)
+
+
+def test_weights_that_have_no_place_in_memory_are_refused(tiny_llama):
+    model = load_model(tiny_llama, dtype=torch.float32)
+    refuse_offloaded(model, tiny_llama)
+    model.lm_head.to("meta")
+    with pytest.raises(SourceError, match="does not fit into the memory"):
+        refuse_offloaded(model, tiny_llama)
