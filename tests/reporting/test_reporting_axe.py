@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 from devtools import CHROMIUM, Tab, browser
-from reporting_records import FAILING, UNDECIDED, make_arguments, make_verdict, swept_arguments
+from reporting_records import FAILING, UNDECIDED, full_arguments, make_arguments, make_verdict, swept_arguments
 from test_reporting_site import a_site
 
 from govern.reporting import build_view, render_html
@@ -39,6 +39,7 @@ def pages(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
         "pass": render_html(build_view(**make_arguments()), templates=templates),
         "fail": render_html(build_view(**make_arguments(verdict=make_verdict(FAILING)))),
         "sweep": render_html(build_view(**swept_arguments())),
+        "full": render_html(build_view(**full_arguments())),
         "inconclusive": render_html(build_view(**make_arguments(verdict=make_verdict(UNDECIDED)))),
     }
     for name, rendered in reports.items():
@@ -80,7 +81,13 @@ class TestAxe:
 
     @pytest.mark.parametrize(
         ("width", "media", "dark"),
-        [(360, "screen", False), (1024, "screen", False), (1280, "screen", True), (794, "print", False)],
+        [
+            (360, "screen", False),
+            (360, "screen", True),
+            (1024, "screen", False),
+            (1280, "screen", True),
+            (794, "print", False),
+        ],
     )
     def test_no_violation(self, tab: Tab, pages: dict[str, Path], width: int, media: str, dark: bool) -> None:
         for name, page in pages.items():

@@ -20,7 +20,7 @@ ROOT = Path(__file__).parents[2]
 GUIDES = [ROOT / "docs" / "tutorial.md", *sorted((ROOT / "docs" / "how_to").glob("*.md"))]
 BLOCK = re.compile(r"(?:<!-- not run here: ([^>]+) -->\n)?```sh\n(.*?)```", re.S)
 # What stands in the way of a block that is not run.
-REASONS = ("hub", "GPU", "mirror")
+REASONS = ("hub", "GPU", "mirror", "Chromium")
 
 # A tiny model takes SmolLM2's place under the same name. A random model cannot pass: 3 and 5 are verdicts, not errors.
 PRELUDE = """\
