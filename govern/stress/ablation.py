@@ -10,6 +10,7 @@ import re
 from collections.abc import Mapping
 
 import torch
+from pydantic import JsonValue
 from torch import Tensor
 from transformers import PreTrainedModel
 
@@ -53,8 +54,10 @@ def ablate(settings: Ablation, target: Target, exam: Exam, progress: Progress) -
     attacked = target.load()
     with at_blocks(attacked, project):
         answers = exam.ask(attacked, target.tokenizer, progress=progress)
-    shifts = [round(float(norm), 4) for norm in directions.norm(dim=1)]
-    return Attempt(answers=answers, found={"first_block": first, "shift_by_block": shifts})
+    found: dict[str, JsonValue] = {"first_block": first}
+    if settings.direction == "difference":
+        found["shift_by_block"] = [round(float(norm), 4) for norm in directions.norm(dim=1)]
+    return Attempt(answers=answers, found=found)
 
 
 def first_edited_block(delta: Mapping[str, Tensor]) -> int:

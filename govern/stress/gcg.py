@@ -118,16 +118,20 @@ class Search:
     def gradient(self, prefix: Tensor) -> Tensor:
         """How the loss grows with each allowed token at each place of the prefix, to first order [places, allowed]."""
         table = embeddings(self.model)
-        device = table.device
         choice = one_hot(prefix, len(table)).to(table).requires_grad_()
-        rows = len(self.after)
-        before = table[torch.tensor(self.before, dtype=torch.long, device=device)].detach().expand(rows, -1, -1)
-        after = table[self.after.to(device)].detach()
-        embedded = torch.cat([before, (choice @ table.detach()).expand(rows, -1, -1), after], dim=1)
-        with torch.enable_grad():
-            logits = self.model(inputs_embeds=embedded, use_cache=False).logits
-            (slope,) = torch.autograd.grad(self._loss(logits, self.targets).mean(), choice)
-        return slope[:, self.allowed.to(device)]
+        logits = self.model(inputs_embeds=self.embedded(choice), use_cache=False).logits
+        (slope,) = torch.autograd.grad(self._loss(logits, self.targets).mean(), choice)
+        return slope[:, self.allowed.to(slope.device)]
+
+    def embedded(self, choice: Tensor) -> Tensor:
+        """The questions with a prefix [places, vocabulary], as the first block reads them [questions, positions, d]."""
+        read = self.model.get_input_embeddings()
+        rows, device = len(self.after), choice.device
+        before = read(torch.tensor(self.before, dtype=torch.long, device=device)).detach().expand(rows, -1, -1)
+        after = read(self.after.to(device)).detach()
+        # Gemma 3 scales what it reads.
+        prefix = choice @ embeddings(self.model).detach() * getattr(read, "embed_scale", 1.0)
+        return torch.cat([before, prefix.expand(rows, -1, -1), after], dim=1)
 
     @torch.inference_mode()
     def losses(self, prefixes: Tensor) -> Tensor:

@@ -9,18 +9,19 @@ from govern.errors import PolicyError
 from govern.evaluation.questions import OwnTask, Question, load_questions, own_part
 from govern.policy import LoadedPolicy
 from govern.stress.exam import FEWEST_FACTS, facts_of
-from govern.stress.settings import Format
+from govern.stress.settings import Endurance, Format
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
 
 def refuse_impossible_attacks(
-    loaded: LoadedPolicy, tasks: Iterable[OwnTask | str], tokenizer: PreTrainedTokenizerBase
+    loaded: LoadedPolicy, tasks: Iterable[OwnTask | str], tokenizer: PreTrainedTokenizerBase, *, retained: int
 ) -> None:
-    """Raise PolicyError where a task has too few facts to attack one half of them, or a chat has no template.
+    """Raise PolicyError where there are too few facts or documents for an attack, or a chat has no template.
 
-    `tasks` are the policy's question sets. Official ones are large enough for every attack.
+    `tasks` are the policy's question sets; official ones are large enough for every attack. `retained` is the number of
+    documents to retain.
     """
     verification = loaded.policy.verification
     if not verification.stress:
@@ -42,6 +43,12 @@ def refuse_impossible_attacks(
                 "the model has no chat template to ask in",
                 where=loaded.where("verification", "stress", index, "form"),
                 hint="Leave out `form: chat`.",
+            )
+        if isinstance(entry, Endurance) and entry.stages[-1] > retained:
+            raise PolicyError(
+                f"the last stage needs {entry.stages[-1]} documents, and the retain text has {retained}",
+                where=loaded.where("verification", "stress", index, "stages"),
+                hint="Name shorter `stages`, or add retain text.",
             )
 
 

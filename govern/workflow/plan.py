@@ -107,7 +107,6 @@ def make_plan(
     edited = edited_identity(loaded, resolved, stored, progress)
 
     tokenizer = load_tokenizer(resolved.path, trust_remote_code=policy.model.trust_remote_code)
-    refuse_impossible_attacks(loaded, question_sets(loaded), tokenizer)
     corpora = {}
     for name, role, spec in text_sources(loaded):
         anew = role == "perplexity" and held_back_seed is not None
@@ -123,6 +122,8 @@ def make_plan(
             progress=progress,
         )
     refuse_training_text_in_evaluation(loaded, corpora)
+    retained = sum(corpus.identity.documents for corpus in corpora.values() if corpus.identity.role == "retain")
+    refuse_impossible_attacks(loaded, question_sets(loaded), tokenizer, retained=retained)
     if subjects:
         forget, retain = (texts_as_cut(corpora, role, tokenizer) for role in ("forget", "retain"))
         refuse_other_subjects(loaded, subjects, forget=forget, retain=retain)

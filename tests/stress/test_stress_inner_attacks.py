@@ -8,6 +8,7 @@ import json
 import pytest
 import torch
 from made_up_facts import COLOURS, FACTS, hide, hide_behind_a_bias, hide_below_a_step
+from torch.nn.functional import one_hot
 from under_attack import recovered, silent, target_of
 
 from govern.errors import GovernError
@@ -197,6 +198,19 @@ def test_the_gradient_is_that_of_the_loss(guarded, exam, tokenizer):
     moved[place] = spare
     after = float(Search.over(mixed, tokenizer, exam, prefix, 4).losses(moved[None]))
     assert (after - float(search.losses(prefix[None]))) / little == pytest.approx(float(slope[place, other]), rel=0.1)
+
+
+@pytest.mark.parametrize("kind", ["llama", "qwen2", "gemma2", "gemma3"])
+def test_what_the_gradient_is_taken_of_is_what_the_model_reads(tiny_checkpoint, exam, tokenizer, kind):
+    model = load_model(tiny_checkpoint(kind), dtype=torch.float32)
+    prefix = beginning(tokenizer, 6)
+    search = Search.over(model, tokenizer, exam, prefix, 4)
+    choice = one_hot(prefix, len(model.get_input_embeddings().weight)).float()
+    with torch.no_grad():
+        read = model(inputs_embeds=search.embedded(choice)).logits
+        begun = torch.tensor(search.before, dtype=torch.long).expand(4, -1)
+        said = model(torch.cat([begun, prefix.expand(4, -1), search.after], dim=1)).logits
+    torch.testing.assert_close(read, said)
 
 
 def test_a_prefix_brings_nothing_back_where_nothing_is_left(knowing, never_knew, exam, tokenizer):

@@ -1,4 +1,4 @@
-"""`plan` refuses attacks that cannot be made, at their place in the policy, so that `verify` does not find out later."""
+"""`plan` refuses attacks that cannot be made, at their place in the policy, so that `verify` does not find out late."""
 
 from __future__ import annotations
 
@@ -31,6 +31,14 @@ def test_four_facts_are_enough_and_without_attacks_none_are_needed(tiny_policy: 
     assert planned(tiny_policy, "[standard]", 4)
     tiny_policy.replace("stress: [standard]", "stress: []")
     write_jsonl(tiny_policy.path.parent / "secret.jsonl", questions("secret", 2))
+    assert govern.plan(govern.load_policy(tiny_policy.path))
+
+
+def test_a_stage_that_needs_more_than_the_retain_text_is_refused(tiny_policy: TinyPolicy) -> None:
+    with pytest.raises(PolicyError, match="needs 21 documents, and the retain text has 20") as caught:
+        planned(tiny_policy, "[{attack: endure, stages: [5, 21]}]", 4)
+    assert caught.value.where == place(tiny_policy, "stages: ")
+    tiny_policy.replace("[5, 21]", "[5, 20]")
     assert govern.plan(govern.load_policy(tiny_policy.path))
 
 
