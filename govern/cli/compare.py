@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from govern.cli.console import output, print_json, printable
-from govern.cli.options import DEFAULT_WORKSPACE, JsonOption, NoInputOption, WorkspaceOption
+from govern.cli.console import output, print_json, printable, shown_progress
+from govern.cli.options import DEFAULT_WORKSPACE, DeviceOption, JsonOption, MirrorOption, NoInputOption, WorkspaceOption
+from govern.errors import UsageError
 
 if TYPE_CHECKING:
     from rich.text import Text
@@ -18,14 +20,36 @@ if TYPE_CHECKING:
 
 
 def compare(
-    first: Annotated[str, typer.Argument(metavar="A", help="A run's id, or `latest`.")],
-    second: Annotated[str, typer.Argument(metavar="B", help="Another run's id, or `latest`.")],
+    first: Annotated[str, typer.Argument(metavar="A", help="A run's id, or `latest`; with --methods, a policy file.")],
+    second: Annotated[str | None, typer.Argument(metavar="B", help="Another run's id, or `latest`.")] = None,
     *,
+    methods: Annotated[
+        str | None, typer.Option("--methods", help="Compare methods on a policy instead: `all`, or names like npo,ssd.")
+    ] = None,
+    points: Annotated[
+        int, typer.Option("--points", min=1, help="With --methods: how many settings each method is tuned over.")
+    ] = 2,
+    budget: Annotated[
+        float, typer.Option("--budget", min=1, help="With --methods: seconds that one removal may take.")
+    ] = 45.0,
+    mirror: MirrorOption = None,
+    device: DeviceOption = None,
     workspace: WorkspaceOption = DEFAULT_WORKSPACE,
     as_json: JsonOption = False,
     no_input: NoInputOption = False,
 ) -> None:
-    """Show two runs side by side: verdicts, gates, and every setting that differs."""
+    """Show two runs side by side, or with --methods what each method makes of one policy.
+
+    Methods have the same model, text and budget, and are judged on the questions that choose settings. What was begun
+    and stopped goes on with `govern sweep --resume`.
+    """
+    if methods is not None:
+        if second is not None:
+            raise UsageError("--methods compares on one policy", where=second, hint="Leave the second argument out.")
+        compare_methods(Path(first), methods, points, budget, mirror, device, workspace, as_json=as_json)
+        return
+    if second is None:
+        raise UsageError("there is no second run to compare with", hint="govern compare A B, or --methods all.")
     from govern.workflow.compare import compare as compare_runs
 
     found = compare_runs(
@@ -35,6 +59,39 @@ def compare(
         print_json(found.to_json())
     else:
         show_comparison(found)
+
+
+def compare_methods(
+    policy: Path,
+    methods: str,
+    points: int,
+    budget: float,
+    mirror: Path | None,
+    device: str | None,
+    workspace: Path,
+    *,
+    as_json: bool,
+) -> None:
+    """Run a comparison of methods and print it."""
+    from rich.text import Text
+
+    from govern.cli.sweep import before, methods_table
+    from govern.workflow.methods import Comparison as Compared
+    from govern.workflow.methods import methods_named
+    from govern.workflow.sweep import sweep
+
+    compared = Compared(methods_named(methods), points, budget)
+    with shown_progress() as progress:
+        swept = sweep(policy, workspace=workspace, compared=compared, mirror=mirror, device=device, progress=progress)
+    record = swept.record
+    if as_json:
+        print_json({**record.to_json(), "folder": str(swept.folder.root)})
+        return
+    console = output()
+    console.print(Text(before(record)))
+    console.print(methods_table(record))
+    console.print(Text("● a method's best, with the intervals of both accuracies", style="dim"))
+    console.print(Text(f"comparison  {record.sweep}  {len(record.points)} points in {record.seconds:.0f} s"))
 
 
 def show_comparison(found: Comparison) -> None:

@@ -76,8 +76,8 @@ def sweep(
     else:
         console = output()
         console.print(before(record))
-        if record.kind == "ablation":
-            for table in ablation_tables(record):
+        if record.kind != "grid":
+            for table in [methods_table(record)] if record.kind == "methods" else ablation_tables(record):
                 console.print()
                 console.print(table)
         else:
@@ -148,6 +148,38 @@ def ablation_tables(record: Sweep) -> list[Table]:
                 )
         tables.append(table)
     return tables
+
+
+def methods_table(record: Sweep) -> Table:
+    """Every point of every method. ● is its method's best on these questions, with the intervals of both accuracies."""
+    from rich.table import Table
+
+    from govern.workflow.methods import best_of
+
+    table = Table("", "method", "setting", "to forget", "to keep", "s", "thresholds", box=None, pad_edge=False)
+    for column in table.columns[3:6]:
+        column.justify = "right"
+    for point in record.points:
+        best = best_of(record.points, point.group)
+        chosen = best is not None and best.number == point.number
+        table.add_row(
+            "●" if chosen else "",
+            point.group,
+            printable(point.label),
+            with_interval(point.forget),
+            with_interval(point.utility),
+            f"{point.edit_seconds:.0f}",
+            printable(point.error or STANDING[point.standing]),
+            style="bold" if chosen else STYLE[point.standing],
+        )
+    return table
+
+
+def with_interval(score: Score | None) -> str:
+    """An accuracy and its interval in per cent."""
+    if score is None:
+        return ""
+    return f"{score.value:.0%} {100 * score.interval.low:.0f}–{100 * score.interval.high:.0f}"
 
 
 def setting(point: SweepPoint, name: str) -> str:

@@ -59,7 +59,7 @@ class Sweep(Record):
 
     format_version: Literal[1] = 1
     sweep: str
-    kind: Literal["grid", "ablation"]
+    kind: Literal["grid", "ablation", "methods"]
     policy_digest: str
     plan_digest: str
     model_digest: str

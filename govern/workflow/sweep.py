@@ -28,6 +28,7 @@ from govern.unlearning.sweeping import grid_of
 from govern.workflow.ablation import Trial, ablation_trials, at_equal_length
 from govern.workflow.apply import refuse_other_machine
 from govern.workflow.environment import default_device, describe_environment
+from govern.workflow.methods import Comparison, method_trials
 from govern.workflow.plan import Planned, check_removal, make_plan, question_sets, resolve_corpus
 from govern.workflow.points import Attacker, Bench, Outcome, Said, leave, score_base, score_point
 from govern.workflow.runs import PLAN, POLICY, SWEEP, check_artefacts, events_of
@@ -36,7 +37,7 @@ from govern.workspace import RunFolder, Workspace
 
 BEFORE = "before.json"
 
-Kind = Literal["grid", "ablation"]
+Kind = Literal["grid", "ablation", "methods"]
 
 # How points are scored: yields the number of a setting and its outcome, in any order.
 Runner = Callable[[Bench, Sequence[MethodSettings]], Iterator[tuple[int, Outcome]]]
@@ -76,6 +77,7 @@ def sweep(
     *,
     workspace: Path,
     ablation: bool = False,
+    compared: Comparison | None = None,
     resume: bool = False,
     device: str | None = None,
     mirror: Path | None = None,
@@ -83,7 +85,8 @@ def sweep(
     runner: Runner = serial,
     progress: Progress = silent,
 ) -> Swept:
-    """Score every point of a policy's sweep, or of the paper's ablation, or with `resume` finish the latest one.
+    """Score every point of a policy's sweep, of the paper's ablation, or of `compared` methods; `resume` finishes the
+    latest one.
 
     Only selection questions are asked. Raises PolicyErrors for an invalid policy, PolicyError where a gate has no
     questions that choose, SourceError for what is missing.
@@ -94,7 +97,7 @@ def sweep(
     environment = describe_environment(device or default_device())
     place = Workspace.open(workspace)
     with Log.open(place.database, trust=place.trust) as log:
-        kind: Kind = "ablation" if ablation else "grid"
+        kind: Kind = "methods" if compared else "ablation" if ablation else "grid"
         if resume:
             folder, started = unfinished_sweep(place, log, loaded.sha256 if loaded else None)
             check_artefacts(folder, events_of(log, folder))
@@ -116,6 +119,9 @@ def sweep(
                 if kind == "grid":
                     swept, settings = grid_of(steering(loaded), loaded.policy.axes)
                     points = tried.run([Trial("grid", "", each) for each in settings])
+                elif kind == "methods":
+                    swept, trials = {}, method_trials(folder, loaded, bench.request, compared, progress)
+                    points = tried.run(trials)
                 else:
                     swept, trials = {}, ablation_trials(steering(loaded), chosen_coefficient(log, loaded))
                     points = tried.run(trials)
@@ -575,11 +581,17 @@ def conclude(
         front=choice.front,
         chosen=choice.chosen if grid else None,
         nearest=choice.nearest if grid else None,
-        rule=choice.rule if grid else "An ablation compares settings and chooses none.",
+        rule=choice.rule if grid else _COMPARES[kind],
         reason=choice.reason if grid else "",
         seconds=round(time.monotonic() - began, 3),
     )
     return record, choice.undecided and grid
+
+
+_COMPARES = {
+    "ablation": "An ablation compares settings and chooses none.",
+    "methods": "A comparison tunes each method on its own points and chooses none of the methods.",
+}
 
 
 def _json(value: Any) -> Any:

@@ -1,0 +1,170 @@
+"""Which settings a comparison of methods tries: for each method a small grid, as much work as fits into a budget."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from pydantic import TypeAdapter, ValidationError
+
+from govern.digests import canonical_json
+from govern.errors import PolicyError, UsageError
+from govern.evaluation.choice import choose
+from govern.policy import LoadedPolicy
+from govern.progress import Progress, silent
+from govern.records import SweepPoint
+from govern.unlearning.protocol import Request
+from govern.unlearning.registry import METHODS
+from govern.unlearning.settings import MethodSettings, Relative, Steering
+from govern.unlearning.sweeping import swept_coefficient
+from govern.unlearning.whole_model.settings import DepnSettings, Measured
+from govern.workflow.ablation import Trial
+from govern.workspace import RunFolder
+
+TRIALS = "trials.json"
+
+# What is tuned, its first value, and the factor to the next: the same for all methods that learn.
+_LEARNING_RATE: tuple[str, float, float] = ("learning_rate", 2e-5, 5.0)
+_TUNED: dict[str, tuple[str, float, float]] = {"ssd": ("threshold", 10.0, 0.5), "depn": ("neurons", 200, 4.0)}
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Which methods are compared, how many points each has, and how long one may take (seconds)."""
+
+    methods: tuple[str, ...]
+    points: int
+    budget: float
+
+
+def methods_named(words: str) -> tuple[str, ...]:
+    """The methods of a list such as "npo,ssd", or all. Raises UsageError."""
+    known = tuple(name for name in METHODS if name != "external")
+    named = known if words == "all" else tuple(dict.fromkeys(word.strip() for word in words.split(",")))
+    for name in named:
+        if name not in known:
+            raise UsageError(f"there is no method {name!r} to compare", where="--methods", hint=", ".join(known))
+    return named
+
+
+def best_of(points: Sequence[SweepPoint], method: str) -> SweepPoint | None:
+    """A method's own best point, by the rule of every sweep: the one that qualifies, or else the nearest to it."""
+    own = [point for point in points if point.group == method]
+    choice = choose(own)
+    number = choice.chosen if choice.chosen is not None else choice.nearest
+    return next((point for point in own if point.number == number), None)
+
+
+def method_trials(
+    folder: RunFolder,
+    loaded: LoadedPolicy,
+    request: Request[Any],
+    compared: Comparison | None,
+    progress: Progress,
+    *,
+    clock: Callable[[], float] = time.monotonic,
+) -> list[Trial]:
+    """The trials, which are kept: a resumed comparison goes on with the steps that were timed once.
+
+    Raises PolicyError where a method that steers has no block to steer in the policy.
+    """
+    if folder.path(TRIALS).is_file():
+        stored = json.loads(folder.read(TRIALS))
+        return [Trial(each["method"], each["label"], _settings(each["settings"])) for each in stored]
+    assert compared is not None  # noqa: S101 - only a comparison that was begun before has its trials already
+    trials = []
+    for done, method in enumerate(compared.methods, start=1):
+        base = base_settings(loaded, method)
+        name, first, factor = _tuned(method, base)
+        work = affordable(base, request, compared.budget, clock)
+        for place in range(compared.points):
+            value: Any = first * factor**place
+            if name == "neurons":
+                value = int(value)
+            label = f"{name} {value:g}"
+            if isinstance(getattr(base, name), Relative):
+                value = {"relative": value}
+            trials.append(Trial(method, label, _settings({**base.model_dump(), **work, name: value})))
+        progress("time methods", done, len(compared.methods))
+    kept = [
+        {"method": each.group, "label": each.label, "settings": each.settings.model_dump(mode="json")}
+        for each in trials
+    ]
+    folder.write(TRIALS, canonical_json(kept))
+    return trials
+
+
+def base_settings(loaded: LoadedPolicy, method: str) -> MethodSettings:
+    """A method's settings as this policy's: its own defaults, and of the policy's removal what it knows."""
+    removal = loaded.policy.removal
+    if removal.method == method and isinstance(removal, MethodSettings):
+        given: dict[str, Any] = removal.model_dump()
+        found = swept_coefficient(removal)
+        return _settings({**given, found[0]: found[1].sweep.coefficients[0]} if found else given)
+    shared = {"dtype", "batch_size", "seed"}
+    if method in {"srmu", "rmu", "adaptive_rmu"}:
+        if not isinstance(removal, Steering):
+            raise PolicyError(
+                f"{method} steers a block, and this policy names none",
+                where=loaded.where("removal"),
+                hint="Leave it out of --methods, or compare from a policy whose method is srmu, rmu or adaptive_rmu.",
+            )
+        shared |= {"layer", "train", "retain_weight", "mask", "steps", "learning_rate", "weight_decay"}
+        coefficient = getattr(removal, "coefficient", None)
+        if method == "rmu" and isinstance(coefficient, float):
+            shared |= {"coefficient"}
+    given = {name: value for name, value in removal.model_dump().items() if name in shared}
+    try:
+        return _settings({**given, "method": method})
+    except ValidationError as error:
+        missing = error.errors(include_url=False)[0]["loc"][-1]
+        raise PolicyError(
+            f"{method} needs `{missing}`, which this policy's removal does not give it",
+            where=loaded.where("removal"),
+            hint="Leave it out of --methods, or write the removal with an absolute coefficient.",
+        ) from None
+
+
+def affordable(
+    base: MethodSettings, request: Request[Any], budget: float, clock: Callable[[], float]
+) -> dict[str, int]:
+    """As much work as fits into the budget (seconds), told from runs of one and of three units; at most that of `base`.
+
+    A unit is a step, a batch for `ssd`, and for `depn`, which goes through the model for each block, a point on the way
+    of one batch. A closed form takes what it takes.
+    """
+    fixed: dict[str, int] = {}
+    name = "batches" if isinstance(base, Measured) else "steps"
+    if isinstance(base, DepnSettings):
+        fixed, name = {"batches": 1}, "points"
+    if name not in type(base).model_fields:
+        return {}
+    times = []
+    for work in (1, 3):
+        began = clock()
+        settings = _settings({**base.model_dump(), **fixed, name: work})
+        METHODS[settings.method].load()(replace(request, settings=settings, checkpoint=None, progress=silent))  # type: ignore[attr-defined]
+        times.append(clock() - began)
+    each = max((times[1] - times[0]) / 2, 1e-6)
+    most = getattr(base, name)
+    # The run of one holds a unit already.
+    return {**fixed, name: max(1, min(most, 1 + int((budget - times[0]) / each)))}
+
+
+def _tuned(method: str, base: MethodSettings) -> tuple[str, float, float]:
+    if method in _TUNED:
+        return _TUNED[method]
+    if isinstance(base, Steering):
+        name = "scale" if method == "adaptive_rmu" else "coefficient"
+        own = getattr(base, name)
+        return name, own.relative if isinstance(own, Relative) else own, 2.0
+    return _LEARNING_RATE
+
+
+def _settings(given: dict[str, Any]) -> MethodSettings:
+    kind: Any = METHODS[given["method"]].settings
+    settings: MethodSettings = TypeAdapter(kind).validate_python(given)
+    return settings

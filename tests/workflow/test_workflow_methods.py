@@ -1,0 +1,109 @@
+"""Comparing methods on one policy: the same text, the same questions, a budget, and a table that tells who did what."""
+
+from __future__ import annotations
+
+import itertools
+from pathlib import Path
+
+import pytest
+from tiny_policy import TinyPolicy
+
+from govern.audit import Log
+from govern.cli import app
+from govern.errors import Interrupted, PolicyError, UsageError
+from govern.policy import load_policy
+from govern.workflow.methods import Comparison, affordable, base_settings, best_of, methods_named
+from govern.workflow.sweep import serial, sweep
+
+
+@pytest.fixture
+def policy(tiny_policy: TinyPolicy) -> TinyPolicy:
+    """The tiny policy, half of whose questions choose."""
+    tiny_policy.replace("cluster: fact}\n  - {name: colour", "cluster: fact, use: split}\n  - {name: colour")
+    tiny_policy.replace("cluster: fact}\nverification", "cluster: fact, use: split}\nverification")
+    return tiny_policy.replace("verification:\n", "verification:\n  selection: {share: 0.5}\n")
+
+
+def test_each_method_has_its_points_and_its_best(policy: TinyPolicy) -> None:
+    compared = Comparison(("grad_diff", "ssd", "srmu"), points=2, budget=0.01)
+    found = sweep(policy.path, workspace=policy.workspace, compared=compared)
+    assert (found.record.kind, found.record.chosen) == ("methods", None)
+    assert [point.group for point in found.record.points] == ["grad_diff"] * 2 + ["ssd"] * 2 + ["srmu"] * 2
+    first, second = found.record.points[:2]
+    assert second.settings["learning_rate"] == pytest.approx(5 * first.settings["learning_rate"])
+    assert first.settings["steps"] == 1  # a hundredth of a second is not enough for more
+    assert {point.forget.n for point in found.record.points if point.forget} == {
+        task.selection for task in found.plan.tasks if task.name == "secret"
+    }
+    for method in compared.methods:
+        best = best_of(found.record.points, method)
+        assert best is None or best.group == method
+    with Log.open(policy.workspace / "audit.db", create=False) as log:
+        events = [stored.event for stored in log.events()]
+    assert [event.type for event in events].count("sweep.point") == 6
+
+
+@pytest.mark.slow
+def test_a_comparison_that_was_stopped_goes_on_with_the_steps_that_were_timed(policy: TinyPolicy) -> None:
+    def killed(bench, settings):
+        yield from list(serial(bench, settings[:1]))
+        raise KeyboardInterrupt
+
+    compared = Comparison(("ga", "ssd"), points=1, budget=0.01)
+    with pytest.raises(Interrupted):
+        sweep(policy.path, workspace=policy.workspace, compared=compared, runner=killed)
+    asked = []
+
+    def counting(bench, settings):
+        asked.extend(settings)
+        yield from serial(bench, settings)
+
+    found = sweep(None, workspace=policy.workspace, resume=True, runner=counting)
+    assert [settings.method for settings in asked] == ["ssd"]
+    assert [point.group for point in found.record.points] == ["ga", "ssd"]
+
+
+def test_the_budget_becomes_steps(policy: TinyPolicy, monkeypatch: pytest.MonkeyPatch) -> None:
+    base = base_settings(load_policy(policy.path), "ga")
+    ran = []
+
+    class Quiet:
+        def load(self):
+            return lambda request: ran.append(request.settings.steps)
+
+    from govern.unlearning.protocol import Request
+    from govern.unlearning.registry import METHODS
+    from govern.workflow import methods
+
+    monkeypatch.setattr(methods, "METHODS", {"ga": type("R", (Quiet,), {"settings": METHODS["ga"].settings})()})
+    # One step takes 3 s, three take 7 s: 2 s each, and in 45 s there is room for that one and 21 more.
+    clock = itertools.accumulate([0, 3, 0, 7]).__next__
+    assert affordable(base, Request(model_path=Path(), topics=(), settings=base), 45, clock) == {"steps": 22}
+    assert ran == [1, 3]
+
+
+def test_what_cannot_be_compared_is_said(policy: TinyPolicy) -> None:
+    assert methods_named("npo, ssd,npo") == ("npo", "ssd")
+    assert "external" not in methods_named("all")
+    assert len(methods_named("all")) == 15
+    with pytest.raises(UsageError, match="no method 'npa'"):
+        methods_named("npa")
+    text = policy.path.read_text()
+    start, end = text.index("removal:"), text.index("tasks:")
+    policy.path.write_text(f"{text[:start]}removal: {{method: ga}}\n{text[end:]}")
+    with pytest.raises(PolicyError, match="rmu steers a block"):
+        base_settings(load_policy(policy.path), "rmu")
+
+
+@pytest.mark.slow
+def test_the_command(policy: TinyPolicy) -> None:
+    from typer.testing import CliRunner
+
+    arguments = ["compare", str(policy.path), "--methods", "ssd,depn", "--points", "1", "--budget", "1"]
+    run = CliRunner().invoke(app, [*arguments, "--workspace", str(policy.workspace)])
+    assert run.exit_code == 0, run.output
+    assert "ssd" in run.stdout
+    assert "depn" in run.stdout
+    with Log.open(policy.workspace / "audit.db", create=False) as log:
+        (finished,) = [stored.event for stored in log.events(type="sweep.finished")]
+    assert finished.parameters["kind"] == "methods"
