@@ -18,6 +18,8 @@ from govern.cli.options import (
     WorkspaceOption,
 )
 
+_SHOWN = 8  # of the changed tensors; a method that changes every weight has hundreds
+
 
 def apply(
     policy: Annotated[Path | None, typer.Argument(help="A policy file. With --resume, not needed.")] = None,
@@ -70,8 +72,11 @@ def apply(
     show_plan(applied.plan)
     console.print()
     console.print(Text(f"removed in {removal.seconds:.1f} s: {len(removal.tensors)} tensors changed", style="bold"))
-    for tensor in removal.tensors:
+    most = sorted(removal.tensors, key=lambda tensor: -tensor.relative_change)[:_SHOWN]
+    for tensor in most if len(removal.tensors) > _SHOWN else removal.tensors:
         console.print(Text(f"  {printable(tensor.name)}  moved by {tensor.relative_change:.2%}"))
+    if len(removal.tensors) > _SHOWN:
+        console.print(Text(f"  … these {_SHOWN} moved most; all of them are in removal.json"))
     console.print(Text(f"run    {applied.run.id}"))
     console.print(Text(f"delta  sha256:{removal.delta_sha256}"))
     console.print(Text("next   govern verify"))
