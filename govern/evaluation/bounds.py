@@ -71,7 +71,8 @@ def drop_bounds(
 ) -> Bounds:
     """Bounds on the drop in accuracy over the same n questions, before − after, each one-sided at `confidence`.
 
-    Independent questions: Tango's score bounds for paired proportions (1998, Statistics in Medicine 17:891–908).
+    Independent questions: Tango's score bounds for paired proportions (1998, Statistics in Medicine 17:891–908), never
+    narrower than Clopper–Pearson's on the net drop.
     Clustered questions: the same at the effective number of pairs, by the larger of two design effects, that of the
     drop and that of the losses.
     """
@@ -91,7 +92,13 @@ def drop_bounds(
             _design_effect(losses, sizes, independent=lost * (1 - lost / n)),
         )
         scale *= float(norm.ppf(confidence) / t.ppf(confidence, len(sizes) * times - 1)) ** 2 / effect
-    return Bounds(drop, *tango(lost * scale, gained * scale, n * scale, confidence=confidence))
+    lower, upper = tango(lost * scale, gained * scale, n * scale, confidence=confidence)
+    # Where hardly anything is gained the score bound is too narrow: at a true drop of 2 % of 300 without gains it passes
+    # falsely in 5.9 % of cases. There a drop is a plain share of pairs, whose bound is exact.
+    least, most = _clopper_pearson(abs(lost - gained) * scale, n * scale, confidence=confidence)
+    if drop >= 0:
+        return Bounds(drop, min(lower, least), max(upper, most))
+    return Bounds(drop, min(lower, -most), max(upper, -least))
 
 
 def log_ratio_bounds(before: Array, after: Array, tokens: Array, *, confidence: float, times: float = 1) -> Bounds:

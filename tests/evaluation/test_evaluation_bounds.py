@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from scipy.stats import binomtest, norm
+from scipy.stats import binom, binomtest, norm
 
 from govern.evaluation.bounds import accuracy_bounds, drop_bounds, log_ratio_bounds, tango
 
@@ -73,7 +73,7 @@ def test_where_nothing_varies_only_the_clusters_count():
     bounds = accuracy_bounds([False] * len(clusters), clusters, confidence=0.95)
     assert bounds.upper == pytest.approx(accuracy_bounds([False] * 46, None, confidence=0.95).upper, abs=0.005)
     drop = drop_bounds([True] * len(clusters), [True] * len(clusters), clusters, confidence=0.95)
-    assert drop.upper == pytest.approx(tango(0, 0, 46, confidence=0.95)[1], abs=0.005)
+    assert drop.upper == pytest.approx(accuracy_bounds([False] * 46, None, confidence=0.95).upper, abs=0.005)
 
 
 def test_one_cluster_alone_bounds_nothing():
@@ -160,3 +160,38 @@ def test_type_one_error_is_at_most_5_5_percent(facts, correlation):
         assert _false_passes(rng, 10000, _ceiling_trial(facts, (3, 7), correlation, ceiling)) <= 0.055
     for loss, gain in ((0.05, 0.0), (0.05, 0.03), (0.07, 0.02), (0.15, 0.10)):
         assert _false_passes(rng, 10000, _drop_trial(facts, (3, 7), correlation, loss, gain)) <= 0.055
+
+
+@pytest.mark.parametrize("ceiling", [0.05, 0.26, 0.32, 0.5])
+@pytest.mark.parametrize("n", [60, 300, 890])
+def test_an_independent_accuracy_at_the_ceiling_passes_in_at_most_5_percent_of_cases(n, ceiling):
+    # exactly, over all outcomes: the probability that the bound keeps to the ceiling
+    passing = [
+        right
+        for right in range(n + 1)
+        if accuracy_bounds([True] * right + [False] * (n - right), None, confidence=0.95).upper <= ceiling
+    ]
+    assert binom.pmf(passing, n, ceiling).sum() <= 0.05
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("loss", "gain"), [(0.02, 0.0), (0.05, 0.03), (0.07, 0.02), (0.15, 0.10)])
+def test_type_one_error_of_independent_drops_is_at_most_5_5_percent(loss, gain):
+    rng = np.random.default_rng(2)
+    drawn = rng.multinomial(300, [loss, gain, 1 - loss - gain], size=20000)
+    passed = {pair: passes(*pair, loss - gain) for pair in set(map(tuple, drawn[:, :2].tolist()))}
+    assert sum(passed[tuple(pair)] for pair in drawn[:, :2].tolist()) / len(drawn) <= 0.055
+
+
+def passes(lost, gained, limit):
+    before = [True] * (300 - gained) + [False] * gained
+    after = [False] * lost + [True] * (300 - lost)
+    return drop_bounds(before, after, None, confidence=0.95).upper <= limit
+
+
+def test_a_drop_without_gains_at_the_limit_passes_in_at_most_5_percent_of_cases():
+    # Exactly, over all outcomes. Tango's bound alone passes in 5.9 % of cases.
+    passing = [lost for lost in range(20) if passes(lost, 0, 0.02)]
+    assert binom.pmf(passing, 300, 0.02).sum() <= 0.05
+    assert binom.pmf(range(3), 300, 0.02).sum() > 0.055
+    assert tango(2, 0, 300, confidence=0.95)[1] <= 0.02

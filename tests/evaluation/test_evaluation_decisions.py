@@ -163,7 +163,7 @@ def test_drop_passes_fails_or_abstains_by_its_bounds(lost, verdict):
 def test_a_drop_is_paired():
     before = answers([True] * 200 + [False] * 200)
     gate = max_drop(before, before, metric="acc", threshold=0.02, confidence=0.95)
-    assert gate.bound == pytest.approx(2.7055 / 402.7055, abs=1e-4)
+    assert gate.bound == pytest.approx(1 - 0.05 ** (1 / 400), abs=1e-6)
 
 
 def reading(factor, *, documents=64):
