@@ -93,8 +93,8 @@ def drop_bounds(
         )
         scale *= float(norm.ppf(confidence) / t.ppf(confidence, len(sizes) * times - 1)) ** 2 / effect
     lower, upper = tango(lost * scale, gained * scale, n * scale, confidence=confidence)
-    # Where hardly anything is gained the score bound is too narrow: at a true drop of 2 % of 300 without gains it passes
-    # falsely in 5.9 % of cases. There a drop is a plain share of pairs, whose bound is exact.
+    # Where hardly anything is gained the score bound is too narrow: at a true drop of 2 % of 300 without gains it
+    # passes falsely in 5.9 % of cases. There a drop is a plain share of pairs, whose bound is exact.
     least, most = _clopper_pearson(abs(lost - gained) * scale, n * scale, confidence=confidence)
     if drop >= 0:
         return Bounds(drop, min(lower, least), max(upper, most))
