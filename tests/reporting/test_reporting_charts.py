@@ -87,3 +87,9 @@ def test_a_sample_has_both_ends(length: int, at_most: int) -> None:
     assert len(indices) == len(set(indices)) == min(length, at_most)
     if length:
         assert (indices[0], indices[-1]) == (0, length - 1)
+
+
+def test_a_method_that_does_not_look_at_retain_text_has_no_curve_of_it():
+    curve = [point.model_copy(update={"retain_loss": None}) for point in make_removal().curve]
+    (forget,) = curve_charts(curve)
+    assert forget == curve_charts(make_removal().curve)[0]
