@@ -4,7 +4,19 @@ from __future__ import annotations
 
 from govern.records import AttackResult, VerdictValue
 from govern.records.base import Record
-from govern.reporting.facts import VERDICTS, Column, Documents, Fact, Table, count, or_else, percent, plain, seconds
+from govern.reporting.facts import (
+    NO_BREAK_SPACE,
+    VERDICTS,
+    Column,
+    Documents,
+    Fact,
+    Table,
+    count,
+    or_else,
+    percent,
+    plain,
+    seconds,
+)
 
 
 class AttackView(Record):
@@ -90,4 +102,4 @@ def _view(documents: Documents, index: int, result: AttackResult) -> AttackView:
 
 
 def _interval(value: dict[str, float]) -> str:
-    return f"{percent(value['low'])} to {percent(value['high'])}"
+    return f"{percent(value['low']).removesuffix(f'{NO_BREAK_SPACE}%')} to {percent(value['high'])}"

@@ -35,6 +35,7 @@ from govern.reporting.charts import (
 from govern.reporting.crosswalk import CrosswalkView, build_crosswalk
 from govern.reporting.facts import (
     METRICS,
+    NO_BREAK_SPACE,
     VERDICTS,
     Column,
     Documents,
@@ -628,7 +629,7 @@ def _neighbours(documents: Documents, verdict: Verdict) -> Table:
 
 
 def _drops(value: dict[str, float]) -> str:
-    return f"{points(value['low'])} to {points(value['high'])}"
+    return f"{points(value['low']).removesuffix(f'{NO_BREAK_SPACE}points')} to {points(value['high'])}"
 
 
 def _sequential(documents: Documents, verdict: Verdict) -> tuple[Fact, ...]:

@@ -83,7 +83,7 @@ class TestAxe:
         ("width", "media", "dark"),
         [
             (360, "screen", False),
-            (360, "screen", True),
+            pytest.param(360, "screen", True, marks=pytest.mark.slow),
             (1024, "screen", False),
             (1280, "screen", True),
             (794, "print", False),

@@ -17,11 +17,15 @@ from review_team import Team
 
 import govern
 from govern.audit import Log
+from govern.digests import sha256_bytes
 from govern.errors import IntegrityError, UsageError
 from govern.records import AuditPosition, GateName, Reviewer, Trust, TrustEntry, Waiver
+from govern.reporting import render_html
 from govern.signing import AttackClaim, GateClaim, throwaway_key
 from govern.signing.waivers import Waived, waiver_state
 from govern.workflow.audit import audit
+from govern.workflow.documents import reported, write_export
+from govern.workflow.report import reissue
 from govern.workflow.status import RunStatus, status
 from govern.workflow.trust import revoke_key
 from govern.workflow.waive import find_gate, waive
@@ -93,6 +97,27 @@ def test_a_waiver_is_for_its_own_report_alone(team: Team) -> None:
     grant(team)
     assert [state for _, state in standing(team).waivers] == ["for another report", "in force"]
     audit(team.workspace)
+
+
+def test_the_next_report_lists_it_and_an_export_suppresses_by_it_only_while_it_is_in_force(team: Team) -> None:
+    report = team.run / "report.html"
+    before = report.read_bytes()
+    grant(team)
+    assert report.read_bytes() == before
+    found = reported(None, workspace=team.workspace)
+    assert found.document.report.waivers == ()
+    (path,) = write_export(found, "sarif", team.workspace.parent / "gates.sarif")
+    waived = [result for result in json.loads(path.read_text())["runs"][0]["results"] if "suppressions" in result]
+    assert [(result["ruleId"], result["kind"]) for result in waived] == [("ceiling", "open")]
+    reissue(None, workspace=team.workspace, key=team.keys["ian"], templates=None)
+    again = reported(None, workspace=team.workspace)
+    (waiver,) = again.document.report.waivers
+    assert (waiver.approver.person, waiver.report) == ("Max Approver", sha256_bytes(before))
+    page = report.read_text()
+    assert "Needed for the pilot." in page
+    assert render_html(again.document.view()).data.count(b"/report/waivers/0/") == page.count("/report/waivers/0/")
+    # The waiver was for the earlier report, so nothing of the new one is waived.
+    assert again.waivers == ()
 
 
 def test_a_stolen_key_s_waiver_falls_with_the_theft(team: Team) -> None:
