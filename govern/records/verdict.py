@@ -127,7 +127,8 @@ class SequentialTest(Record):
     """A verification that looks several times, in order to stop early.
 
     `asked` of `questions` certifying questions were asked, `look` of `looks`; `failing` is the confidence of the bounds
-    that could fail a gate at that look. `unjudged` names the gates that were not looked at because it `stopped`.
+    that could fail a gate at that look. `unjudged` names the gates that were not looked at because it `stopped`,
+    attacks with a limit and an endpoint's among them.
     """
 
     look: int

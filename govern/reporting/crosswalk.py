@@ -11,6 +11,7 @@ from typing import Literal, NamedTuple
 
 from govern.records import Plan, Verdict
 from govern.records.base import Record
+from govern.reporting.robustness import untried
 from govern.reporting.sections import SECTIONS, Section
 from govern.reporting.text import Line
 
@@ -433,7 +434,7 @@ def _missing(need: Need | None, plan: Plan, verdict: Verdict) -> str:
         said = plan.deployment and getattr(plan.deployment, need)
         return "" if said else f"the policy says nothing of it (deployment.{need})"
     if need == "attacks":
-        return "" if verdict.stress else "the policy asks for no attack"
+        return untried(verdict)
     if need in ("privacy", "copyright") and plan.request and plan.request.kind == need:
         return ""
     if need is not None:

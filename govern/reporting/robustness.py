@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from govern.records import AttackResult, VerdictValue
+from govern.records import AttackResult, Verdict, VerdictValue
 from govern.records.base import Record
 from govern.reporting.facts import (
     NO_BREAK_SPACE,
@@ -28,6 +28,15 @@ class AttackView(Record):
     outcome: Fact | None
     reason: Fact
     facts: tuple[Fact, ...]
+
+
+def untried(verdict: Verdict) -> str:
+    """Why no attack was made; empty where one was."""
+    if verdict.stress:
+        return ""
+    if verdict.sequential is not None and verdict.sequential.stopped:
+        return "verification stopped at a gate that failed, before any attack"
+    return "the policy asks for no attack"
 
 
 def robustness(documents: Documents, results: tuple[AttackResult, ...]) -> Table:

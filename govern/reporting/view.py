@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Literal
@@ -56,7 +57,7 @@ from govern.reporting.facts import (
     utc,
 )
 from govern.reporting.reason import ReasonView, build_reason
-from govern.reporting.robustness import AttackView, attack_views, robustness
+from govern.reporting.robustness import AttackView, attack_views, robustness, untried
 from govern.reporting.sections import SECTIONS, Section
 from govern.reporting.text import Line, Text
 
@@ -146,7 +147,7 @@ class Said(Record):
 
 
 class ReportView(Record):
-    """A whole report. `attack_gates` are the attacks that decide."""
+    """A whole report. `attack_gates` are the attacks that decide; `untried` says why none was made, or nothing."""
 
     format_version: Literal[1] = 1
     title: Fact
@@ -184,6 +185,7 @@ class ReportView(Record):
     endpoint: Table
     robustness: Table
     attacks: tuple[AttackView, ...]
+    untried: Line
     side_effects: tuple[Fact, ...]
     figures: tuple[Fact, ...]
     tensors: Table
@@ -321,6 +323,7 @@ def build_view(
         endpoint=_endpoint(documents, verdict),
         robustness=robustness(documents, verdict.stress),
         attacks=attack_views(documents, verdict.stress),
+        untried=untried(verdict),
         side_effects=drifts,
         figures=figures,
         tensors=_tensors(documents, removal),
@@ -335,7 +338,7 @@ def build_view(
             ),
             fact("/report/valid_until", "To be repeated after", or_else(utc, "the policy sets no end")),
         ),
-        monitoring_commands=_monitoring_commands(run),
+        monitoring_commands=_monitoring_commands(run, plan, issued),
         rollback=(
             fact("/removal/base_model_digest", "The model to go back to", kind="code"),
             fact("/removal/delta_sha256", "The delta that made the edited one of it", kind="code"),
@@ -370,7 +373,7 @@ def build_view(
 def _sentence(verdict: Verdict) -> str:
     judged = [gate.verdict for gate in verdict.gates]
     judged += [found.verdict for found in verdict.stress if found.verdict is not None]
-    total = len(judged)
+    total = len(judged) + (len(verdict.sequential.unjudged) if verdict.sequential else 0)
     gates = f"{total} gate" if total == 1 else f"{total} gates"
     counts = {value: judged.count(value) for value in VERDICTS}
     if verdict.verdict == "pass":
@@ -855,10 +858,12 @@ def _attacks_claim(claim: Callable[[str, str, str], Fact], verdict: Verdict) -> 
             "Only the attacks listed under robustness were tried, with the effort stated there. More training, other "
             f"prompts or other attacks may bring more back. {published}",
         )
+    stopped = verdict.sequential is not None and verdict.sequential.stopped
     return claim(
-        "/removal/method",
+        "/verdict/sequential" if stopped else "/removal/method",
         "No attack was tried",
-        "No stress test was part of this policy. Relearning from a few documents, adversarial prompts, quantisation "
+        f"{'A gate failed before any attack was due' if stopped else 'No stress test was part of this policy'}. "
+        "Relearning from a few documents, adversarial prompts, quantisation "
         f"and merging were not tried against this removal. {published}",
     )
 
@@ -1067,15 +1072,24 @@ def _said(documents: Documents, plan: Plan) -> tuple[Said, ...]:
     )
 
 
-def _monitoring_commands(run: str) -> tuple[Command, ...]:
+def _monitoring_commands(run: str, plan: Plan, issued: str) -> tuple[Command, ...]:
+    sampled = any((corpus.role, corpus.source) == ("perplexity", "self:") for corpus in plan.corpora)
+    # The time of issue is a seed that neither the policy nor an earlier verification has used.
+    seed = re.sub(r"\D", "", issued)[:14]
+    again = (
+        Command(
+            purpose="Judge it again, on held-back text that nobody has seen",
+            command=f"govern verify {run} --seed {seed}",
+        )
+        if sampled
+        else Command(purpose="Judge it again, on the same questions", command=f"govern verify {run}")
+    )
     return (
         Command(
             purpose="Whether the removal still stands: revoked, waived, stale, and who has signed",
             command=f"govern status {run}",
         ),
-        Command(
-            purpose="Judge it again, on held-back text that nobody has seen", command=f"govern verify {run} --seed 1"
-        ),
+        again,
         Command(purpose="Whether it still comes out as recorded", command=f"govern reproduce {run}"),
     )
 

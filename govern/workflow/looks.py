@@ -9,7 +9,8 @@ from govern.evaluation.answers import Answers
 from govern.evaluation.questions import OwnTask
 from govern.evaluation.sequential import LOOKS, asked_at, failing, joined
 from govern.policy import LoadedPolicy, PerplexityGate, TaskGate
-from govern.records import GateResult, SequentialTest
+from govern.records import GateName, GateResult, SequentialTest
+from govern.stress.settings import describe, expand
 from govern.workflow.measure import Measured, Subject, certifying_sets, set_name
 
 Judge = Callable[[Measured, Measured, float], tuple[GateResult, ...]]
@@ -64,7 +65,7 @@ def measure_in_looks(
         questions=sum(len(each.base[0].part("certification").ids) for each in sets),
         failing=sure,
         stopped=not last,
-        unjudged=() if last else _text_gates(loaded),
+        unjudged=() if last else (*_text_gates(loaded), *_attack_gates(loaded)),
     )
     return before, after, test
 
@@ -86,3 +87,14 @@ def _text_gates(loaded: LoadedPolicy) -> tuple[str, ...]:
     """The gates on texts, which are read when all questions are asked."""
     gates = [gate for gate in loaded.policy.verification.utility if not isinstance(gate, TaskGate)]
     return tuple(gate.perplexity if isinstance(gate, PerplexityGate) else gate.task for gate in gates)
+
+
+def _attack_gates(loaded: LoadedPolicy) -> tuple[str, ...]:
+    """The attacks with a limit, which are made when all questions are asked, as a waiver would name them."""
+    verification = loaded.policy.verification
+    return tuple(
+        str(GateName(task=task, metric="recovery", kind="max_recovery", attack=describe(attack)))
+        for task in dict.fromkeys(gate.task for gate in verification.forget)
+        for attack in expand(verification.stress)
+        if attack.max_recovery is not None
+    )

@@ -38,7 +38,7 @@ from govern.records import (
 )
 from govern.signing import SigningKey
 from govern.sources import cache_folder
-from govern.workflow.endpoint import Checked, Endpoint, endpoint_exams
+from govern.workflow.endpoint import ENDPOINT, Checked, Endpoint, endpoint_exams
 from govern.workflow.environment import default_device, describe_environment
 from govern.workflow.looks import measure_in_looks, undecided
 from govern.workflow.measure import Measured, Memory, Subject
@@ -322,7 +322,9 @@ def measure_both(
         hold = partial(judge, loaded)
         before, after, sequential = measure_in_looks(edited, before, hold, seed=removal.delta_sha256)
         if sequential.stopped:
-            return Outcome(before, after, sequential, ())
+            deployed = tuple(f"{exam.gate.task}{ENDPOINT}" for exam in exams)
+            left = sequential.model_copy(update={"unjudged": (*sequential.unjudged, *deployed)})
+            return Outcome(before, after, left, ())
         return Outcome(before, after, sequential, tuple(exam.check(edited) for exam in exams))
     return Outcome(before, edited.measure(), None, tuple(exam.check(edited) for exam in exams))
 

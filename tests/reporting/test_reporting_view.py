@@ -10,6 +10,7 @@ from reporting_records import (
     CAPITALS,
     PASSING,
     PERPLEXITY,
+    SEQUENTIAL,
     SYMBOLS,
     full_arguments,
     make_arguments,
@@ -19,8 +20,8 @@ from reporting_records import (
     swept_arguments,
 )
 
-from govern.records import GateResult, Overlap, Record, RequestIdentity
-from govern.reporting import FailedRun, ReportView, Signer, build_view
+from govern.records import GateResult, Overlap, Record, RequestIdentity, Verdict
+from govern.reporting import FailedRun, ReportView, Signer, build_view, render_html, render_markdown
 from govern.reporting.facts import Documents, Fact, percent, plain, points, seconds, telling_apart, utc
 from govern.reporting.view import Issue
 
@@ -134,14 +135,50 @@ def test_a_bound_just_past_its_threshold_does_not_look_equal_to_it() -> None:
 
 
 def test_the_sentence_counts_the_gates_that_decided(any_view: ReportView) -> None:
+    # The one gate that the full report was stopped before counts as well.
+    left = sum(fact.pointer == "/verdict/sequential/unjudged" for fact in any_view.results_facts)
     assert (
         any_view.sentence
         == {
             "pass": "All 3 gates of the policy are met.",
-            "fail": f"1 of {3 + len(any_view.attack_gates)} gates failed: the removal does not meet the policy.",
+            "fail": f"1 of {3 + len(any_view.attack_gates) + left} gates failed: the removal does not meet the policy.",
             "inconclusive": "2 of 3 gates could not be decided. This is not a pass.",
         }[any_view.verdict]
     )
+
+
+def stopped_verdict() -> Verdict:
+    """A verification that stopped at a gate, with two gates that it did not come to."""
+    failed = SYMBOLS.model_copy(update={"verdict": "fail"})
+    left = ("self:", "symbols/recovery/format: letters")
+    return make_verdict((failed,)).model_copy(update={"sequential": SEQUENTIAL.model_copy(update={"unjudged": left})})
+
+
+def test_the_sentence_counts_gates_that_an_early_stop_left_out() -> None:
+    view = build_view(**make_arguments(verdict=stopped_verdict()))
+    assert view.sentence == "1 of 3 gates failed: the removal does not meet the policy."
+
+
+def test_after_an_early_stop_nobody_says_that_the_policy_asks_for_no_attack() -> None:
+    asked, stopped = (build_view(**make_arguments(verdict=verdict)) for verdict in (make_verdict(), stopped_verdict()))
+    for view, none, before in ((asked, True, False), (stopped, False, True)):
+        (claim,) = [claim.text for claim in view.not_claimed if claim.label == "No attack was tried"]
+        assert ("No stress test was part of this policy" in claim) == none
+        assert ("A gate failed before any attack" in claim) == before
+        for page in (render_html(view).data.decode(), render_markdown(view).data.decode()):
+            assert ("The policy asks for no attack, so nothing is known" in page) == none
+            assert ("Verification stopped at a gate that failed, before any attack, so" in page) == before
+            assert ("the policy asks for no attack" in page) == none
+
+
+def test_the_command_that_verifies_again_names_a_seed_that_no_policy_has() -> None:
+    def commands(**changes: Any) -> str:
+        arguments = make_arguments(**changes)
+        return " ".join(each.command for each in build_view(**arguments).monitoring_commands)
+
+    assert "--seed 20261124101842 " in commands()
+    kept = tuple(corpus for corpus in make_plan().corpora if corpus.role != "perplexity")
+    assert "--seed" not in commands(plan=make_plan(corpora=kept))
 
 
 def test_no_gates_at_all_is_no_pass() -> None:

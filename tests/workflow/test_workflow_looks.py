@@ -25,6 +25,8 @@ def long_policy(tiny_policy: TinyPolicy) -> TinyPolicy:
 def test_it_stops_where_a_gate_has_failed_and_decides_nothing_else(long_policy: TinyPolicy, tmp_path: Path):
     # A model that guesses is right for a quarter of the questions.
     long_policy.replace("ceiling: 0.9", "ceiling: 0.01").replace("max_drop: 0.5}", "max_drop: 0.9}")
+    attacks = "[{attack: format, form: letters, max_recovery: 0.5}, {attack: logit_lens}]"
+    long_policy.replace("verification:\n", f"verification:\n  stress: {attacks}\n")
     govern.apply(long_policy.path, workspace=long_policy.workspace)
     sarif = tmp_path / "gates.sarif"
     done = CliRunner().invoke(
@@ -36,7 +38,7 @@ def test_it_stops_where_a_gate_has_failed_and_decides_nothing_else(long_policy: 
     test = verdict["sequential"]
     assert test["stopped"]
     assert 0 < test["asked"] < test["questions"] == 800
-    assert test["unjudged"] == ["self:"]
+    assert test["unjudged"] == ["self:", "secret/recovery/format: letters"]
     secret, colour = verdict["gates"]
     assert (secret["verdict"], colour["verdict"]) == ("fail", "inconclusive")
     assert colour["reason"].startswith("Asking stopped early")
