@@ -27,7 +27,12 @@ DeviceOption = Annotated[
     str | None, typer.Option("--device", help="cpu or cuda. The first GPU by default, where there is one.")
 ]
 RunArgument = Annotated[
-    str | None, typer.Argument(metavar="[RUN]", help="A run's id. The latest applied run by default.")
+    str | None,
+    typer.Argument(
+        metavar="[RUN]",
+        help="A run's id. The latest applied run by default, which is also called `latest`.",
+        callback=lambda run: None if run == "latest" else run,
+    ),
 ]
 
 TemplatesOption = Annotated[

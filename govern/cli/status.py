@@ -17,7 +17,9 @@ if TYPE_CHECKING:
 
 
 def status(
-    run: Annotated[str | None, typer.Argument(metavar="[RUN]", help="A run's id. All runs by default.")] = None,
+    run: Annotated[
+        str | None, typer.Argument(metavar="[RUN]", help="A run's id, or `latest`. All runs by default.")
+    ] = None,
     *,
     workspace: WorkspaceOption = DEFAULT_WORKSPACE,
     as_json: JsonOption = False,

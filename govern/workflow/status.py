@@ -12,6 +12,7 @@ from govern.signing.waivers import Revoked, Waived, WaiverState
 from govern.workflow.review import report_of, standing_of
 from govern.workflow.revoke import read_revocation
 from govern.workflow.runs import (
+    applied_run,
     check_artefacts,
     events_of,
     logged_runs,
@@ -49,7 +50,7 @@ class RunStatus:
 
 
 def status(workspace: Path, *, run_id: str | None = None) -> list[RunStatus]:
-    """Where every run stands, or the one that is named.
+    """Where every run stands, or the one that is named; `latest` is the latest applied one.
 
     Raises IntegrityError where the log, a run or a signature does not hold.
     """
@@ -59,8 +60,11 @@ def status(workspace: Path, *, run_id: str | None = None) -> list[RunStatus]:
         return []
     with Log.open(place.database, create=False) as log:
         log.verify()
-        runs = logged_runs(place, log)
-        return [_status(log, run, workspace) for run in ([place.run(run_id)] if run_id else runs)]
+        if run_id is None:
+            runs = logged_runs(place, log)
+        else:
+            runs = [applied_run(place, log, None) if run_id == "latest" else place.run(run_id)]
+        return [_status(log, run, workspace) for run in runs]
 
 
 def _status(log: Log, run: RunFolder, workspace: Path) -> RunStatus:

@@ -156,6 +156,8 @@ def test_the_same_from_the_command_line(team: Team) -> None:
     (entry,) = json.loads(run("status", "--json"))["runs"]
     assert (entry["state"], entry["missing"], len(entry["signoffs"])) == ("approved", 0, 2)
     assert "Read all of it." in run("status", team.run.name)
+    assert run("status", "latest") == run("status", team.run.name)
+    assert run("report", "open", "latest", "--print") == run("report", "open", team.run.name, "--print")
     assert json.loads(run("audit", "verify", "--json"))["reviews"] == 2
 
 
