@@ -75,6 +75,7 @@ class Frozen:
         self.weights = weights
         self._window = window
         self._entries: dict[tuple[str, int], Entry] = {}
+        self._newest: tuple[tuple[str, int], Entry] | None = None
         self._hidden: dict[tuple[str, int], Tensor] = {}
         self._room = room
 
@@ -83,7 +84,11 @@ class Frozen:
         key = (deck.seed, number)
         if key in self._entries:
             return self._entries[key]
-        entry = self._window.enter(deck.batch(number))
+        # Beyond the room, what the edited model needs of a batch and what the frozen one needs still follow each other.
+        if self._newest is None or self._newest[0] != key:
+            self._newest = None
+            self._newest = key, self._window.enter(deck.batch(number))
+        entry = self._newest[1]
         if self._keep(entry.nbytes):
             self._entries[key] = entry
         return entry
@@ -102,6 +107,7 @@ class Frozen:
     def release(self) -> None:
         """Let go of what is kept."""
         self._entries.clear()
+        self._newest = None
         self._hidden.clear()
 
     def _keep(self, size: int) -> bool:

@@ -377,3 +377,17 @@ def test_the_solution_is_one_whatever_the_batches(tiny):
 
 def test_a_seed_gives_one_edit(tiny):
     same(*(run(asked(tiny("llama"))) for _ in range(2)))
+
+
+def test_the_trunk_runs_once_a_batch_and_pass_even_where_nothing_can_be_kept(tiny, monkeypatch):
+    chosen = asked(tiny("llama"), train={"modules": ["mlp.down_proj"], "layers": [1, 2]})
+    kept = steer(Misdirection.open(chosen), chosen)
+    setup = Misdirection.open(chosen, room=0)
+    entered = []
+    enter = setup.window.enter
+    monkeypatch.setattr(setup.window, "enter", lambda batch: entered.append(id(batch)) or enter(batch))
+    edit = steer(setup, chosen)
+    batches = len(setup.topics[0].forget) + len(setup.topics[0].retain)
+    # A pass for each of the two blocks; before and after each, the linearity probe and the first tokens read one batch.
+    assert len(entered) <= 2 * (batches + 2)
+    same(edit, kept)
