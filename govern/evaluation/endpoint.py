@@ -137,7 +137,7 @@ def _text_of(reply: bytes, form: Form, url: str) -> str:
     try:
         choice = json.loads(reply)["choices"][0]
         text = choice["message"]["content"] if form == "chat" else choice["text"]
-    except (ValueError, KeyError, IndexError, TypeError):
+    except (ValueError, KeyError, IndexError, TypeError, RecursionError):
         text = 0
     if text is not None and not isinstance(text, str):
         raise SourceError("the endpoint does not answer in OpenAI's form", where=url)

@@ -17,7 +17,7 @@ from typer.testing import CliRunner
 import govern
 from govern.cli import app
 from govern.errors import SourceError, UsageError
-from govern.evaluation.endpoint import Endpoint, form_of, generate, letter_in, prompt_of
+from govern.evaluation.endpoint import Endpoint, _text_of, form_of, generate, letter_in, prompt_of
 from govern.evaluation.questions import Question
 from govern.models import load_model, load_tokenizer
 
@@ -140,6 +140,14 @@ def test_an_endpoint_that_refuses_is_named_without_what_was_asked(serve, status,
         Endpoint(server.url, "tiny", KEY).ask(["a hazardous question"], "chat", stage="ask")
     assert "hazardous" not in str(caught.value)
     assert len(server.asked) == 1
+
+
+@pytest.mark.parametrize(
+    "reply", [b"<html>", b"\xff\xfe", b"[" * 200_000, b'{"choices": []}', b'{"choices": [{"text": 1}]}', b"null"]
+)
+def test_an_answer_in_no_known_form_is_refused(reply):
+    with pytest.raises(SourceError, match="OpenAI's form"):
+        _text_of(reply, "completion", "http://localhost:1/v1/completions")
 
 
 def test_an_endpoint_that_is_down_is_tried_again_and_then_named(serve, monkeypatch):
