@@ -110,8 +110,12 @@ def write_export(found: Reported, form: Form, out: Path) -> list[Path]:
         )
     try:
         for path, data in files.items():
-            path.parent.mkdir(parents=True, exist_ok=True)
-            write_atomic(path, data)
+            # Writing is renaming into place, which would put a file where a device, a pipe or a link stood.
+            place = path.resolve()
+            if place.exists() and not (place.is_file() or place.is_dir()):
+                raise UsageError("the export is written to an ordinary file, and this is none", where=str(path))
+            place.parent.mkdir(parents=True, exist_ok=True)
+            write_atomic(place, data)
     except OSError as error:
         raise UsageError(f"the export cannot be written: {error.strerror}", where=str(out)) from None
     return [*files]

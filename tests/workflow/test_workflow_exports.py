@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 from pathlib import Path
 from xml.etree import ElementTree
@@ -77,6 +78,17 @@ def test_what_cannot_be_exported_says_why(verified: TinyPolicy, tmp_path: Path) 
     (tmp_path / "file").write_text("")
     with pytest.raises(UsageError, match="cannot be written"):
         write_export(found, "json", tmp_path / "file" / "out.json")
+    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "link").symlink_to(tmp_path / "pipe")
+    for special in ("pipe", "link"):
+        with pytest.raises(UsageError, match="ordinary file"):
+            write_export(found, "json", tmp_path / special)
+    assert (tmp_path / "pipe").is_fifo()
+    (tmp_path / "link").unlink()
+    (tmp_path / "link").symlink_to(tmp_path / "file")
+    write_export(found, "json", tmp_path / "link")
+    assert (tmp_path / "link").is_symlink()
+    assert (tmp_path / "file").read_bytes() == found.document.canonical()
     removal = run_of(verified) / "removal.json"
     removal.write_bytes(removal.read_bytes().replace(b'"seconds":', b'"seconds":1'))
     with pytest.raises(IntegrityError, match=r"removal\.json"):
