@@ -20,7 +20,7 @@ from govern.models import load_tokenizer
 from govern.policy import ForgetGate, LoadedPolicy, PerplexityGate, TaskGate, load_policy, parse_policy
 from govern.progress import Progress, silent
 from govern.records import Environment, Event, GateResult, Plan, Score, Sweep, SweepPoint
-from govern.stress.exam import Exam
+from govern.stress.exam import FEWEST_FACTS, Exam
 from govern.unlearning.external_settings import ExternalSettings
 from govern.unlearning.protocol import Request
 from govern.unlearning.settings import MethodSettings
@@ -395,7 +395,14 @@ def attacker_of(loaded: LoadedPolicy, planned: Planned, sets: Sets) -> Attacker 
             )
         share = verification.selection.share
         questions = [each for each in load_questions(task) if own_part(task, each, share=share) == "selection"]
-        exams.append(Exam.halve(task.name, task.kind, questions, limit=attack.questions))
+        try:
+            exams.append(Exam.halve(task.name, task.kind, questions, limit=attack.questions))
+        except UsageError as error:
+            raise PolicyError(
+                error.message,
+                where=loaded.where("verification", "forget", index, "task"),
+                hint=f"Leave out `selection.attack`, or let questions about at least {FEWEST_FACTS} facts choose.",
+            ) from None
     texts = {
         role: TokenCorpus(
             tuple(

@@ -259,6 +259,15 @@ def test_every_point_is_attacked_and_the_one_that_withstands_it_best_is_chosen(s
     assert "Attack on every point" in verified.issued.path.read_text()
 
 
+def test_too_few_facts_that_choose_are_named_in_the_policy(swept: TinyPolicy) -> None:
+    attack = "attack: {attack: relearn, text: facts}"
+    swept.replace("selection: {share: 0.5}", f"selection: {{share: 0.2, {attack}}}")
+    with pytest.raises(PolicyError, match="too few to attack one half") as raised:
+        govern.sweep(swept.path, workspace=swept.workspace)
+    assert raised.value.where.startswith(f"{swept.path}:")
+    assert "facts choose" in raised.value.hint
+
+
 def test_a_limit_on_the_attack_of_a_sweep_would_decide_nothing(swept: TinyPolicy) -> None:
     attack = "attack: {attack: relearn, text: facts, max_recovery: 0.2}"
     swept.replace("selection: {share: 0.5}", f"selection: {{share: 0.5, {attack}}}")
