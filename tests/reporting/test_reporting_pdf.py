@@ -63,7 +63,7 @@ def test_a_whole_report_is_printed_twice_alike(chromium: Path, tmp_path: Path) -
 @pytest.mark.browser
 def test_what_is_printed_is_the_report(chromium: Path, tmp_path: Path) -> None:
     text = text_of(pdf(render_html(build_view(**full_arguments())).data, chromium, issued=ISSUED), tmp_path)
-    for said in ("1 of 6 gates failed", "97.2", "Not answered here", "The safety desk takes", "relearn related"):
+    for said in ("1 of 7 gates failed", "97.2", "Not answered here", "The safety desk takes", "relearn related"):
         assert said in text
 
 

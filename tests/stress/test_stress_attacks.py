@@ -70,7 +70,14 @@ def test_no_related_text_without_the_facts_is_said(exam, tokenizer, knowing):
 
 
 @pytest.mark.parametrize(
-    ("quantiser", "bits"), [("nearest", 4), ("nearest", 8), ("hqq", 4), ("quanto", 4), ("quanto", 8)]
+    ("quantiser", "bits"),
+    [
+        ("nearest", 4),
+        ("nearest", 8),
+        ("hqq", 4),
+        pytest.param("quanto", 4, marks=pytest.mark.slow),  # compiles its kernels once a machine: a minute
+        ("quanto", 8),
+    ],
 )
 def test_quantisation_rounds_every_linear_map_but_the_head(knowing, exam, tokenizer, quantiser, bits):
     target = target_of(knowing, tokenizer)

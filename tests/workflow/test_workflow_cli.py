@@ -117,12 +117,15 @@ def test_killed_at_a_random_step_and_resumed_gives_the_same_delta(tiny_policy: T
 
 def test_an_interrupted_run_says_how_to_continue(tiny_policy: TinyPolicy) -> None:
     tiny_policy.replace("steps: 12", "steps: 5000")
+    # A suite that was started in the background ignores the signal, and what it starts would inherit that.
+    inherited = signal.signal(signal.SIGINT, signal.default_int_handler)
     process = subprocess.Popen(
         command(tiny_policy, "apply", str(tiny_policy.path)),
         stdout=subprocess.DEVNULL,
         stderr=subprocess.PIPE,
         text=True,
     )
+    signal.signal(signal.SIGINT, inherited)
     while not list((tiny_policy.workspace / "runs").glob("*/checkpoint/*.safetensors")):
         assert process.poll() is None
         time.sleep(0.01)
