@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -80,6 +81,8 @@ def compare_methods(
     from govern.workflow.methods import methods_named
     from govern.workflow.sweep import sweep
 
+    if not math.isfinite(budget):
+        raise UsageError(f"a budget of {budget} seconds buys no number of steps", where="--budget", hint="Give seconds.")
     compared = Compared(methods_named(methods), points, budget)
     with shown_progress() as progress:
         swept = sweep(policy, workspace=workspace, compared=compared, mirror=mirror, device=device, progress=progress)

@@ -91,12 +91,6 @@ def verify(
             progress=progress,
         )
     verdict, issued = verified.verdict, verified.issued
-    if junit or sarif:
-        found = reported(verified.run.id, workspace=workspace)
-        if junit:
-            write_export(found, "junit", junit)
-        if sarif:
-            write_export(found, "sarif", sarif)
     if as_json:
         print_json({**verdict.to_json(), "report": str(issued.path)})
     else:
@@ -105,6 +99,13 @@ def verify(
         console.print(Text(f"report {issued.path}"), soft_wrap=True)
         if issued.throwaway:
             console.print(Text("signed by a throw-away key: it shows that nothing was changed since, not who signed"))
+    # After the verdict is said: a path that cannot be written must not hide it.
+    if junit or sarif:
+        found = reported(verified.run.id, workspace=workspace)
+        if junit:
+            write_export(found, "junit", junit)
+        if sarif:
+            write_export(found, "sarif", sarif)
     raise typer.Exit(EXIT[verdict.verdict])
 
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import itertools
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -107,3 +109,12 @@ def test_the_command(policy: TinyPolicy) -> None:
     with Log.open(policy.workspace / "audit.db", create=False) as log:
         (finished,) = [stored.event for stored in log.events(type="sweep.finished")]
     assert finished.parameters["kind"] == "methods"
+
+
+@pytest.mark.parametrize("seconds", ["inf", "nan"])
+def test_a_budget_without_an_end_is_refused(policy: TinyPolicy, seconds: str) -> None:
+    arguments = ["compare", str(policy.path), "--methods", "ssd", "--budget", seconds]
+    done = subprocess.run([sys.executable, "-m", "govern", *arguments], capture_output=True, text=True, check=False)
+    assert done.returncode == 2
+    assert "--budget" in done.stderr
+    assert "Traceback" not in done.stderr

@@ -70,7 +70,10 @@ def pdf(html: bytes, program: Path, *, issued: str, seconds: float = _SECONDS) -
 
 
 def _run(command: list[str], program: Path, seconds: float) -> str:
-    """Run the browser in a process group of its own, so that none of its children stays; what it said on stderr."""
+    """Run the browser in a process group of its own, so that its children end with it; what it said on stderr.
+
+    Where govern itself is killed, a browser that hangs outlives it.
+    """
     try:
         process = subprocess.Popen(  # noqa: S603
             command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, start_new_session=True
