@@ -82,7 +82,7 @@ def compare_methods(
     from govern.workflow.sweep import sweep
 
     if not math.isfinite(budget):
-        raise UsageError(f"a budget of {budget} seconds buys no number of steps", where="--budget", hint="Give seconds.")
+        raise UsageError(f"a budget of {budget} seconds ends nowhere", where="--budget", hint="Give seconds.")
     compared = Compared(methods_named(methods), points, budget)
     with shown_progress() as progress:
         swept = sweep(policy, workspace=workspace, compared=compared, mirror=mirror, device=device, progress=progress)
