@@ -1,7 +1,7 @@
 """A removal that stays removed: what is right again about half of the facts after fine-tuning on the other half.
 
     OMP_NUM_THREADS=2 python benchmarks/open_problem.py
-    OMP_NUM_THREADS=2 python benchmarks/open_problem.py --policies quickstart quickstart_durable --seeds 0
+    OMP_NUM_THREADS=2 python benchmarks/open_problem.py --policies my_policy --seeds 0    # policies/my_policy.yaml
 
 The facts of the quickstart's certifying questions are dealt into two halves by hash. On each half in turn the edited
 model is fine-tuned with everything that the forget text says of all other elements (every weight, AdamW, 2e-5, 30
@@ -49,7 +49,7 @@ _STEPS, _RATE, _DOCUMENTS, _SENTENCES = 30, 2e-5, 4, 4
 def main() -> None:
     """Edit, ask, relearn, ask again; a row for each policy and seed."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--policies", nargs="+", default=["quickstart_durable"], help="names in policies/")
+    parser.add_argument("--policies", nargs="+", default=["quickstart"], help="names in policies/")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     arguments = parser.parse_args()
     print(describe())
