@@ -53,9 +53,7 @@ def compare(
         raise UsageError("there is no second run to compare with", hint="govern compare A B, or --methods all.")
     from govern.workflow.compare import compare as compare_runs
 
-    found = compare_runs(
-        None if first == "latest" else first, None if second == "latest" else second, workspace=workspace
-    )
+    found = compare_runs(first, second, workspace=workspace)
     if as_json:
         print_json(found.to_json())
     else:

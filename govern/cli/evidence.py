@@ -32,7 +32,7 @@ def pack_evidence(
     from govern.workflow.evidence import pack
 
     key = private_log_key(log_key, workspace, no_input=no_input)
-    packed = pack(None if run == "latest" else run, folder, workspace=workspace, log_key=key)
+    packed = pack(run, folder, workspace=workspace, log_key=key)
     show(packed.checked, packed.path, as_json=as_json)
 
 

@@ -36,9 +36,7 @@ def export(
 
     signer = signing_key(key, workspace=workspace, no_input=no_input)
     with shown_progress() as progress:
-        exported = run_export(
-            None if run == "latest" else run, folder, workspace=workspace, key=signer, progress=progress
-        )
+        exported = run_export(run, folder, workspace=workspace, key=signer, progress=progress)
     if as_json:
         print_json(
             {

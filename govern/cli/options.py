@@ -31,7 +31,6 @@ RunArgument = Annotated[
     typer.Argument(
         metavar="[RUN]",
         help="A run's id. The latest applied run by default, which is also called `latest`.",
-        callback=lambda run: None if run == "latest" else run,
     ),
 ]
 

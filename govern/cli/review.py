@@ -39,7 +39,7 @@ def review(
     if approve == reject:
         raise UsageError("say what you decide", where="govern review", hint="Use --approve or --reject.")
     reviewed = run_review(
-        None if run == "latest" else run,
+        run,
         decision="approve" if approve else "reject",
         comment=comment,
         workspace=workspace,

@@ -29,7 +29,7 @@ def revoke(
     from govern.workflow.revoke import revoke as run_revoke
 
     ended = run_revoke(
-        None if run == "latest" else run,
+        run,
         reason=reason,
         workspace=workspace,
         key=own_key(key, "a revocation", workspace=workspace, no_input=no_input),

@@ -35,7 +35,7 @@ def waive(
     from govern.workflow.waive import waive as run_waive
 
     granted = run_waive(
-        None if run == "latest" else run,
+        run,
         gate=gate,
         until=parse_time(until) or until,
         reason=reason,

@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 from govern.errors import PolicyError
+from govern.evaluation.answers import Part
 from govern.evaluation.questions import OwnTask, Question, load_questions, own_part
 from govern.policy import LoadedPolicy
 from govern.stress.exam import FEWEST_FACTS, facts_of
@@ -30,7 +31,7 @@ def refuse_impossible_attacks(
     for index, gate in enumerate(verification.forget):
         if gate.task not in own:
             continue
-        facts = len(facts_of(certifying_questions(own[gate.task], share=verification.selection.share)))
+        facts = len(facts_of(questions_of(own[gate.task], "certification", share=verification.selection.share)))
         if facts < FEWEST_FACTS:
             raise PolicyError(
                 f"task {gate.task} has {facts} certifying facts, too few to attack one half and to ask about the other",
@@ -52,6 +53,6 @@ def refuse_impossible_attacks(
             )
 
 
-def certifying_questions(task: OwnTask, *, share: float) -> tuple[Question, ...]:
-    """The questions of an own task that certify, in the order of the file."""
-    return tuple(each for each in load_questions(task) if own_part(task, each, share=share) == "certification")
+def questions_of(task: OwnTask, part: Part, *, share: float) -> tuple[Question, ...]:
+    """The questions of an own task that choose settings, or those that certify, in the order of the file."""
+    return tuple(each for each in load_questions(task) if own_part(task, each, share=share) == part)

@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from govern.audit import Log
 from govern.digests import sha256_bytes
 from govern.errors import IntegrityError
 from govern.evidence import model_folder
@@ -17,15 +16,14 @@ from govern.sources import resolve_model
 from govern.workflow.runs import (
     DELTA,
     SIGNER,
-    applied_run,
     check_artefacts,
-    events_of,
+    held_run,
     refuse_pruned,
     refuse_revoked,
     stored_policy,
     stored_removal,
 )
-from govern.workspace import RunFolder, Workspace, write_atomic
+from govern.workspace import RunFolder, write_atomic
 
 
 @dataclass(frozen=True)
@@ -46,44 +44,39 @@ def export(
     Raises UsageError where the removal was revoked or its weights were pruned, IntegrityError where it is not the model
     of the removal.
     """
-    place = Workspace.open(workspace)
-    with Log.open(place.database, create=False, trust=place.trust) as log:
-        log.verify()
-        run = applied_run(place, log, run_id)
-        with run.locked():
-            events = events_of(log, run)
-            refuse_revoked(run, events)
-            refuse_pruned(run, events)
-            check_artefacts(run, events)
-            loaded, removal = stored_policy(run, events), stored_removal(run)
-            model = loaded.policy.model
-            base = resolve_model(model.source, revision=model.revision, base=loaded.path.parent, progress=progress)
-            found = model_digest(base.path)
-            if found != removal.base_model_digest:
-                raise IntegrityError(
-                    f"the base model changed: the removal was made on sha256:{removal.base_model_digest}, "
-                    f"it is sha256:{found}",
-                    where=str(base.path),
-                )
-            delta = read_delta(run.path(DELTA), sha256=removal.delta_sha256, base_digest=removal.base_model_digest)
-            digest = export_model(base.path, delta, out)
-            if digest != removal.edited_model_digest:
-                raise IntegrityError(
-                    f"the exported model is sha256:{digest}, the removal promised sha256:{removal.edited_model_digest}",
-                    where=str(out),
-                )
-            signed = _sign(run, out, key) if key else {}
-            signer = key.public.fingerprint if key else None
-            log.append(
-                "export.finished",
-                actor=signer,
-                run=run.id,
-                policy_digest=loaded.digest,
-                model_before=removal.base_model_digest,
-                model_after=digest,
-                digests=signed,
-                parameters={"folder": str(out.absolute())},
+    with held_run(workspace, run_id) as (_, log, run, events):
+        refuse_revoked(run, events)
+        refuse_pruned(run, events)
+        check_artefacts(run, events)
+        loaded, removal = stored_policy(run, events), stored_removal(run)
+        model = loaded.policy.model
+        base = resolve_model(model.source, revision=model.revision, base=loaded.path.parent, progress=progress)
+        found = model_digest(base.path)
+        if found != removal.base_model_digest:
+            raise IntegrityError(
+                f"the base model changed: the removal was made on sha256:{removal.base_model_digest}, "
+                f"it is sha256:{found}",
+                where=str(base.path),
             )
+        delta = read_delta(run.path(DELTA), sha256=removal.delta_sha256, base_digest=removal.base_model_digest)
+        digest = export_model(base.path, delta, out)
+        if digest != removal.edited_model_digest:
+            raise IntegrityError(
+                f"the exported model is sha256:{digest}, the removal promised sha256:{removal.edited_model_digest}",
+                where=str(out),
+            )
+        signed = _sign(run, out, key) if key else {}
+        signer = key.public.fingerprint if key else None
+        log.append(
+            "export.finished",
+            actor=signer,
+            run=run.id,
+            policy_digest=loaded.digest,
+            model_before=removal.base_model_digest,
+            model_after=digest,
+            digests=signed,
+            parameters={"folder": str(out.absolute())},
+        )
     return Exported(run, out, digest, signer)
 
 

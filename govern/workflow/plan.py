@@ -75,6 +75,10 @@ class Planned:
             for number, corpus in enumerate(found, start=1)
         }
 
+    def text(self, role: Literal["forget", "retain"]) -> TokenCorpus:
+        """All forget or all retain text in one piece, whatever its topic."""
+        return _together([corpus for corpus in self.corpora.values() if corpus.identity.role == role])
+
 
 def make_plan(
     loaded: LoadedPolicy,

@@ -34,13 +34,14 @@ from govern.signing.model_signature import MODEL_SIGNATURE, WHOLE, sign_model
 from govern.workflow.runs import (
     BUNDLE,
     DELTA,
+    LATEST,
     REPORT,
     REPORT_MARKDOWN,
     SIGNER,
     STATEMENT,
-    applied_run,
     check_artefacts,
     events_of,
+    held_run,
     refuse_revoked,
     stored_plan,
     stored_policy,
@@ -181,38 +182,33 @@ def refuse_missing_templates(templates: Path | None) -> None:
 def reissue(run_id: str | None, *, workspace: Path, key: SigningKey | None, templates: Path | None) -> Issued:
     """Issue the report of a run's newest verification once more. Raises UsageError where it was never verified."""
     refuse_missing_templates(templates)
-    place = Workspace.open(workspace)
-    with Log.open(place.database, create=False, trust=place.trust) as log:
-        log.verify()
-        run = applied_run(place, log, run_id)
-        with run.locked():
-            events = events_of(log, run)
-            refuse_revoked(run, events)
-            finish_issue(run, events)
-            check_artefacts(run, events)
-            finished = list(log.events(run=run.id, type="verify.finished"))
-            if not finished:
-                raise unverified(run)
-            verdict = next(name for name in finished[-1].event.digests if name.endswith("verdict.json"))
-            return issue_report(
-                log,
-                run,
-                stored_policy(run, events),
-                stored_plan(run),
-                stored_removal(run),
-                Verdict.parse(run.read(verdict)),
-                finished[-1],
-                key=key,
-                templates=templates,
-            )
+    with held_run(workspace, run_id) as (_, log, run, events):
+        refuse_revoked(run, events)
+        finish_issue(run, events)
+        check_artefacts(run, events)
+        finished = list(log.events(run=run.id, type="verify.finished"))
+        if not finished:
+            raise unverified(run)
+        verdict = next(name for name in finished[-1].event.digests if name.endswith("verdict.json"))
+        return issue_report(
+            log,
+            run,
+            stored_policy(run, events),
+            stored_plan(run),
+            stored_removal(run),
+            Verdict.parse(run.read(verdict)),
+            finished[-1],
+            key=key,
+            templates=templates,
+        )
 
 
 def find_report(run_id: str | None, *, workspace: Path) -> Path:
-    """The newest report of a run, by default of the run that was verified last."""
+    """The newest report of a run, by default and for `latest` of the run that was verified last."""
     place = Workspace.open(workspace)
     with Log.open(place.database, create=False) as log:
         issued = [stored.event.run for stored in log.events(type="report.issued")]
-    if run_id is not None:
+    if run_id not in (None, LATEST):
         run = place.run(run_id)
         if run.id not in issued:
             raise unverified(run)

@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Final, Literal
 
 from pydantic import TypeAdapter
 
-from govern.audit import Log
 from govern.errors import GovernError, IntegrityError, Interrupted, SourceError, UsageError
 from govern.evidence import names, verify_pack
 from govern.models import edited_digest, identify, load_tokenizer, read_delta, read_tensors, write_delta
@@ -28,15 +27,14 @@ from govern.workflow.external import planned_edit
 from govern.workflow.plan import join_topics, resolve_corpus, text_sources
 from govern.workflow.runs import (
     DELTA,
-    applied_run,
     check_artefacts,
-    events_of,
+    held_run,
     stored_plan,
     stored_policy,
     stored_removal,
 )
 from govern.workflow.trust import now
-from govern.workspace import RunFolder, Workspace
+from govern.workspace import RunFolder
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -85,60 +83,55 @@ def reproduce(
     Device and thread count are the recorded ones by default. Nothing of the run changes. Raises IntegrityError where an
     artefact, the model or a text is not what it was, GovernError where bytes differ and the recorded delta is gone.
     """
-    place = Workspace.open(workspace)
-    with Log.open(place.database, create=False, trust=place.trust) as log:
-        log.verify()
-        run = applied_run(place, log, run_id)
-        with run.locked():
-            events = events_of(log, run)
-            check_artefacts(run, events)
-            loaded, plan, removal = stored_policy(run, events), stored_plan(run), stored_removal(run)
-            # Of a pruned run, the sampled tokens are gone: the model samples them again.
-            kept = None if any(event.type == "run.pruned" for event in events) else run
-            with _computing(plan, device, threads) as environment:
-                append = partial(
-                    log.append,
-                    run=run.id,
-                    policy_digest=plan.policy_digest,
-                    model_before=removal.base_model_digest,
-                    model_after=removal.edited_model_digest,
-                    environment=environment.to_json(),
+    with held_run(workspace, run_id) as (place, log, run, events):
+        check_artefacts(run, events)
+        loaded, plan, removal = stored_policy(run, events), stored_plan(run), stored_removal(run)
+        # Of a pruned run, the sampled tokens are gone: the model samples them again.
+        kept = None if any(event.type == "run.pruned" for event in events) else run
+        with _computing(plan, device, threads) as environment:
+            append = partial(
+                log.append,
+                run=run.id,
+                policy_digest=plan.policy_digest,
+                model_before=removal.base_model_digest,
+                model_after=removal.edited_model_digest,
+                environment=environment.to_json(),
+            )
+            append("reproduce.started", seed=plan.seed)
+            try:
+                source = loaded.policy.model
+                model = resolve_model(
+                    source.source, revision=source.revision, base=loaded.path.parent, progress=progress
                 )
-                append("reproduce.started", seed=plan.seed)
-                try:
-                    source = loaded.policy.model
-                    model = resolve_model(
-                        source.source, revision=source.revision, base=loaded.path.parent, progress=progress
-                    )
-                    with TemporaryDirectory(dir=place.root, prefix=".reproduce-") as scratch:
-                        edit = make_again(
-                            loaded, plan, model=model, edited=None, inputs=kept, environment=environment,
-                            scratch=Path(scratch), progress=progress,
-                        )  # fmt: skip
-                        recorded = run.path(DELTA)
-                        found = compare(edit, plan, removal, model, recorded, environment, scratch=Path(scratch))
-                except Exception as error:
-                    # The message of an unforeseen error may quote text, so the log gets its kind alone.
-                    reason = error.message if isinstance(error, GovernError) else type(error).__name__
-                    append("reproduce.failed", parameters={"error": reason})
-                    raise
-                except KeyboardInterrupt:
-                    raise Interrupted(
-                        f"the re-derivation of run {run.id} was interrupted",
-                        where=str(run.root),
-                        hint=f"Start it again with: govern reproduce {run.id}",
-                    ) from None
-                append(
-                    "reproduce.finished",
-                    parameters={
-                        "result": found.result,
-                        "largest_difference": found.largest,
-                        "tolerance": found.tolerance,
-                        "delta_sha256": found.delta_sha256,
-                        "changed": list(found.changed),
-                    },
-                    seed=plan.seed,
-                )
+                with TemporaryDirectory(dir=place.root, prefix=".reproduce-") as scratch:
+                    edit = make_again(
+                        loaded, plan, model=model, edited=None, inputs=kept, environment=environment,
+                        scratch=Path(scratch), progress=progress,
+                    )  # fmt: skip
+                    recorded = run.path(DELTA)
+                    found = compare(edit, plan, removal, model, recorded, environment, scratch=Path(scratch))
+            except Exception as error:
+                # The message of an unforeseen error may quote text, so the log gets its kind alone.
+                reason = error.message if isinstance(error, GovernError) else type(error).__name__
+                append("reproduce.failed", parameters={"error": reason})
+                raise
+            except KeyboardInterrupt:
+                raise Interrupted(
+                    f"the re-derivation of run {run.id} was interrupted",
+                    where=str(run.root),
+                    hint=f"Start it again with: govern reproduce {run.id}",
+                ) from None
+            append(
+                "reproduce.finished",
+                parameters={
+                    "result": found.result,
+                    "largest_difference": found.largest,
+                    "tolerance": found.tolerance,
+                    "delta_sha256": found.delta_sha256,
+                    "changed": list(found.changed),
+                },
+                seed=plan.seed,
+            )
     return found
 
 

@@ -24,6 +24,9 @@ STATEMENT = "statement.json"
 BUNDLE = "report.sigstore.json"
 SIGNER = "signer.pub"
 
+LATEST = "latest"
+"""What the latest applied run is called."""
+
 
 def events_of(log: Log, run: RunFolder) -> list[Event]:
     """All events of one run, oldest first."""
@@ -61,8 +64,11 @@ def refuse_lost_log(workspace: Workspace) -> None:
 
 
 def applied_run(workspace: Workspace, log: Log, run_id: str | None) -> RunFolder:
-    """The run called `run_id`, or else the latest whose removal is finished. Raises UsageError where there is none."""
-    if run_id is not None:
+    """The run called `run_id`, or for None or `latest` the latest whose removal is finished.
+
+    Raises UsageError where there is none.
+    """
+    if run_id not in (None, LATEST):
         run = workspace.run(run_id)
         if not any(event.type == "apply.finished" for event in events_of(log, run)):
             raise UsageError(
@@ -77,6 +83,20 @@ def applied_run(workspace: Workspace, log: Log, run_id: str | None) -> RunFolder
             "there is no finished removal yet", where=str(workspace.root), hint="Start one: govern apply POLICY"
         )
     return workspace.run(finished[-1])
+
+
+@contextmanager
+def held_run(workspace: Path, run_id: str | None) -> Iterator[tuple[Workspace, Log, RunFolder, list[Event]]]:
+    """A run, the latest applied one by default, held for one process, with the log, checked, and the run's events.
+
+    Raises IntegrityError where the log does not hold, UsageError where there is no such run.
+    """
+    place = Workspace.open(workspace)
+    with Log.open(place.database, create=False, trust=place.trust) as log:
+        log.verify()
+        run = applied_run(place, log, run_id)
+        with run.locked():
+            yield place, log, run, events_of(log, run)
 
 
 def unfinished_run(workspace: Workspace, log: Log, policy_sha256: str | None) -> RunFolder:

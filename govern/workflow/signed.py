@@ -18,9 +18,8 @@ from govern.workflow.runs import (
     REPORT,
     REPORT_MARKDOWN,
     STATEMENT,
-    applied_run,
     check_artefacts,
-    events_of,
+    held_run,
     refuse_revoked,
     told_by,
 )
@@ -46,15 +45,10 @@ def open_for_signing(workspace: Path, run_id: str | None) -> Iterator[tuple[Work
 
     Raises IntegrityError where the log or an artefact of the run is not what it was, UsageError where it is revoked.
     """
-    place = Workspace.open(workspace)
-    with Log.open(place.database, create=False, trust=place.trust) as log:
-        log.verify()
-        run = applied_run(place, log, run_id)
-        with run.locked():
-            events = events_of(log, run)
-            check_artefacts(run, events)
-            refuse_revoked(run, events)
-            yield place, log, run, events
+    with held_run(workspace, run_id) as (place, log, run, events):
+        check_artefacts(run, events)
+        refuse_revoked(run, events)
+        yield place, log, run, events
 
 
 def read_signed(run: RunFolder, stored: Stored, *, bundle: str, key: str) -> Signed:

@@ -12,6 +12,7 @@ from govern.signing.waivers import Revoked, Waived, WaiverState
 from govern.workflow.review import report_of, standing_of
 from govern.workflow.revoke import read_revocation
 from govern.workflow.runs import (
+    LATEST,
     applied_run,
     check_artefacts,
     events_of,
@@ -63,7 +64,7 @@ def status(workspace: Path, *, run_id: str | None = None) -> list[RunStatus]:
         if run_id is None:
             runs = logged_runs(place, log)
         else:
-            runs = [applied_run(place, log, None) if run_id == "latest" else place.run(run_id)]
+            runs = [applied_run(place, log, run_id) if run_id == LATEST else place.run(run_id)]
         return [_status(log, run, workspace) for run in runs]
 
 

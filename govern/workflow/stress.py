@@ -10,8 +10,6 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from govern.audit import Log
-from govern.corpora import TokenCorpus
 from govern.digests import canonical_digest
 from govern.errors import GovernError, IntegrityError, Interrupted
 from govern.evaluation.harness import official_questions
@@ -25,21 +23,20 @@ from govern.sources import cache_folder
 from govern.stress.exam import Exam
 from govern.stress.protocol import Attempt, Target, load_attack
 from govern.stress.settings import STANDARD, AnyAttack, describe, effort, expand
-from govern.workflow.attackable import certifying_questions
+from govern.workflow.attackable import questions_of
 from govern.workflow.environment import default_device, describe_environment
 from govern.workflow.measure import Memory
 from govern.workflow.plan import Planned, make_plan, question_sets
 from govern.workflow.runs import (
     DELTA,
-    applied_run,
     check_artefacts,
-    events_of,
+    held_run,
     refuse_pruned,
     stored_plan,
     stored_policy,
     stored_removal,
 )
-from govern.workspace import RunFolder, Workspace
+from govern.workspace import RunFolder
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -87,67 +84,63 @@ def stress(
     UsageError where the run's weights were pruned, IntegrityError where an artefact of the run is not what it was.
     """
     environment = describe_environment(device or default_device())
-    place = Workspace.open(workspace)
-    with Log.open(place.database, create=False, trust=place.trust) as log:
-        log.verify()
-        run = applied_run(place, log, run_id)
-        with run.locked():
-            refuse_pruned(run, events_of(log, run))
-            check_artefacts(run, events_of(log, run))
-            loaded, plan, removal = stored_policy(run, events_of(log, run)), stored_plan(run), stored_removal(run)
-            attacks = expand(loaded.policy.verification.stress) or STANDARD
-            planned = make_plan(loaded, device=environment.device, mirror=mirror, stored=run, progress=progress)
-            if planned.plan.model.digest != plan.model.digest:
-                raise IntegrityError("the base model changed since the removal was planned", where=plan.model.source)
-            exams = make_exams(loaded, attacks, mirror)
-            if announce:
-                announce(costs(exams, attacks, environment.device))
-            log.append(
-                "stress.started",
-                run=run.id,
-                policy_digest=plan.policy_digest,
-                model_before=removal.base_model_digest,
-                model_after=removal.edited_model_digest,
-                parameters={"attacks": [describe(each) for each in attacks], "tasks": [exam.task for exam in exams]},
-                environment=environment.to_json(),
-            )
-            started = time.monotonic()
-            try:
-                results = attack_all(planned, loaded, removal, run, exams, attacks, environment, progress)
-            except Exception as error:
-                # The message of an unforeseen error may quote a question, so the log gets its kind alone.
-                reason = error.message if isinstance(error, GovernError) else type(error).__name__
-                log.append("stress.failed", run=run.id, parameters={"error": reason})
-                raise
-            except KeyboardInterrupt:
-                raise Interrupted(
-                    f"the stress test of run {run.id} was interrupted",
-                    where=str(run.root),
-                    hint=f"Start it again with: govern stress {run.id}",
-                ) from None
-            judged = limited(results)
-            found = Stress(
-                run=run.id,
-                plan_digest=plan.sha256,
-                edited_model_digest=removal.edited_model_digest,
-                confidence=loaded.policy.verification.confidence,
-                verdict=worst(judged) if judged else None,
-                results=results,
-                seconds=round(time.monotonic() - started, 3),
-            )
-            name = f"{run.next_numbered('stress')}/{STRESS}"
-            run.write(name, found.canonical())
-            log.append(
-                "stress.finished",
-                run=run.id,
-                policy_digest=plan.policy_digest,
-                model_before=removal.base_model_digest,
-                model_after=removal.edited_model_digest,
-                digests={name: found.sha256},
-                parameters={"verdict": found.verdict},
-                environment=environment.to_json(),
-            )
-            shutil.rmtree(run.path(ATTACKING), ignore_errors=True)
+    with held_run(workspace, run_id) as (_, log, run, events):
+        refuse_pruned(run, events)
+        check_artefacts(run, events)
+        loaded, plan, removal = stored_policy(run, events), stored_plan(run), stored_removal(run)
+        attacks = expand(loaded.policy.verification.stress) or STANDARD
+        planned = make_plan(loaded, device=environment.device, mirror=mirror, stored=run, progress=progress)
+        if planned.plan.model.digest != plan.model.digest:
+            raise IntegrityError("the base model changed since the removal was planned", where=plan.model.source)
+        exams = make_exams(loaded, attacks, mirror)
+        if announce:
+            announce(costs(exams, attacks, environment.device))
+        log.append(
+            "stress.started",
+            run=run.id,
+            policy_digest=plan.policy_digest,
+            model_before=removal.base_model_digest,
+            model_after=removal.edited_model_digest,
+            parameters={"attacks": [describe(each) for each in attacks], "tasks": [exam.task for exam in exams]},
+            environment=environment.to_json(),
+        )
+        started = time.monotonic()
+        try:
+            results = attack_all(planned, loaded, removal, run, exams, attacks, environment, progress)
+        except Exception as error:
+            # The message of an unforeseen error may quote a question, so the log gets its kind alone.
+            reason = error.message if isinstance(error, GovernError) else type(error).__name__
+            log.append("stress.failed", run=run.id, parameters={"error": reason})
+            raise
+        except KeyboardInterrupt:
+            raise Interrupted(
+                f"the stress test of run {run.id} was interrupted",
+                where=str(run.root),
+                hint=f"Start it again with: govern stress {run.id}",
+            ) from None
+        judged = limited(results)
+        found = Stress(
+            run=run.id,
+            plan_digest=plan.sha256,
+            edited_model_digest=removal.edited_model_digest,
+            confidence=loaded.policy.verification.confidence,
+            verdict=worst(judged) if judged else None,
+            results=results,
+            seconds=round(time.monotonic() - started, 3),
+        )
+        name = f"{run.next_numbered('stress')}/{STRESS}"
+        run.write(name, found.canonical())
+        log.append(
+            "stress.finished",
+            run=run.id,
+            policy_digest=plan.policy_digest,
+            model_before=removal.base_model_digest,
+            model_after=removal.edited_model_digest,
+            digests={name: found.sha256},
+            parameters={"verdict": found.verdict},
+            environment=environment.to_json(),
+        )
+        shutil.rmtree(run.path(ATTACKING), ignore_errors=True)
     return Stressed(run, found, run.path(name))
 
 
@@ -185,7 +178,7 @@ def make_exams(loaded: LoadedPolicy, attacks: Sequence[AnyAttack], mirror: Path 
             exams.append(Exam.halve(name, "letters", questions, limit=limit))
             continue
         task = own[name]
-        exams.append(Exam.halve(name, task.kind, certifying_questions(task, share=share), limit=limit))
+        exams.append(Exam.halve(name, task.kind, questions_of(task, "certification", share=share), limit=limit))
     return tuple(exams)
 
 
@@ -230,10 +223,7 @@ def attack_all(
         apply_delta(model, delta)
         return model
 
-    corpora = planned.corpora.values()
-    unrelated, related = (
-        _joined([c.tokens for c in corpora if c.identity.role == role]) for role in ("retain", "forget")
-    )
+    unrelated, related = planned.text("retain"), planned.text("forget")
     untouched, changed = (Target(load, tokenizer, unrelated, related, base, delta) for load in (base, edited))
     # A base model's answers outlive the run, so only code that can be named may have given them.
     lasting = environment.dirty is False or environment.commit is None
@@ -282,7 +272,3 @@ def _left_alone(target: Target, exam: Exam, progress: Progress) -> tuple[Attempt
 
 def _attacked(attack: AnyAttack, target: Target, exam: Exam, progress: Progress) -> tuple[Attempt]:
     return (load_attack(attack.attack)(attack, target, exam, progress),)
-
-
-def _joined(corpora: Sequence[TokenCorpus]) -> TokenCorpus:
-    return TokenCorpus(tuple(document for corpus in corpora for document in corpus.documents))

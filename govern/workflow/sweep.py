@@ -15,7 +15,7 @@ from govern.errors import GovernError, Interrupted, PolicyError, UsageError
 from govern.evaluation import decisions
 from govern.evaluation.answers import Answers, Perplexity
 from govern.evaluation.choice import choose, score, standing
-from govern.evaluation.questions import OwnTask, load_questions, own_part
+from govern.evaluation.questions import OwnTask
 from govern.models import load_tokenizer
 from govern.policy import ForgetGate, LoadedPolicy, PerplexityGate, TaskGate, load_policy, parse_policy
 from govern.progress import Progress, silent
@@ -27,6 +27,7 @@ from govern.unlearning.settings import MethodSettings
 from govern.unlearning.sweeping import grid_of
 from govern.workflow.ablation import Trial, ablation_trials, at_equal_length
 from govern.workflow.apply import refuse_other_machine
+from govern.workflow.attackable import questions_of
 from govern.workflow.environment import default_device, describe_environment
 from govern.workflow.methods import Comparison, method_trials
 from govern.workflow.plan import Planned, check_removal, make_plan, question_sets, resolve_corpus
@@ -384,37 +385,25 @@ def attacker_of(loaded: LoadedPolicy, planned: Planned, sets: Sets) -> Attacker 
     verification = loaded.policy.verification
     if (attack := verification.selection.attack) is None:
         return None
-    exams = []
+    exams: dict[str, Exam] = {}  # two gates on one task have one
     for index, gate in enumerate(verification.forget):
-        task = sets.tasks[gate.task]
+        task, where = sets.tasks[gate.task], loaded.where("verification", "forget", index, "task")
         if isinstance(task, str):
             raise PolicyError(
                 "a sweep attacks only on questions of the policy's own",
-                where=loaded.where("verification", "forget", index, "task"),
+                where=where,
                 hint="Leave out `selection.attack`, or add a task of use: selection that `selects` this one.",
             )
-        share = verification.selection.share
-        questions = [each for each in load_questions(task) if own_part(task, each, share=share) == "selection"]
+        questions = questions_of(task, "selection", share=verification.selection.share)
         try:
-            exams.append(Exam.halve(task.name, task.kind, questions, limit=attack.questions))
+            exams[task.name] = Exam.halve(task.name, task.kind, questions, limit=attack.questions)
         except UsageError as error:
             raise PolicyError(
                 error.message,
-                where=loaded.where("verification", "forget", index, "task"),
+                where=where,
                 hint=f"Leave out `selection.attack`, or let questions about at least {FEWEST_FACTS} facts choose.",
             ) from None
-    texts = {
-        role: TokenCorpus(
-            tuple(
-                document
-                for corpus in planned.corpora.values()
-                if corpus.identity.role == role
-                for document in corpus.tokens.documents
-            )
-        )
-        for role in ("retain", "forget")
-    }
-    return Attacker(attack, tuple(exams), unrelated=texts["retain"], related=texts["forget"])
+    return Attacker(attack, tuple(exams.values()), unrelated=planned.text("retain"), related=planned.text("forget"))
 
 
 def ask_before(folder: RunFolder, bench: Bench, progress: Progress) -> Said:

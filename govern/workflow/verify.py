@@ -46,9 +46,8 @@ from govern.workflow.plan import Planned, make_plan
 from govern.workflow.report import Issued, finish_issue, issue_report, refuse_missing_templates
 from govern.workflow.runs import (
     DELTA,
-    applied_run,
     check_artefacts,
-    events_of,
+    held_run,
     refuse_pruned,
     refuse_revoked,
     stored_plan,
@@ -56,7 +55,7 @@ from govern.workflow.runs import (
     stored_removal,
 )
 from govern.workflow.stress import ATTACKING, attack_removal, limited
-from govern.workspace import RunFolder, Workspace
+from govern.workspace import RunFolder
 
 MEASURING = "measuring"
 PARTS: tuple[Part, ...] = ("certification", "selection")
@@ -99,123 +98,119 @@ def verify(
     environment = describe_environment(default_device() if device is None or spread else device)
     # The questions go to a model on all devices, all else to one on the first.
     asking = environment.model_copy(update={"device": SPREAD}) if spread else environment
-    place = Workspace.open(workspace)
-    with Log.open(place.database, create=False, trust=place.trust) as log:
-        log.verify()
-        run = applied_run(place, log, run_id)
-        with run.locked():
-            refuse_revoked(run, events_of(log, run))
-            refuse_pruned(run, events_of(log, run))
-            finish_issue(run, events_of(log, run))
-            try:
-                check_artefacts(run, events_of(log, run))
-            except IntegrityError as error:
-                log.append("verify.failed", run=run.id, parameters={"error": error.message})
-                raise
-            loaded, plan, removal = stored_policy(run, events_of(log, run)), stored_plan(run), stored_removal(run)
-            attempt = certification_attempts(log, plan) + 1
+    with held_run(workspace, run_id) as (_, log, run, events):
+        refuse_revoked(run, events)
+        refuse_pruned(run, events)
+        finish_issue(run, events)
+        try:
+            check_artefacts(run, events)
+        except IntegrityError as error:
+            log.append("verify.failed", run=run.id, parameters={"error": error.message})
+            raise
+        loaded, plan, removal = stored_policy(run, events), stored_plan(run), stored_removal(run)
+        attempt = certification_attempts(log, plan) + 1
+        log.append(
+            "verify.started",
+            run=run.id,
+            policy_digest=plan.policy_digest,
+            model_before=removal.base_model_digest,
+            model_after=removal.edited_model_digest,
+            parameters={"attempt": attempt, "tasks": {task.name: task.digest for task in plan.tasks}},
+            environment=asking.to_json(),
+        )
+        try:
+            started = time.monotonic()
+            planned = make_plan(
+                loaded,
+                device=environment.device,
+                mirror=mirror,
+                stored=run,
+                held_back_seed=seed,
+                progress=progress,
+            )
+            refuse_changed_inputs(planned.plan, plan, anew=seed is not None)
+            found = measure_both(
+                planned,
+                loaded,
+                removal,
+                run,
+                mirror,
+                asking,
+                progress,
+                fail_fast=fail_fast,
+                endpoint=endpoint,
+            )
+            before, after = found.before, found.after
+            gates = found.gates(loaded)
+            brought_back: tuple[AttackResult, ...] = ()
+            if not found.stopped:
+                brought_back = attack_removal(planned, loaded, removal, run, mirror, environment, progress)
+            official = certified(before, after)
+            answers = store_answers(before, after)
+            verdict = Verdict(
+                run=run.id,
+                plan_digest=plan.sha256,
+                delta_sha256=removal.delta_sha256,
+                edited_model_digest=removal.edited_model_digest,
+                verdict=worst([gate.verdict for gate in gates] + limited(brought_back)),
+                confidence=loaded.policy.verification.confidence,
+                attempt=attempt,
+                gates=gates,
+                results=results(loaded, before, after),
+                stress=brought_back,
+                held_back_seed=seed,
+                subjects=by_subjects(loaded, official),
+                neighbours=next_to_hazards(loaded, official),
+                sequential=found.sequential,
+                endpoint=tuple(check.record for check in found.endpoint),
+                answers_sha256=sha256_bytes(answers),
+                seconds=round(time.monotonic() - started, 3),
+            )
+        except Exception as error:
+            # The message of an unforeseen error may quote a question, so the log gets its kind alone.
+            reason = error.message if isinstance(error, GovernError) else type(error).__name__
             log.append(
-                "verify.started",
+                "verify.failed",
                 run=run.id,
                 policy_digest=plan.policy_digest,
                 model_before=removal.base_model_digest,
-                model_after=removal.edited_model_digest,
-                parameters={"attempt": attempt, "tasks": {task.name: task.digest for task in plan.tasks}},
-                environment=asking.to_json(),
+                parameters={"error": reason},
             )
-            try:
-                started = time.monotonic()
-                planned = make_plan(
-                    loaded,
-                    device=environment.device,
-                    mirror=mirror,
-                    stored=run,
-                    held_back_seed=seed,
-                    progress=progress,
-                )
-                refuse_changed_inputs(planned.plan, plan, anew=seed is not None)
-                found = measure_both(
-                    planned,
-                    loaded,
-                    removal,
-                    run,
-                    mirror,
-                    asking,
-                    progress,
-                    fail_fast=fail_fast,
-                    endpoint=endpoint,
-                )
-                before, after = found.before, found.after
-                gates = found.gates(loaded)
-                brought_back: tuple[AttackResult, ...] = ()
-                if not found.stopped:
-                    brought_back = attack_removal(planned, loaded, removal, run, mirror, environment, progress)
-                official = certified(before, after)
-                answers = store_answers(before, after)
-                verdict = Verdict(
-                    run=run.id,
-                    plan_digest=plan.sha256,
-                    delta_sha256=removal.delta_sha256,
-                    edited_model_digest=removal.edited_model_digest,
-                    verdict=worst([gate.verdict for gate in gates] + limited(brought_back)),
-                    confidence=loaded.policy.verification.confidence,
-                    attempt=attempt,
-                    gates=gates,
-                    results=results(loaded, before, after),
-                    stress=brought_back,
-                    held_back_seed=seed,
-                    subjects=by_subjects(loaded, official),
-                    neighbours=next_to_hazards(loaded, official),
-                    sequential=found.sequential,
-                    endpoint=tuple(check.record for check in found.endpoint),
-                    answers_sha256=sha256_bytes(answers),
-                    seconds=round(time.monotonic() - started, 3),
-                )
-            except Exception as error:
-                # The message of an unforeseen error may quote a question, so the log gets its kind alone.
-                reason = error.message if isinstance(error, GovernError) else type(error).__name__
-                log.append(
-                    "verify.failed",
-                    run=run.id,
-                    policy_digest=plan.policy_digest,
-                    model_before=removal.base_model_digest,
-                    parameters={"error": reason},
-                )
-                raise
-            except KeyboardInterrupt:
-                raise Interrupted(
-                    f"the verification of run {run.id} was interrupted",
-                    where=str(run.root),
-                    hint=f"Start it again with: govern verify {run.id}",
-                ) from None
-            folder = run.next_numbered("verifications")
-            run.write(f"{folder}/answers.json", answers)
-            run.write(f"{folder}/verdict.json", verdict.canonical())
-            read_anew = sampled_anew(planned, folder) if seed is not None else {}
-            for name, tokens in read_anew.items():
-                run.write(name, tokens)
-            finished = log.append(
-                "verify.finished",
-                run=run.id,
-                policy_digest=plan.policy_digest,
-                model_before=removal.base_model_digest,
-                model_after=removal.edited_model_digest,
-                digests={
-                    f"{folder}/answers.json": verdict.answers_sha256,
-                    f"{folder}/verdict.json": verdict.sha256,
-                    **{name: sha256_bytes(tokens) for name, tokens in read_anew.items()},
-                },
-                parameters={
-                    "attempt": attempt,
-                    "verdict": verdict.verdict,
-                    "remembered": {"before": list(before.remembered), "after": list(after.remembered)},
-                    "questions": {task.name: [task.source, task.digest] for task in planned.plan.tasks},
-                },
-                environment=asking.to_json(),
-            )
-            for kept in (MEASURING, ATTACKING):
-                shutil.rmtree(run.path(kept), ignore_errors=True)
-            issued = issue_report(log, run, loaded, plan, removal, verdict, finished, key=key, templates=templates)
+            raise
+        except KeyboardInterrupt:
+            raise Interrupted(
+                f"the verification of run {run.id} was interrupted",
+                where=str(run.root),
+                hint=f"Start it again with: govern verify {run.id}",
+            ) from None
+        folder = run.next_numbered("verifications")
+        run.write(f"{folder}/answers.json", answers)
+        run.write(f"{folder}/verdict.json", verdict.canonical())
+        read_anew = sampled_anew(planned, folder) if seed is not None else {}
+        for name, tokens in read_anew.items():
+            run.write(name, tokens)
+        finished = log.append(
+            "verify.finished",
+            run=run.id,
+            policy_digest=plan.policy_digest,
+            model_before=removal.base_model_digest,
+            model_after=removal.edited_model_digest,
+            digests={
+                f"{folder}/answers.json": verdict.answers_sha256,
+                f"{folder}/verdict.json": verdict.sha256,
+                **{name: sha256_bytes(tokens) for name, tokens in read_anew.items()},
+            },
+            parameters={
+                "attempt": attempt,
+                "verdict": verdict.verdict,
+                "remembered": {"before": list(before.remembered), "after": list(after.remembered)},
+                "questions": {task.name: [task.source, task.digest] for task in planned.plan.tasks},
+            },
+            environment=asking.to_json(),
+        )
+        for kept in (MEASURING, ATTACKING):
+            shutil.rmtree(run.path(kept), ignore_errors=True)
+        issued = issue_report(log, run, loaded, plan, removal, verdict, finished, key=key, templates=templates)
     return Verified(run, verdict, issued)
 
 

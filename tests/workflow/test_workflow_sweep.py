@@ -259,6 +259,17 @@ def test_every_point_is_attacked_and_the_one_that_withstands_it_best_is_chosen(s
     assert "Attack on every point" in verified.issued.path.read_text()
 
 
+def test_two_gates_on_one_task_are_attacked_once(swept: TinyPolicy) -> None:
+    attack = "attack: {attack: relearn, text: facts, documents: 4, epochs: 1, lora_rank: null, questions: 8}"
+    swept.replace("selection: {share: 0.5}", f"selection: {{share: 0.5, {attack}}}")
+    once = sweep(swept.path, workspace=swept.workspace).record
+    swept.replace(
+        "{task: secret, ceiling: 0.9}", "{task: secret, ceiling: 0.9}, {task: secret, metric: acc_norm, ceiling: 0.9}"
+    )
+    twice = sweep(swept.path, workspace=swept.workspace).record
+    assert [point.attacked for point in twice.points] == [point.attacked for point in once.points]
+
+
 def test_too_few_facts_that_choose_are_named_in_the_policy(swept: TinyPolicy) -> None:
     attack = "attack: {attack: relearn, text: facts}"
     swept.replace("selection: {share: 0.5}", f"selection: {{share: 0.2, {attack}}}")
