@@ -106,6 +106,11 @@ def own_part(task: OwnTask, question: Question, *, share: float) -> Part:
     return task.use
 
 
+def questions_of(task: OwnTask, part: Part, *, share: float) -> tuple[Question, ...]:
+    """The questions of an own task that choose settings, or those that certify, in the order of the file."""
+    return tuple(each for each in load_questions(task) if own_part(task, each, share=share) == part)
+
+
 def identify_task(task: OwnTask | str, *, share: float, mirror: Path | None = None) -> TaskIdentity:
     """Identify a question set by content.
 

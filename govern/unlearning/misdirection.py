@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor
@@ -40,6 +40,27 @@ class TopicText:
     seed: str
     forget: Deck
     retain: Deck
+
+
+def topic_texts(request: Request[Any], deal: Callable[[TokenCorpus, str], Deck]) -> tuple[TopicText, ...]:
+    """Each topic's text in batches, as `deal` makes them of a corpus and a seed of its own."""
+    texts = []
+    for topic in request.topics:
+        seed = f"{request.settings.seed}/{topic.name}"
+        forget, retain = deal(topic.forget, f"{seed}/forget"), deal(topic.retain, f"{seed}/retain")
+        texts.append(TopicText(topic.name, seed, forget, retain))
+    return tuple(texts)
+
+
+def fingerprint_of(request: Request[Any], weights: str) -> str:
+    """What a checkpoint is of: the settings, the text, and the digest of the weights that it started from."""
+    return canonical_digest(
+        {
+            "settings": request.settings.model_dump(mode="json"),
+            "topics": [[topic.name, topic.forget.digest, topic.retain.digest] for topic in request.topics],
+            "weights": weights,
+        }
+    )
 
 
 @dataclass(frozen=True)
@@ -164,24 +185,13 @@ class Misdirection:
             )
             return deck.shared(request.workers) if descent else deck
 
-        topics = []
-        for topic in request.topics:
-            seed = f"{settings.seed}/{topic.name}"
-            forget, retain = deal(topic.forget, f"{seed}/forget"), deal(topic.retain, f"{seed}/retain")
-            topics.append(TopicText(topic.name, seed, forget, retain))
         return cls(
             window=window,
             first=first,
             trained=trained,
             frozen=Frozen(window, trained.within(first), room=room),
-            topics=tuple(topics),
-            fingerprint=canonical_digest(
-                {
-                    "settings": settings.model_dump(mode="json"),
-                    "topics": [[topic.name, topic.forget.digest, topic.retain.digest] for topic in request.topics],
-                    "weights": trained.digest(),
-                }
-            ),
+            topics=topic_texts(request, deal),
+            fingerprint=fingerprint_of(request, trained.digest()),
             workers=request.workers,
         )
 

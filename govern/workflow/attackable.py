@@ -6,8 +6,7 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 from govern.errors import PolicyError
-from govern.evaluation.answers import Part
-from govern.evaluation.questions import OwnTask, Question, load_questions, own_part
+from govern.evaluation.questions import OwnTask, questions_of
 from govern.policy import LoadedPolicy
 from govern.stress.exam import FEWEST_FACTS, facts_of
 from govern.stress.settings import Endurance, Format
@@ -51,8 +50,3 @@ def refuse_impossible_attacks(
                 where=loaded.where("verification", "stress", index, "stages"),
                 hint="Name shorter `stages`, or add retain text.",
             )
-
-
-def questions_of(task: OwnTask, part: Part, *, share: float) -> tuple[Question, ...]:
-    """The questions of an own task that choose settings, or those that certify, in the order of the file."""
-    return tuple(each for each in load_questions(task) if own_part(task, each, share=share) == part)

@@ -13,11 +13,10 @@ from govern.digests import canonical_digest, sha256_bytes
 from govern.evaluation import decisions
 from govern.evaluation.answers import Answers
 from govern.evaluation.endpoint import KEY_VARIABLE, Endpoint, Form, form_of, generate, letter_in, prompt_of
-from govern.evaluation.harness import official_questions
-from govern.evaluation.questions import OwnTask, Question, load_questions, own_part
+from govern.evaluation.questions import OwnTask, Question
 from govern.policy import ForgetGate
 from govern.records import EndpointCheck, GateResult
-from govern.workflow.measure import Subject
+from govern.workflow.measure import Subject, certifying_questions
 from govern.workflow.plan import question_sets
 
 __all__ = ["ENDPOINT", "Checked", "Endpoint", "Exam", "endpoint_exams", "open_endpoint"]
@@ -95,19 +94,13 @@ def endpoint_exams(base: Subject, endpoint: Endpoint) -> tuple[Exam, ...]:
     Raises SourceError where the endpoint does not answer.
     """
     policy = base.loaded.policy
-    share = policy.verification.selection.share
     own = {task.name: task for task in question_sets(base.loaded) if isinstance(task, OwnTask)}
     digests = {task.name: task.digest for task in base.planned.plan.tasks}
     form = form_of(base.tokenizer)
     exams = []
     for gate in policy.verification.forget:
         task = own.get(gate.task, gate.task)
-        if isinstance(task, OwnTask):
-            questions = tuple(
-                each for each in load_questions(task) if own_part(task, each, share=share) == "certification"
-            )
-        else:
-            questions = official_questions(task, share=share, mirror=base.mirror)
+        questions = certifying_questions(task, base.loaded, base.mirror)
         prompts = [prompt_of(question, form) for question in questions]
         said = endpoint.ask(prompts, form, stage=f"ask the endpoint {gate.task}", progress=base.progress)
         deployed = _answers(gate.task, task, questions, said)

@@ -16,8 +16,8 @@ from pydantic import ValidationError
 
 from govern.digests import canonical_digest, sha256_bytes
 from govern.evaluation.answers import Answers, Perplexity
-from govern.evaluation.harness import evaluate, perplexity, word_perplexity
-from govern.evaluation.questions import OwnTask
+from govern.evaluation.harness import evaluate, official_questions, perplexity, word_perplexity
+from govern.evaluation.questions import OwnTask, Question, questions_of
 from govern.policy import LoadedPolicy
 from govern.progress import Progress
 from govern.records import Environment, Record
@@ -137,6 +137,14 @@ class Subject:
 def certifying_sets(loaded: LoadedPolicy) -> list[OwnTask | str]:
     """The question sets that certify: questions that only choose settings are not asked here."""
     return [task for task in question_sets(loaded) if not (isinstance(task, OwnTask) and task.use == "selection")]
+
+
+def certifying_questions(task: OwnTask | str, loaded: LoadedPolicy, mirror: Path | None) -> tuple[Question, ...]:
+    """The questions of one set that certify. Raises as `evaluate` does."""
+    share = loaded.policy.verification.selection.share
+    if isinstance(task, str):
+        return official_questions(task, share=share, mirror=mirror)
+    return questions_of(task, "certification", share=share)
 
 
 def set_name(task: OwnTask | str) -> str:

@@ -12,8 +12,6 @@ from typing import TYPE_CHECKING
 
 from govern.digests import canonical_digest
 from govern.errors import GovernError, IntegrityError, Interrupted
-from govern.evaluation.harness import official_questions
-from govern.evaluation.official import is_official
 from govern.evaluation.recovery import recovery
 from govern.models import apply_delta, load_model, load_tokenizer, read_delta
 from govern.policy import LoadedPolicy
@@ -23,9 +21,8 @@ from govern.sources import cache_folder
 from govern.stress.exam import Exam
 from govern.stress.protocol import Attempt, Target, load_attack
 from govern.stress.settings import STANDARD, AnyAttack, describe, effort, expand
-from govern.workflow.attackable import questions_of
 from govern.workflow.environment import default_device, describe_environment
-from govern.workflow.measure import Memory
+from govern.workflow.measure import Memory, certifying_questions
 from govern.workflow.plan import Planned, make_plan, question_sets
 from govern.workflow.runs import (
     DELTA,
@@ -168,17 +165,13 @@ def limited(results: Sequence[AttackResult]) -> list[VerdictValue]:
 
 def make_exams(loaded: LoadedPolicy, attacks: Sequence[AnyAttack], mirror: Path | None) -> tuple[Exam, ...]:
     """One exam for each task that the policy wants forgotten, long enough for every attack."""
-    share = loaded.policy.verification.selection.share
     limit = max(attack.questions for attack in attacks)
     own = {task.name: task for task in question_sets(loaded) if not isinstance(task, str)}
     exams = []
     for name in dict.fromkeys(gate.task for gate in loaded.policy.verification.forget):
-        if is_official(name) and name not in own:
-            questions = official_questions(name, share=share, mirror=mirror)
-            exams.append(Exam.halve(name, "letters", questions, limit=limit))
-            continue
-        task = own[name]
-        exams.append(Exam.halve(name, task.kind, questions_of(task, "certification", share=share), limit=limit))
+        task = own.get(name, name)
+        kind = "letters" if isinstance(task, str) else task.kind
+        exams.append(Exam.halve(name, kind, certifying_questions(task, loaded, mirror), limit=limit))
     return tuple(exams)
 
 

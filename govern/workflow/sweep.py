@@ -15,7 +15,7 @@ from govern.errors import GovernError, Interrupted, PolicyError, UsageError
 from govern.evaluation import decisions
 from govern.evaluation.answers import Answers, Perplexity
 from govern.evaluation.choice import choose, score, standing
-from govern.evaluation.questions import OwnTask
+from govern.evaluation.questions import OwnTask, questions_of
 from govern.models import load_tokenizer
 from govern.policy import ForgetGate, LoadedPolicy, PerplexityGate, TaskGate, load_policy, parse_policy
 from govern.progress import Progress, silent
@@ -27,7 +27,6 @@ from govern.unlearning.settings import MethodSettings
 from govern.unlearning.sweeping import grid_of
 from govern.workflow.ablation import Trial, ablation_trials, at_equal_length
 from govern.workflow.apply import refuse_other_machine
-from govern.workflow.attackable import questions_of
 from govern.workflow.environment import default_device, describe_environment
 from govern.workflow.methods import Comparison, method_trials
 from govern.workflow.plan import Planned, check_removal, make_plan, question_sets, resolve_corpus

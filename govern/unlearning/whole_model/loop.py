@@ -11,12 +11,11 @@ from typing import Any, Literal, Protocol, TypeVar
 import torch
 from torch import Tensor
 
-from govern.digests import canonical_digest
 from govern.errors import RemovalError
 from govern.progress import Progress
 from govern.records import CurvePoint
 from govern.unlearning.batches import Batch, Deck
-from govern.unlearning.misdirection import TopicText
+from govern.unlearning.misdirection import TopicText, fingerprint_of, topic_texts
 from govern.unlearning.protocol import Edit, Request
 from govern.unlearning.solvers.adamw_state import restore_adamw, stored_adamw
 from govern.unlearning.solvers.state import State, load_state, save_state
@@ -102,19 +101,8 @@ class Session:
         def deal(corpus: Any, seed: str) -> Deck:
             return Deck.deal(corpus, batch_size=settings.batch_size, mask="default", seed=seed, device=request.device)
 
-        topics = []
-        for topic in request.topics:
-            seed = f"{settings.seed}/{topic.name}"
-            forget, retain = deal(topic.forget, f"{seed}/forget"), deal(topic.retain, f"{seed}/retain")
-            topics.append(TopicText(topic.name, seed, forget, retain))
-        fingerprint = canonical_digest(
-            {
-                "settings": settings.model_dump(mode="json"),
-                "topics": [[topic.name, topic.forget.digest, topic.retain.digest] for topic in request.topics],
-                "weights": student.digest,
-            }
-        )
-        return cls(student, tuple(topics), fingerprint, request.checkpoint, request.progress)
+        fingerprint = fingerprint_of(request, student.digest)
+        return cls(student, topic_texts(request, deal), fingerprint, request.checkpoint, request.progress)
 
     def edit(
         self,
