@@ -87,6 +87,24 @@ def test_ties_go_to_the_smaller_change() -> None:
     assert choose(points).chosen == 1
 
 
+def test_under_attack_what_withstands_best_is_taken_and_belongs_to_the_front() -> None:
+    def withstood(value: float) -> Score:
+        return Score(value=value, interval=WIDE, n=50)
+
+    points = [
+        point(0, 0.25, 0.95, attacked=withstood(0.8)), point(1, 0.30, 0.90, attacked=withstood(0.4)),
+        point(2, 0.30, 0.92, attacked=withstood(0.4)), point(3, 0.30, 0.90),
+        point(4, 0.20, 0.90, "none", attacked=withstood(0.1)),
+    ]  # fmt: skip
+    found = choose(points)
+    assert found.chosen == 2
+    assert found.front == (0, 2, 4)
+    assert "the least left after the attack among them (40.0 %)" in found.reason
+    assert "with a utility of 92.0 % and 30.0 % left" in found.reason
+    assert "the least left after the attack" in found.rule
+    assert "attack" not in choose(points[3:4]).rule
+
+
 def test_where_nothing_qualifies_the_nearest_is_named_and_doubt_is_told_from_failure() -> None:
     missing = [point(0, 0.6, 0.9, "none"), point(1, 0.45, 0.8, "none"), point(2, None, None, "none")]
     found = choose(missing)
