@@ -99,12 +99,17 @@ class TrainedParameters:
         }
 
     def digest(self) -> str:
-        """SHA-256 over the names and the bytes of the original weights: which model is being edited."""
-        digest = hashlib.sha256()
-        for name, weight in self.original.items():
-            digest.update(name.encode())
-            digest.update(weight.cpu().contiguous().view(torch.uint8).numpy().data)
-        return digest.hexdigest()
+        """SHA-256 over the original weights: which model is being edited."""
+        return weights_digest(self.original)
+
+
+def weights_digest(weights: Mapping[str, Tensor]) -> str:
+    """SHA-256 over the names and the bytes of weights."""
+    digest = hashlib.sha256()
+    for name, weight in weights.items():
+        digest.update(name.encode())
+        digest.update(weight.detach().cpu().contiguous().view(torch.uint8).numpy().data)
+    return digest.hexdigest()
 
 
 def _renumbered(name: str, first: int) -> str:

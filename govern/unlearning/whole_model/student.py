@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,7 +20,7 @@ from govern.training.adapters import adapt
 from govern.unlearning.activations import find_blocks
 from govern.unlearning.batches import Batch
 from govern.unlearning.checkpoint_tensors import stored_tensors
-from govern.unlearning.parameters import Stored, parameters_of, stored_as
+from govern.unlearning.parameters import Stored, parameters_of, stored_as, weights_digest
 from govern.unlearning.whole_model.predictions import Predictions
 from govern.unlearning.whole_model.settings import WholeModel
 
@@ -57,7 +56,7 @@ class Student:
             chosen = {f"{name}.weight": plain.get_parameter(f"{name}.weight") for name in maps}
         entries = stored_tensors(path)
         edited = {name: stored_as(name, parameter, entries) for name, parameter in chosen.items()}
-        digest = _digest(chosen)
+        digest = weights_digest(chosen)
         if settings.rank is not None:
             model = adapt(plain, settings.rank, seed=settings.seed, maps=maps)
             trained = {name: weight for name, weight in model.named_parameters() if weight.requires_grad}
@@ -154,12 +153,3 @@ def _linear_maps(model: PreTrainedModel, chosen: Mapping[str, nn.Parameter]) -> 
             hint="Choose modules such as mlp.down_proj, or leave lora_rank out.",
         )
     return maps
-
-
-def _digest(weights: Mapping[str, Tensor]) -> str:
-    """SHA-256 over the names and the bytes of weights: which model is being edited."""
-    digest = hashlib.sha256()
-    for name, weight in weights.items():
-        digest.update(name.encode())
-        digest.update(weight.detach().cpu().contiguous().view(torch.uint8).numpy().data)
-    return digest.hexdigest()
