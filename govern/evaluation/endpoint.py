@@ -59,7 +59,8 @@ class Endpoint:
             _ = parts.port
         except ValueError:
             host = parts = None
-        if parts is None or parts.scheme not in ("http", "https") or not host:
+        blank = any(letter.isspace() for letter in self.url)
+        if blank or parts is None or parts.scheme not in ("http", "https") or not host:
             raise UsageError("this is no endpoint's URL", hint="Name its base, such as http://localhost:8000/v1.")
         if parts.username or parts.password or parts.query or parts.fragment:
             raise UsageError(

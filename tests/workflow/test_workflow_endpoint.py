@@ -169,6 +169,8 @@ def test_an_endpoint_that_is_down_is_tried_again_and_then_named(serve, monkeypat
         ("https://host/v1?key=secret", None, "no credentials"),
         ("http://example.org/v1", KEY, "in the clear"),
         ("http://[::1", None, "no endpoint's URL"),
+        ("http://localhost:8000/v 1", None, "no endpoint's URL"),
+        ("http://localhost:8000/v1\n", None, "no endpoint's URL"),
     ],
 )
 def test_what_is_no_endpoint_is_refused(url, key, said):
