@@ -84,6 +84,7 @@ def check(database, acknowledged):
     return head
 
 
+@pytest.mark.slow
 def test_killed_writers_leave_a_linear_log(logs, tmp_path):
     database = logs.new(tmp_path)
     acknowledged = race(database, writers=8, appends=100, kills=8, seed=0)

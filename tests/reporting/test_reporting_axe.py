@@ -84,8 +84,8 @@ class TestAxe:
         [
             (360, "screen", False),
             pytest.param(360, "screen", True, marks=pytest.mark.slow),
-            (1024, "screen", False),
-            (1280, "screen", True),
+            pytest.param(1024, "screen", False, marks=pytest.mark.slow),
+            pytest.param(1280, "screen", True, marks=pytest.mark.slow),
             (794, "print", False),
         ],
     )

@@ -17,6 +17,7 @@ from govern.audit import Log
 GUIDE = (Path(__file__).parents[2] / "docs" / "audit_trail.md").read_text()
 
 
+@pytest.mark.slow
 @pytest.mark.openssl
 @pytest.mark.skipif(
     shutil.which("openssl") is None and "openssl" not in os.environ.get("GOVERN_REQUIRE", ""), reason="needs openssl"

@@ -12,6 +12,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+import pytest
 from tiny_policy import TinyPolicy
 
 import govern
@@ -70,6 +71,7 @@ def test_a_failed_gate_exits_3(tiny_policy: TinyPolicy) -> None:
     assert as_json(tiny_policy, "verify", code=3)["verdict"] == "fail"
 
 
+@pytest.mark.slow
 def test_a_kept_and_pinned_key_is_named(tiny_policy: TinyPolicy) -> None:
     environment = {**os.environ, "GOVERN_KEY_PASSWORD": "correct horse battery staple"}
     run = lambda *arguments: subprocess.run(  # noqa: E731
@@ -88,6 +90,7 @@ def test_a_kept_and_pinned_key_is_named(tiny_policy: TinyPolicy) -> None:
     assert run("audit", "verify").returncode == 0
 
 
+@pytest.mark.slow
 def test_killed_at_a_random_step_and_resumed_gives_the_same_delta(tiny_policy: TinyPolicy) -> None:
     tiny_policy.replace("steps: 12", "steps: 400")
     whole = govern.apply(tiny_policy.path, workspace=tiny_policy.workspace.with_name("whole"))

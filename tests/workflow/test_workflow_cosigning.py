@@ -208,6 +208,7 @@ def test_a_pack_under_a_cosigned_checkpoint_holds_only_what_its_reader_can_check
     assert (packed.path / "checkpoint").read_bytes() + request.with_suffix(".cosignature").read_bytes() == kept.note
 
 
+@pytest.mark.slow
 def test_the_command_line(pair: Pair) -> None:
     environment = {**os.environ, "GOVERN_KEY_PASSWORD": "password"}
 

@@ -9,11 +9,13 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
 from review_team import Team
 
 GUIDE = Path(__file__).parents[2] / "docs" / "evidence.md"
 
 
+@pytest.mark.slow
 def test_the_guide_s_commands_work(team: Team, tmp_path: Path) -> None:
     shutil.copy(team.run / "delta.safetensors", tmp_path)
     commands = ("    govern ", "    model_signing ")

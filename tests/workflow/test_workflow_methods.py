@@ -111,6 +111,7 @@ def test_the_command(policy: TinyPolicy) -> None:
     assert finished.parameters["kind"] == "methods"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seconds", ["inf", "nan"])
 def test_a_budget_without_an_end_is_refused(policy: TinyPolicy, seconds: str) -> None:
     arguments = ["compare", str(policy.path), "--methods", "ssd", "--budget", seconds]

@@ -164,6 +164,7 @@ def run(folder: Path, address: str, *arguments: str) -> subprocess.CompletedProc
     )
 
 
+@pytest.mark.slow
 def test_the_command_fetches_the_pinned_revision_and_checks_it_offline(hub: str, tmp_path: Path) -> None:
     made = run(tmp_path, hub, "create", "mirror", "--dataset", "wmdp")
     assert made.returncode == 0, made.stderr

@@ -138,6 +138,7 @@ def test_every_file_of_a_signed_model_counts(exported: Path) -> None:
         check_model(checked, folder)
 
 
+@pytest.mark.slow
 def test_the_command_line_signs_and_checks(team: Team, tmp_path: Path) -> None:
     environment = {**os.environ, "GOVERN_KEY_PASSWORD": "password", "GOVERN_WORKSPACE": str(team.workspace)}
 

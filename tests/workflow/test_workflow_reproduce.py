@@ -102,6 +102,7 @@ def dishonest(
         govern.apply(policy.path, workspace=policy.workspace)
 
 
+@pytest.mark.slow
 def test_a_removal_that_does_not_come_out_of_its_plan_is_found(
     tiny_policy: TinyPolicy, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -232,6 +232,7 @@ def test_the_fingerprint_command_makes_a_secret_salt(tmp_path: Path) -> None:
     assert not (tmp_path / "new").exists()
 
 
+@pytest.mark.slow
 def test_the_guide_s_commands_work(request_policy: tuple[TinyPolicy, Path]) -> None:
     policy, _ = request_policy
     policy.path.rename(policy.path.with_name("policy.yaml"))
@@ -250,6 +251,7 @@ def test_the_guide_s_commands_work(request_policy: tuple[TinyPolicy, Path]) -> N
         assert done.returncode == 0, done.stderr
 
 
+@pytest.mark.slow
 @pytest.mark.model
 def test_the_shipped_example_runs_as_its_page_says(smollm2: Path, tmp_path: Path) -> None:
     shutil.copytree(ROOT / "policies", tmp_path / "policies")

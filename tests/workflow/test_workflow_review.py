@@ -126,6 +126,7 @@ def test_a_failed_gate_cannot_be_approved(team: Team, tmp_path: Path) -> None:
     assert team.decide("ada", "reject") == "rejected"
 
 
+@pytest.mark.slow
 def test_the_same_from_the_command_line(team: Team) -> None:
     environment = {**os.environ, "GOVERN_KEY_PASSWORD": "password", "GOVERN_WORKSPACE": str(team.workspace)}
     keys = team.workspace / "keys"

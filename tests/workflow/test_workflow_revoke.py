@@ -82,6 +82,7 @@ def test_every_change_to_a_revocation_is_found(team: Team) -> None:
     audit(team.workspace)
 
 
+@pytest.mark.slow
 def test_the_same_from_the_command_line(team: Team, tmp_path: Path) -> None:
     environment = {**os.environ, "GOVERN_KEY_PASSWORD": "password", "GOVERN_WORKSPACE": str(team.workspace)}
 

@@ -9,11 +9,13 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
 from tiny_policy import TinyPolicy
 
 GUIDE = Path(__file__).parents[2] / "docs" / "sign_off.md"
 
 
+@pytest.mark.slow
 def test_the_guide_s_commands_work(verified: TinyPolicy, tmp_path: Path) -> None:
     environment = {**os.environ, "GOVERN_KEY_PASSWORD": "password"}
 

@@ -246,6 +246,7 @@ def test_swap_type(altered: Path, pristine: dict[str, bytes], team_once: Team) -
     assert survivors(altered, pristine, changes()) == []
 
 
+@pytest.mark.slow
 def test_every_field(altered: Path, pristine: dict[str, bytes]) -> None:
     """Each field of each JSON file, and of each signed statement, changed, deleted, repeated or reordered."""
 
@@ -263,6 +264,7 @@ def test_every_field(altered: Path, pristine: dict[str, bytes]) -> None:
     assert survivors(altered, pristine, changes()) == []
 
 
+@pytest.mark.slow
 def test_every_field_signed_again_by_its_own_signer(altered: Path, pristine: dict[str, bytes], team_once: Team) -> None:
     """A signer who changes their mind afterwards: the signature is good, and the log knows the first one."""
 

@@ -72,6 +72,7 @@ def run(token: dict[str, str], tmp_path: Path) -> Run:
     return call
 
 
+@pytest.mark.slow
 @pytest.mark.softhsm
 @needs_softhsm
 def test_a_token_s_keys_sign_all_that_a_file_s_do(team: Team, tmp_path: Path, run: Run) -> None:

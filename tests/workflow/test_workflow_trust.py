@@ -165,6 +165,7 @@ def test_a_killed_change_is_finished_or_forgotten_by_the_next(
     audit(workspace)
 
 
+@pytest.mark.slow
 def test_the_same_from_the_command_line(tmp_path: Path) -> None:
     environment = {**os.environ, "GOVERN_KEY_PASSWORD": "password", "GOVERN_WORKSPACE": str(tmp_path / "audits")}
 

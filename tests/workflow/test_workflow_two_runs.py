@@ -6,6 +6,7 @@ import json
 import subprocess
 import sys
 
+import pytest
 from tiny_policy import TinyPolicy
 
 from govern.audit import Log
@@ -22,6 +23,7 @@ print(verified.verdict.attempt, flush=True)
 """
 
 
+@pytest.mark.slow
 def test_two_processes_apply_and_verify_on_one_workspace(tiny_policy: TinyPolicy) -> None:
     command = [sys.executable, "-c", STORY, str(tiny_policy.path), str(tiny_policy.workspace)]
     both = [

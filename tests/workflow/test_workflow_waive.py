@@ -226,6 +226,7 @@ def test_a_waiver_ends_when_it_says(signed: int, until: int, now: int) -> None:
     assert state == ("in force" if now < until else "expired")
 
 
+@pytest.mark.slow
 def test_the_same_from_the_command_line(team: Team) -> None:
     environment = {**os.environ, "GOVERN_KEY_PASSWORD": "password", "GOVERN_WORKSPACE": str(team.workspace)}
     key = ["--key", str(team.workspace / "keys" / "max.pem"), "--reason", "Needed for the pilot."]
