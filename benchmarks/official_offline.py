@@ -56,6 +56,7 @@ removal:
   seed: 0
 verification:
   confidence: {confidence}
+  dtype: {dtype}
   forget: [{{task: wmdp_cyber, ceiling: {ceiling}}}]
   utility:
 {utility}
@@ -66,19 +67,20 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, default=_ROOT.parent / "shared/data")
     parser.add_argument("--subjects", nargs="+", default=["all"], metavar="SUBJECT", choices=["all", *MMLU_SUBJECTS])
+    parser.add_argument("--dtype", choices=["bfloat16", "float32"], default="float32", help="what the models answer in")
     parser.add_argument("--limit", type=int, help="questions of each set, chosen by hash")
     parser.add_argument("--out", type=Path, help="where workspace and report stay")
     options = parser.parse_args()
     tasks = ["mmlu"] if options.subjects == ["all"] else [f"mmlu_{subject}" for subject in options.subjects]
 
-    print(f"{_MODEL}, float32, {describe()}")
+    print(f"{_MODEL}, {options.dtype}, {describe()}")
     with tempfile.TemporaryDirectory() as folder:
         out = options.out or Path(folder)
         out.mkdir(parents=True, exist_ok=True)
         mirror = Path(folder) / "mirror"
         lay_mirror(mirror, mmlu=options.data / "mmlu", wmdp_cyber=options.data / "wmdp_cyber")
         policy = out / "official_offline.yaml"
-        policy.write_text(written(options.data.absolute(), tasks), encoding="utf-8")
+        policy.write_text(written(options.data.absolute(), tasks, options.dtype), encoding="utf-8")
         applied = govern.apply(policy, workspace=out / "audits", mirror=mirror)
         started = time.monotonic()
         if options.limit is None:
@@ -87,25 +89,32 @@ def main() -> None:
             show(verdict.gates, verdict.subjects, verdict.neighbours)
             print(f"\nverdict {verdict.verdict}, report {verified.issued.path}")
         else:
-            show(*judged(applied, ["wmdp_cyber", *tasks], mirror, options.limit))
+            show(*judged(applied, ["wmdp_cyber", *tasks], mirror, options.limit, options.dtype))
         print(f"\nasked and judged in {time.monotonic() - started:.0f} s")
 
 
-def written(data: Path, tasks: list[str]) -> str:
+def written(data: Path, tasks: list[str], dtype: str) -> str:
     """The policy: web attack techniques go, advice against them stays."""
     forget, retain = (next(data.glob(f"cyber_text/*{name}*.jsonl")).name for name in ("wstg", "cheat"))
     utility = "\n".join(f"    - {{task: {task}, max_drop: {_DROP}}}" for task in tasks)
     return _POLICY.format(
-        model=_MODEL, data=data, forget=forget, retain=retain, confidence=_CONFIDENCE, ceiling=_CEILING, utility=utility
+        model=_MODEL,
+        data=data,
+        forget=forget,
+        retain=retain,
+        confidence=_CONFIDENCE,
+        dtype=dtype,
+        ceiling=_CEILING,
+        utility=utility,
     )
 
 
 def judged(
-    applied: Applied, tasks: list[str], mirror: Path, limit: int
+    applied: Applied, tasks: list[str], mirror: Path, limit: int, dtype: str
 ) -> tuple[tuple[GateResult, ...], tuple[SubjectResult, ...], tuple[NeighbourResult, ...]]:
     """Ask some questions of each set before and after, and hold the policy's gates against all of them."""
     path = resolve_model(_MODEL, revision=None, base=_ROOT).path
-    model, tokenizer = load_model(path, dtype=torch.float32), load_tokenizer(path)
+    model, tokenizer = load_model(path, dtype=getattr(torch, dtype)), load_tokenizer(path)
     removal = applied.removal
     before = evaluate(model, tokenizer, tasks, share=0.3, mirror=mirror, limit=limit)
     delta = read_delta(

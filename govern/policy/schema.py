@@ -375,6 +375,11 @@ class Verification(Part):
         default=0.95, description="The confidence of every one-sided bound."
     )
     selection: Selection = Field(default=Selection(), description="Which questions choose settings.")
+    dtype: Literal["bfloat16", "float32"] = Field(
+        default="float32",
+        exclude_if=lambda dtype: dtype == "float32",  # as for `valid_days`
+        description="What the models compute in while they answer. Attacks train, and do so in float32.",
+    )
     valid_days: int | None = Field(
         default=None,
         ge=1,

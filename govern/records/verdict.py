@@ -163,7 +163,8 @@ class Verdict(Record):
     """The outcome of one verification. `attempt` counts certifications on these question sets in this workspace.
 
     `stress`, what the policy's attacks brought back, is left out of the JSON where it lists none; `held_back_seed`,
-    with which this verification sampled its held-back text anew, where it read the run's; `subjects`, `neighbours`,
+    with which this verification sampled its held-back text anew, where it read the run's; `dtype`, what the models
+    computed in while they answered, where that is float32; `subjects`, `neighbours`,
     `sequential` and `endpoint` where there was nothing of the kind.
     """
 
@@ -179,6 +180,7 @@ class Verdict(Record):
     results: tuple[TaskResult, ...]
     stress: tuple[AttackResult, ...] = Field(default=(), exclude_if=lambda stress: not stress)
     held_back_seed: int | None = Field(default=None, exclude_if=lambda seed: seed is None)
+    dtype: Literal["bfloat16", "float32"] = Field(default="float32", exclude_if=lambda dtype: dtype == "float32")
     subjects: tuple[SubjectResult, ...] = Field(default=(), exclude_if=lambda subjects: not subjects)
     neighbours: tuple[NeighbourResult, ...] = Field(default=(), exclude_if=lambda neighbours: not neighbours)
     sequential: SequentialTest | None = Field(default=None, exclude_if=lambda sequential: sequential is None)

@@ -889,7 +889,7 @@ def _not_claimed(
         claim(
             "/verdict/edited_model_digest",
             "Only this model",
-            "The verdict holds for the edited model with this digest, evaluated in float32. Quantised, "
+            f"The verdict holds for the edited model with this digest, evaluated in {verdict.dtype}. Quantised, "
             "merged or further trained versions are different models.",
         ),
         claim(

@@ -50,7 +50,7 @@ class Measured:
 
 @dataclass(frozen=True)
 class Memory:
-    """One model's answers as files, each named by all that it depends on: the model, the questions, the harness.
+    """One model's answers as files, each named by all they depend on: the model, its dtype, the questions, the harness.
 
     A file that is damaged or of another version is as good as none. Without a `folder` nothing is kept.
     """
@@ -58,6 +58,7 @@ class Memory:
     folder: Path | None
     model_digest: str
     environment: Environment
+    dtype: str = "float32"
     remembered: list[str] = field(default_factory=list)
 
     def answers(
@@ -66,7 +67,7 @@ class Memory:
         """What the model said to the questions of this digest: as it is kept here, or by asking it."""
         if self.folder is None:
             return ask()
-        path = self.folder / canonical_digest([self.model_digest, name, digest, self.environment.to_json()])
+        path = self.folder / canonical_digest([self.model_digest, self.dtype, name, digest, self.environment.to_json()])
         try:
             sha256, _, body = path.read_bytes().partition(b"\n")
             if sha256 == sha256_bytes(body).encode():

@@ -47,6 +47,7 @@ class Bench:
     mirror: Path | None
     held_back: tuple[tuple[str, TokenCorpus], ...]
     attacker: Attacker | None = None
+    dtype: str = "float32"
 
 
 @dataclass(frozen=True)
@@ -94,7 +95,7 @@ class _Station:
         self.tokenizer: PreTrainedTokenizerBase = load_tokenizer(
             request.model_path, trust_remote_code=request.trust_remote_code
         )
-        self.model = self._load()
+        self.model = self._load(getattr(torch, bench.dtype))
 
     def ask(self, tensors: Mapping[str, Tensor], progress: Progress) -> Said:
         """Put the selection questions and the held-back texts to the model as it is; `tensors` are those changed."""
@@ -120,22 +121,22 @@ class _Station:
         if (attacker := self.bench.attacker) is None:
             return
         target = Target(
-            load=lambda: copy.deepcopy(self.model),
+            load=lambda: copy.deepcopy(self.model).float(),  # an attack trains
             tokenizer=self.tokenizer,
             unrelated=attacker.unrelated,
             related=attacker.related,
-            base=self._load,
+            base=lambda: self._load(torch.float32),
             delta=tensors,
         )
         for exam in attacker.exams:
             yield load_attack(attacker.attack.attack)(attacker.attack, target, exam, progress).answers
 
-    def _load(self) -> PreTrainedModel:
+    def _load(self, dtype: torch.dtype) -> PreTrainedModel:
         """The unedited model."""
         request = self.bench.request
         return load_model(
             request.model_path,
-            dtype=torch.float32,
+            dtype=dtype,
             device=request.device,
             trust_remote_code=request.trust_remote_code,
         )

@@ -373,6 +373,7 @@ def bench_of(
         mirror=mirror,
         held_back=tuple(held_back.items()),
         attacker=attacker_of(loaded, planned, sets),
+        dtype=loaded.policy.verification.dtype,
     )
 
 

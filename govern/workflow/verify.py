@@ -159,6 +159,7 @@ def verify(
                 results=results(loaded, before, after),
                 stress=brought_back,
                 held_back_seed=seed,
+                dtype=loaded.policy.verification.dtype,
                 subjects=by_subjects(loaded, official),
                 neighbours=next_to_hazards(loaded, official),
                 sequential=found.sequential,
@@ -297,11 +298,14 @@ def measure_both(
 
     trust = planned.plan.model.remote_code
     tokenizer = load_tokenizer(planned.model.path, trust_remote_code=trust)
-    model = load_model(planned.model.path, dtype=torch.float32, device=environment.device, trust_remote_code=trust)
+    dtype = loaded.policy.verification.dtype
+    model = load_model(
+        planned.model.path, dtype=getattr(torch, dtype), device=environment.device, trust_remote_code=trust
+    )
     # A base model's answers outlive the run, so only code that can be named may have given them.
     kept = cache_folder() / "answers" if environment.dirty is False or environment.commit is None else None
     base = Subject(
-        model, tokenizer, planned, loaded, mirror, Memory(kept, removal.base_model_digest, environment),
+        model, tokenizer, planned, loaded, mirror, Memory(kept, removal.base_model_digest, environment, dtype),
         labelled(progress, "before"),
     )  # fmt: skip
     before = base.measure()
@@ -310,7 +314,7 @@ def measure_both(
     apply_delta(model, delta)
     edited = replace(
         base,
-        memory=Memory(run.path(MEASURING), removal.edited_model_digest, environment),
+        memory=Memory(run.path(MEASURING), removal.edited_model_digest, environment, dtype),
         progress=labelled(progress, "after"),
     )
     if fail_fast:

@@ -38,6 +38,7 @@ def test_an_answer_is_remembered_for_the_same_model_questions_and_harness(tmp_pa
     assert memory.remembered == ["secret"]
     others = [
         (Memory(tmp_path, "another", HERE), "secret", "digest"),
+        (Memory(tmp_path, "model", HERE, "bfloat16"), "secret", "digest"),
         (Memory(tmp_path, "model", HERE.model_copy(update={"threads": 2})), "secret", "digest"),
         (Memory(tmp_path, "model", HERE.model_copy(update={"packages": {"lm-eval": "9"}})), "secret", "digest"),
         (memory, "secret", "another"),
