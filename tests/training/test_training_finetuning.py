@@ -72,8 +72,22 @@ def test_the_loss_is_that_of_the_model_and_padding_does_not_count(model):
 def test_every_document_is_seen_once_an_epoch(model):
     from govern.training.finetuning import _batches
 
-    rows = [row for batch in _batches(DOCUMENTS, FineTuning(steps=5, learning_rate=0, batch_size=2)) for row in batch]
-    assert sorted(rows[:5]) == sorted(rows[5:]) == sorted(DOCUMENTS.documents)
+    how = FineTuning(steps=5, learning_rate=0, batch_size=2)
+    seen = [index for batch in _batches([9] * 5, how) for index in batch]
+    assert sorted(seen[:5]) == sorted(seen[5:]) == list(range(5))
+
+
+def test_documents_of_about_one_length_go_together_and_each_is_seen_once_an_epoch():
+    from govern.training.finetuning import _batches
+
+    lengths = [5 + place * 7 % 64 for place in range(128)]
+    how = FineTuning(steps=64, learning_rate=0, batch_size=4, by_length=True)
+    batches = list(_batches(lengths, how))
+    seen = [index for batch in batches for index in batch]
+    assert sorted(seen[:128]) == sorted(seen[128:]) == list(range(128))
+    spread = [max(lengths[i] for i in batch) - min(lengths[i] for i in batch) for batch in batches]
+    assert max(spread) < 16
+    assert [lengths[batch[0]] for batch in batches[:16]] != sorted(lengths[batch[0]] for batch in batches[:16])
 
 
 def test_a_loss_that_is_no_number_ends_it_and_says_why(model):
@@ -81,3 +95,53 @@ def test_a_loss_that_is_no_number_ends_it_and_says_why(model):
         fine_tune(model, DOCUMENTS, FineTuning(steps=50, learning_rate=1e30))
     assert "1e+30" in caught.value.hint
     assert not model.training
+
+
+def test_what_is_given_is_read_and_not_learnt(model):
+    documents = TokenCorpus((DOCUMENTS.documents[1], DOCUMENTS.documents[2]))
+    given = (5, 11)
+    settings = FineTuning(steps=1, learning_rate=1e-12, batch_size=2)
+    (loss,) = fine_tune(model, documents, settings, given=given)
+    total = count = 0.0
+    for document, known in zip(documents.documents, given, strict=True):
+        with torch.no_grad():
+            logits = model(torch.tensor([document])).logits[0]
+        likelihoods = torch.log_softmax(logits.float(), dim=1)
+        total -= sum(float(likelihoods[place - 1, document[place]]) for place in range(known, len(document)))
+        count += len(document) - known
+    assert loss == pytest.approx(total / count, rel=1e-5)
+
+
+def test_given_nothing_it_is_the_same_training(tiny_checkpoint):
+    def trained(given):
+        model = load_model(tiny_checkpoint("llama"), dtype=torch.float32)
+        losses = fine_tune(model, DOCUMENTS, FineTuning(steps=5, learning_rate=1e-2), given=given)
+        return losses, weights(model)
+
+    whole, first = trained(None)
+    chosen, second = trained([1] * 5)
+    assert chosen == pytest.approx(whole, rel=1e-5)
+    assert all(torch.allclose(first[name], second[name], atol=1e-4) for name in first)
+
+
+@pytest.mark.parametrize("kind", ["gemma2", "qwen2"])
+def test_answers_are_learnt_and_questions_are_not(tiny_checkpoint, kind):
+    model = load_model(tiny_checkpoint(kind), dtype=torch.float32)
+    losses = fine_tune(model, DOCUMENTS, FineTuning(steps=40, learning_rate=1e-2, batch_size=5), given=[4] * 5)
+    assert losses[-1] < 0.2 * losses[0]
+    assert not model.get_output_embeddings()._forward_pre_hooks
+
+
+@pytest.mark.parametrize("rank", [None, 4])
+def test_products_in_bfloat16_train_weights_in_float32(tiny_checkpoint, rank):
+    def losses(dtype):
+        model = load_model(tiny_checkpoint("llama"), dtype=torch.float32)
+        settings = FineTuning(steps=30, learning_rate=1e-2, batch_size=5, lora_rank=rank, dtype=dtype)
+        found = fine_tune(model, DOCUMENTS, settings)
+        assert all(weight.dtype == torch.float32 for weight in model.parameters())
+        return found
+
+    exact, rounded = losses("float32"), losses("bfloat16")
+    assert rounded != exact
+    assert rounded[0] == pytest.approx(exact[0], rel=0.01)
+    assert rounded[-1] < 0.7 * rounded[0]
