@@ -11,6 +11,7 @@ import typer
 from govern.cli import (
     apply,
     audit,
+    benchmark,
     compare,
     evidence,
     export,
@@ -51,6 +52,7 @@ app.command("sweep")(sweep.sweep)
 app.command("apply")(apply.apply)
 app.command("verify")(verify.verify)
 app.command("stress")(stress.stress)
+app.command("benchmark")(benchmark.benchmark)
 app.command("export")(export.export)
 app.command("review")(review.review)
 app.command("waive")(waive.waive)

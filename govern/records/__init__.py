@@ -1,6 +1,7 @@
 """Frozen, versioned records: what crosses rooms and what lands on disk."""
 
 from govern.records.base import Record, Sha256
+from govern.records.benchmark import Benchmark, BenchmarkedModel, Figure
 from govern.records.cost import Cost
 from govern.records.event import AuditPosition, Event, EventType
 from govern.records.fingerprints import Fingerprints, RequestIdentity
@@ -40,6 +41,8 @@ from govern.records.waiver import GateName, Waiver
 __all__ = [
     "AttackResult",
     "AuditPosition",
+    "Benchmark",
+    "BenchmarkedModel",
     "CorpusIdentity",
     "Cost",
     "CurvePoint",
@@ -49,6 +52,7 @@ __all__ = [
     "Environment",
     "Event",
     "EventType",
+    "Figure",
     "Fingerprints",
     "GateName",
     "GateResult",
