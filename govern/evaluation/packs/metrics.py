@@ -4,26 +4,32 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from functools import cache
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from govern.records import Interval
+from govern.records import Figure, Interval
 
 Array = NDArray[np.float64]
 
 _RESAMPLES = 2000
 
 
-def rouge_l_recall(reference: str, said: str) -> float:
-    """The share of the reference's words that are, in their order, in what was said (Lin 2004), stemmed.
+class Rouge(NamedTuple):
+    """The longest common subsequence of words, as a share of the reference's, and the F1 of the shares of both."""
 
-    By `rouge-score`, Google's implementation, which TOFU, MUSE and RWKU use: lower case, ASCII letters and digits alone
-    make words, and words of more than three letters are stemmed (Porter).
+    recall: float
+    f1: float
+
+
+def rouge_l(reference: str, said: str, *, stem: bool) -> Rouge:
+    """ROUGE-L (Lin 2004) by `rouge-score`, Google's implementation, which TOFU and MUSE use.
+
+    Lower case; ASCII letters and digits alone make words. With `stem`, words of more than three letters are stemmed.
     """
-    recall: float = _scorer().score(reference, said)["rougeL"].recall
-    return recall
+    found = _scorer(stem).score(reference, said)["rougeL"]
+    return Rouge(found.recall, found.fmeasure)
 
 
 def harmonic_mean(values: Sequence[float]) -> float:
@@ -55,8 +61,14 @@ def mean_interval(values: Sequence[float], *, confidence: float) -> Interval:
     return resampled(lambda drawn: float(drawn[0].mean()), [values], confidence=confidence)
 
 
+def mean_figure(name: str, values: Sequence[float], *, confidence: float) -> Figure:
+    """A mean over questions with its interval."""
+    interval = mean_interval(values, confidence=confidence)
+    return Figure(name=name, value=float(np.mean(values)), interval=interval, n=len(values))
+
+
 @cache
-def _scorer() -> Any:
+def _scorer(stem: bool) -> Any:
     from rouge_score.rouge_scorer import RougeScorer
 
-    return RougeScorer(["rougeL"], use_stemmer=True)
+    return RougeScorer(["rougeL"], use_stemmer=stem)

@@ -21,8 +21,11 @@ class Reader(Protocol):
     def likelihoods(self, pairs: Sequence[tuple[str, str]]) -> list[float]:
         """The mean log-likelihood (nats a token) of each answer after its question."""
 
-    def answers(self, questions: Sequence[str], *, most: int) -> list[str]:
-        """What the model answers to each question, greedily, in at most so many tokens."""
+    def continuations(self, prompts: Sequence[str], *, most: int) -> list[str]:
+        """How the model goes on from each prompt, greedily, for at most so many tokens."""
+
+    def surprises(self, texts: Sequence[str], *, most: int) -> list[list[float]]:
+        """The negative log-likelihood (nats) of each token but the first of each text's first `most` tokens."""
 
 
 @dataclass(frozen=True)
@@ -68,6 +71,9 @@ class Pack(Protocol):
 
 _PACKS = {
     "tofu": "govern.evaluation.packs.tofu:Tofu",
+    "muse": "govern.evaluation.packs.muse:Muse",
+    "rwku": "govern.evaluation.packs.rwku:Rwku",
+    "whp": "govern.evaluation.packs.whp:Whp",
 }
 
 

@@ -10,18 +10,19 @@ from typing import Any
 import torch
 from transformers import GenerationConfig, PreTrainedModel, PreTrainedTokenizerBase
 
-from govern.corpora import exchange, put
+from govern.corpora import exchange
 from govern.errors import GovernError
-from govern.evaluation.scoring import Scorer
+from govern.evaluation.scoring import Scorer, batches, padded
 from govern.progress import Progress, silent
 from govern.sources.quiet import quiet
 
 _SIDE_BY_SIDE = 32
+_TOKENS_PER_BATCH = 1024
 
 
 @dataclass(frozen=True)
 class ModelReader:
-    """The `Reader` of a pack: questions are put as `Question: …`, answers follow `Answer:`."""
+    """The `Reader` of a pack. In `likelihoods` questions are put as `Question: …`, and answers follow `Answer:`."""
 
     model: PreTrainedModel
     tokenizer: PreTrainedTokenizerBase
@@ -39,32 +40,55 @@ class ModelReader:
         scored = scorer._loglikelihood_tokens([(None, list(each.prompt), list(each.answer)) for each in exchanges])
         means = [total / len(each.answer) for each, (total, _) in zip(exchanges, scored, strict=True)]
         if not all(map(math.isfinite, means)):
-            raise GovernError(
-                "the model's likelihoods are not numbers, so it is broken and no benchmark can say more",
-                hint="Lower the coefficient or the learning rate and apply again.",
-            )
+            raise _broken()
         return means
 
+    def surprises(self, texts: Sequence[str], *, most: int) -> list[list[float]]:
+        """The negative log-likelihood (nats, float32 log-softmax) of each token but the first of each text.
+
+        Texts are cut to `most` tokens. Raises GovernError where the model's output is no number.
+        """
+        rows = [tuple(self.tokenizer(text)["input_ids"][:most]) for text in texts]
+        order = sorted(range(len(rows)), key=lambda index: len(rows[index]), reverse=True)
+        found: list[list[float]] = [[] for _ in rows]
+        done = 0
+        for batch in batches([rows[index] for index in order], tokens=_TOKENS_PER_BATCH):
+            for place, surprise in enumerate(self._surprise(batch)):
+                found[order[done + place]] = surprise
+            done += len(batch)
+            self.progress("read texts", done, len(rows))
+        if not all(math.isfinite(value) for row in found for value in row):
+            raise _broken()
+        return found
+
     @torch.inference_mode()
-    def answers(self, questions: Sequence[str], *, most: int) -> list[str]:
-        """What the model answers to each question, greedily, up to its end of text or `most` tokens."""
-        prompts = [self.tokenizer(put(question))["input_ids"] for question in questions]
+    def _surprise(self, rows: list[tuple[int, ...]]) -> list[list[float]]:
+        ids = padded(rows).to(self.model.device)
+        logits = self.model(ids, use_cache=False).logits[:, :-1].float()
+        following = ids[:, 1:, None].to(logits.device)
+        surprise = (logits.logsumexp(dim=2) - logits.gather(2, following).squeeze(2)).tolist()
+        return [values[: len(row) - 1] for values, row in zip(surprise, rows, strict=True)]
+
+    @torch.inference_mode()
+    def continuations(self, prompts: Sequence[str], *, most: int) -> list[str]:
+        """How the model goes on from each prompt, greedily, up to its end of text or `most` tokens."""
+        rows = [self.tokenizer(prompt)["input_ids"] for prompt in prompts]
         model: Any = self.model
         ends = model.generation_config.eos_token_id if model.generation_config else None
         # Only what is said here holds: a model's own generation settings may sample, or punish repetition.
         greedy = GenerationConfig(max_new_tokens=most, do_sample=False, eos_token_id=ends, pad_token_id=0)
         own, model.generation_config = model.generation_config, greedy
-        said = [""] * len(prompts)
-        order = sorted(range(len(prompts)), key=lambda index: len(prompts[index]))
+        said = [""] * len(rows)
+        order = sorted(range(len(rows)), key=lambda index: len(rows[index]))
         try:
             for start in range(0, len(order), _SIDE_BY_SIDE):
                 batch = order[start : start + _SIDE_BY_SIDE]
-                ids, real = _padded_left([prompts[index] for index in batch])
+                ids, real = _padded_left([rows[index] for index in batch])
                 with quiet():
                     whole = model.generate(ids.to(model.device), attention_mask=real.to(model.device))
                 for index, row in zip(batch, whole[:, ids.shape[1] :].tolist(), strict=True):
                     said[index] = self._text(row, ends)
-                self.progress("let it answer", start + len(batch), len(order))
+                self.progress("let it speak", start + len(batch), len(order))
         finally:
             model.generation_config = own
         return said
@@ -73,6 +97,13 @@ class ModelReader:
         stops = set(ends) if isinstance(ends, list) else {ends}
         length = next((place for place, token in enumerate(row) if token in stops), len(row))
         return str(self.tokenizer.decode(row[:length], skip_special_tokens=True)).strip()
+
+
+def _broken() -> GovernError:
+    return GovernError(
+        "the model's likelihoods are not numbers, so it is broken and no benchmark can say more",
+        hint="Lower the coefficient or the learning rate and apply again.",
+    )
 
 
 def _padded_left(rows: Sequence[Sequence[int]]) -> tuple[torch.Tensor, torch.Tensor]:

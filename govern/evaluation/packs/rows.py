@@ -1,4 +1,4 @@
-"""A benchmark's files, as its authors publish them: JSON lines, checked and counted."""
+"""A benchmark's files, as their authors publish them, JSON lines or one JSON list, checked and counted."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from govern.errors import UsageError
 
 @dataclass(frozen=True)
 class Row:
-    """One line of a file. `where` is its file:line."""
+    """One row of a file. `where` is its file:line, or the file and the number of the entry in a JSON list."""
 
     where: str
     values: Mapping[str, Any]
@@ -39,19 +39,28 @@ class Row:
 
 
 def read_rows(path: Path, *, published: int | None) -> tuple[Row, ...]:
-    """The rows of a file, `published` many where that is known.
+    """The rows of a `.jsonl` or a `.json` file, `published` many where that is known.
 
-    Raises UsageError naming file:line, never a text, for a line that is no JSON object, and for another number of rows.
+    Raises UsageError naming file:line, never a text, for a row that is no JSON object, and for another number of rows.
     """
     try:
-        lines = path.read_text(encoding="utf-8").split("\n")
+        text = path.read_text(encoding="utf-8")
     except FileNotFoundError:
         raise UsageError("the benchmark's file is missing", where=str(path)) from None
     except (OSError, UnicodeDecodeError) as error:
         raise UsageError(
             f"the benchmark's file cannot be read: {type(error).__name__}", where=str(path), hint="It is UTF-8 text."
         ) from None
-    rows = tuple(_row(line, f"{path}:{number}") for number, line in enumerate(lines, start=1) if line.strip())
+    if path.suffix == ".json":
+        values = _json(text, str(path))
+        if not isinstance(values, list):
+            raise UsageError("the file is not a JSON list", where=str(path))
+        rows = tuple(_row(value, f"{path}, entry {number}") for number, value in enumerate(values, start=1))
+    else:
+        lines = enumerate(text.split("\n"), start=1)
+        rows = tuple(
+            _row(_json(line, f"{path}:{number}"), f"{path}:{number}") for number, line in lines if line.strip()
+        )
     if not rows:
         raise UsageError("the benchmark's file holds no rows", where=str(path))
     if published is not None and len(rows) != published:
@@ -71,13 +80,19 @@ def limited(rows: Iterable[Row], limit: int | None) -> tuple[Row, ...]:
     return tuple(sorted(kept, key=lambda row: canonical_digest(row.values))[:limit])
 
 
-def _row(line: str, where: str) -> Row:
+def _json(text: str, where: str) -> Any:
     try:
-        values = json.loads(line)
+        return json.loads(text)
     except json.JSONDecodeError as error:
-        raise UsageError(f"not JSON: {error.msg}", where=f"{where}:{error.colno}") from None
+        line = f":{error.lineno}" if error.lineno > 1 else ""
+        raise UsageError(f"not JSON: {error.msg}", where=f"{where}{line}:{error.colno}") from None
     except RecursionError:
         raise UsageError("JSON nested too deeply", where=where) from None
+
+
+def _row(value: Any, where: str) -> Row:
+    # MUSE publishes plain texts as a list of them.
+    values = {"text": value} if isinstance(value, str) else value
     if not isinstance(values, dict):
-        raise UsageError("the line is not a JSON object", where=where)
+        raise UsageError("the row is not a JSON object", where=where)
     return Row(where, values)

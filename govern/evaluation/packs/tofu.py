@@ -25,8 +25,9 @@ from typing import ClassVar
 
 import numpy as np
 
+from govern.corpora import put
 from govern.digests import canonical_digest
-from govern.evaluation.packs.metrics import Array, harmonic_mean, mean_interval, resampled, rouge_l_recall
+from govern.evaluation.packs.metrics import Array, harmonic_mean, mean_figure, resampled, rouge_l
 from govern.evaluation.packs.protocol import Asked, Reader, Replies
 from govern.evaluation.packs.rows import Row, limited, read_rows
 from govern.records import Figure
@@ -85,7 +86,7 @@ class Tofu:
         every = [item for items in self.sets.values() for item in items]
         pairs = [(i.question, text) for i in every for text in (i.answer, i.paraphrase, *i.wrong)]
         likelihoods = iter(reader.likelihoods(pairs))
-        said = iter(reader.answers([item.question for item in every], most=_LONGEST_ANSWER))
+        said = iter(reader.continuations([put(item.question) for item in every], most=_LONGEST_ANSWER))
         replies: dict[str, tuple[float, ...]] = {}
         for name, items in self.sets.items():
             rows = []
@@ -93,7 +94,7 @@ class Tofu:
                 answer, paraphrase = next(likelihoods), next(likelihoods)
                 wrong = [next(likelihoods) for _ in item.wrong]
                 probability = among(answer, wrong) if name in _QUIZZES else math.exp(answer)
-                rouge = rouge_l_recall(item.answer, next(said))
+                rouge = rouge_l(item.answer, next(said), stem=True).recall
                 rows.append((probability, rouge, log_truth_ratio(paraphrase, wrong)))
             for measure, column in zip(_MEASURES, zip(*rows, strict=True), strict=True):
                 replies[f"{name}.{measure}"] = tuple(column)
@@ -112,9 +113,7 @@ class Tofu:
         n = sum(len(items) for name, items in self.sets.items() if name != "forget")
         found.append(Figure(name="utility", value=_utility([np.asarray(p) for p in parts]), interval=interval, n=n))
         for name, values in columns.items():
-            interval = mean_interval(values, confidence=confidence)
-            shown = name.replace("log_truth_ratio", "truth_ratio")
-            found.append(Figure(name=shown, value=float(np.mean(values)), interval=interval, n=len(values)))
+            found.append(mean_figure(name.replace("log_truth_ratio", "truth_ratio"), values, confidence=confidence))
         return tuple(found)
 
 

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from govern.evaluation.packs.metrics import harmonic_mean, mean_interval, resampled, rouge_l_recall
+from govern.evaluation.packs.metrics import harmonic_mean, mean_interval, resampled, rouge_l
 
 WORDS = st.lists(st.sampled_from(["red", "green", "blue", "grey", "pink"]), min_size=1, max_size=12)
 
@@ -24,7 +24,13 @@ WORDS = st.lists(st.sampled_from(["red", "green", "blue", "grey", "pink"]), min_
     ],
 )
 def test_rouge_l_recall_by_hand(reference, said, recall):
-    assert rouge_l_recall(reference, said) == pytest.approx(recall)
+    assert rouge_l(reference, said, stem=True).recall == pytest.approx(recall)
+
+
+def test_f1_weighs_what_was_said_too_and_stems_only_where_asked():
+    assert rouge_l("a b", "a b c d", stem=False) == pytest.approx((1, 2 * 1 * 0.5 / 1.5))
+    assert rouge_l("she writes", "she writing", stem=False).recall == 0.5
+    assert rouge_l("she writes", "she writing", stem=True).recall == 1
 
 
 @given(WORDS, WORDS)
@@ -33,7 +39,9 @@ def test_rouge_l_recall_is_a_longest_common_subsequence(reference, said):
     for i, a in enumerate(reference):
         for j, b in enumerate(said):
             table[i + 1, j + 1] = table[i, j] + 1 if a == b else max(table[i, j + 1], table[i + 1, j])
-    assert rouge_l_recall(" ".join(reference), " ".join(said)) == pytest.approx(table[-1, -1] / len(reference))
+    assert rouge_l(" ".join(reference), " ".join(said), stem=False).recall == pytest.approx(
+        table[-1, -1] / len(reference)
+    )
 
 
 def test_the_harmonic_mean_by_hand():

@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tofu_files import write_rows, write_tofu
 
+from govern.corpora import put
 from govern.errors import UsageError
 from govern.evaluation.packs import Asked, load_pack
 from govern.evaluation.packs.tofu import Tofu, among, forget_quality, log_truth_ratio
@@ -28,14 +29,14 @@ class Parrot:
         self.right, self.wrong = right, wrong
         items = [item for items in pack.sets.values() for item in items]
         self.known = {(item.question, text) for item in items for text in (item.answer, item.paraphrase)}
-        self.said = {item.question: item.answer if says else "" for item in items}
+        self.said = {put(item.question): item.answer if says else "" for item in items}
 
     def likelihoods(self, pairs):
         return [math.log(self.right if pair in self.known else self.wrong) for pair in pairs]
 
-    def answers(self, questions, *, most):
+    def continuations(self, prompts, *, most):
         assert most > 0
-        return [self.said[question] for question in questions]
+        return [self.said[prompt] for prompt in prompts]
 
 
 @pytest.fixture
@@ -140,7 +141,7 @@ def _rows(folder):
         ({"question": "Who?", "answer": "a"}, "column 'paraphrased_answer' holds no text"),
         ({"question": "Who?", "answer": "a", "paraphrased_answer": "b", "perturbed_answer": "c"}, "no list of texts"),
         ({"question": "Who?", "answer": "a", "paraphrased_answer": "b", "perturbed_answer": []}, "no list of texts"),
-        (["Who?"], "not a JSON object"),
+        (["Who?"], "the row is not a JSON object"),
     ],
 )
 def test_a_bad_row_is_named_by_file_and_line_and_never_quoted(tmp_path, row, message):
