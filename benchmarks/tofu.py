@@ -35,6 +35,7 @@ from govern.models.products import lacks_bfloat16
 from govern.progress import labelled
 from govern.records import Benchmark, Figure
 from govern.sources import resolve_model
+from govern.sources.quiet import quiet
 from govern.training import FineTuning, fine_tune
 from govern.workflow.benchmark import benchmark
 
@@ -208,8 +209,9 @@ def make_model(folder: Path, pairs: list[dict[str, str]], how: FineTuning) -> No
         flush=True,
     )
     begun = folder.with_name(f"{folder.name}.part")
-    model.save_pretrained(begun)
-    tokenizer.save_pretrained(begun)
+    with quiet():
+        model.save_pretrained(begun)
+        tokenizer.save_pretrained(begun)
     begun.rename(folder)
 
 

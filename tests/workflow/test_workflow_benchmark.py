@@ -13,8 +13,9 @@ from typer.testing import CliRunner
 import govern
 from govern.audit import Log
 from govern.cli import app
-from govern.errors import IntegrityError, UsageError
+from govern.errors import IntegrityError, Interrupted, UsageError
 from govern.evaluation.packs import Asked
+from govern.evaluation.packs.tofu import Tofu
 from govern.records import Benchmark
 from govern.workflow.audit import audit
 from govern.workflow.benchmark import benchmark
@@ -98,4 +99,27 @@ def test_bad_data_pruned_runs_and_other_models_are_refused(applied: TinyPolicy, 
     govern.verify(workspace=applied.workspace)
     prune(applied.workspace, find_prunable(applied.workspace, keep=0))
     with pytest.raises(UsageError, match="pruned"):
+        benchmark("tofu", data=data, asked=PART, workspace=applied.workspace)
+
+
+def test_a_benchmark_that_breaks_is_logged_without_its_words_and_one_that_is_interrupted_says_so(
+    applied: TinyPolicy, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    data = write_tofu(tmp_path / "tofu")
+
+    def breaks(self: Tofu, reader: object) -> dict[str, tuple[float, ...]]:
+        raise ValueError("vault 3")
+
+    monkeypatch.setattr(Tofu, "ask", breaks)
+    with pytest.raises(ValueError, match="vault"):
+        benchmark("tofu", data=data, asked=PART, workspace=applied.workspace)
+    with Log.open(applied.workspace / "audit.db", create=False) as log:
+        last = [stored.event for stored in log.events()][-1]
+    assert (last.type, last.parameters) == ("benchmark.failed", {"error": "ValueError"})
+
+    def stops(self: Tofu, reader: object) -> dict[str, tuple[float, ...]]:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Tofu, "ask", stops)
+    with pytest.raises(Interrupted, match="interrupted"):
         benchmark("tofu", data=data, asked=PART, workspace=applied.workspace)
