@@ -6,8 +6,8 @@ import json
 from pathlib import Path
 
 import pytest
+from pack_files import write_muse, write_rwku, write_tofu, write_whp
 from tiny_policy import TinyPolicy
-from tofu_files import write_tofu
 from typer.testing import CliRunner
 
 import govern
@@ -123,3 +123,19 @@ def test_a_benchmark_that_breaks_is_logged_without_its_words_and_one_that_is_int
     monkeypatch.setattr(Tofu, "ask", stops)
     with pytest.raises(Interrupted, match="interrupted"):
         benchmark("tofu", data=data, asked=PART, workspace=applied.workspace)
+
+
+def test_the_other_packs_go_the_same_way(applied: TinyPolicy, tiny_llama: Path, tmp_path: Path) -> None:
+    figures = {
+        "muse": (write_muse, {"verbatim", "knowledge.forget", "knowledge.retain", "privacy.auc", "privacy.leakage"}),
+        "rwku": (write_rwku, {"forget.blanks", "forget.questions", "forget.attacks", "neighbour.blanks",
+                              "neighbour.questions"}),
+        "whp": (write_whp, {"familiarity"}),
+    }  # fmt: skip
+    for name, (write, expected) in figures.items():
+        asked = ["benchmark", name, "--data", str(write(tmp_path / name)), "--part", "--retained", f"file:{tiny_llama}",
+                 "-w", str(applied.workspace), "--json"]  # fmt: skip
+        (run,) = json.loads(CliRunner().invoke(app, asked, catch_exceptions=False).stdout)["runs"]
+        assert (run["pack"], run["split"]) == (name, None)
+        for model in run["models"]:
+            assert {figure["name"] for figure in model["figures"]} == expected

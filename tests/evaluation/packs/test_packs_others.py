@@ -7,6 +7,7 @@ import json
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from pack_files import write_list, write_muse, write_rwku, write_whp
 
 from govern.errors import UsageError
 from govern.evaluation.packs import Asked, load_pack
@@ -39,23 +40,9 @@ def values(pack, reader, retained=None):
     return {figure.name: figure.value for figure in found}, replies
 
 
-def write(path, rows):
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps(rows), encoding="utf-8")
-
-
 @pytest.fixture
 def muse(tmp_path):
-    folder = tmp_path / "news"
-    write(folder / "verbmem/forget.json", [{"prompt": f"The mayor {n}", "gt": "opened the new bridge"} for n in (1, 2)])
-    for side in ("forget", "retain"):
-        write(
-            folder / f"knowmem/{side}_qa.json", [{"question": f"Who {side} {n}?", "answer": "the mayor"} for n in "ab"]
-        )
-        write(folder / f"knowmem/{side}_qa_icl.json", [{"question": "Who is it?", "answer": "nobody"}])
-    write(folder / "privleak/forget.json", ["known one", "known two"])
-    write(folder / "privleak/holdout.json", ["fresh one", "fresh two"])
-    return folder
+    return write_muse(tmp_path / "news")
 
 
 def test_muse_by_hand(muse):
@@ -109,7 +96,7 @@ def test_the_area_under_the_curve_is_a_probability_that_turns_round(first, secon
     ],
 )
 def test_bad_lists_are_named_by_entry(muse, name, rows, message, where):
-    write(muse / name, rows)
+    write_list(muse / name, rows)
     with pytest.raises(UsageError, match=message) as caught:
         load_pack("muse", muse, PART)
     assert caught.value.where.endswith(where)
@@ -128,12 +115,7 @@ def test_a_muse_that_is_cut_is_refused_and_json_errors_have_a_line(muse):
 
 @pytest.fixture
 def rwku(tmp_path):
-    folder = tmp_path / "1_Ada"
-    for side, level in (("forget", 1), ("forget", 2), ("neighbor", 1), ("neighbor", 2)):
-        write(folder / f"{side}_level{level}.json", [{"query": f"{side} {level} is", "answer": "blue paint"}])
-    kinds = ("prefix injection", "affirmative suffix", "incontext learning")
-    write(folder / "forget_level3.json", [{"query": kind, "answer": "blue", "type": kind} for kind in kinds])
-    return folder
+    return write_rwku(tmp_path / "1_Ada")
 
 
 def test_rwku_by_hand(rwku):
@@ -154,16 +136,14 @@ def test_rwku_by_hand(rwku):
 
 
 def test_an_attack_without_its_kind_is_refused(rwku):
-    write(rwku / "forget_level3.json", [{"query": "a", "answer": "b"}])
+    write_list(rwku / "forget_level3.json", [{"query": "a", "answer": "b"}])
     with pytest.raises(UsageError, match="column 'type'") as caught:
         load_pack("rwku", rwku, Asked())
     assert caught.value.where.endswith("forget_level3.json, entry 1")
 
 
 def test_whp_counts_completions_that_name_what_only_a_reader_knows(tmp_path):
-    rows = [{"prompt": f"He went to {n}", "references": ["the Old Mill", "Wren"]} for n in range(4)]
-    file = tmp_path / "prompts.jsonl"
-    file.write_text("\n".join(map(json.dumps, rows)), encoding="utf-8")
+    file = write_whp(tmp_path) / "prompts.jsonl"
     pack = load_pack("whp", tmp_path, Asked())
     answers = iter(["and to the old mill.", "and met Wrenford.", "WREN", ""])
     found, _ = values(pack, Speaker(lambda prompt: next(answers)))

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from tofu_files import write_rows, write_tofu
+from pack_files import write_rows, write_tofu
 
 from govern.corpora import put
 from govern.errors import UsageError
