@@ -73,13 +73,23 @@ class Window:
         """Let go of the model; nothing can be computed with it from here on."""
         del self.model, self.blocks
 
-    def replay(self, entry: Entry, weights: Mapping[str, Tensor] | None = None, *, blocks: int | None = None) -> Tensor:
-        """The window's output h, [batch, tokens, d], or that of its first `blocks` blocks.
+    def replay(
+        self,
+        entry: Entry,
+        weights: Mapping[str, Tensor] | None = None,
+        *,
+        begin: int = 0,
+        end: int | None = None,
+        hidden: Tensor | None = None,
+    ) -> Tensor:
+        """The window's output h, [batch, tokens, d], or that of its blocks before `end`.
 
-        `weights` ("3.mlp.down_proj.weight", blocks counted from s) stand in for the model's own.
+        `hidden` is the input of block `begin`, where it is not the window's. `weights` ("3.mlp.down_proj.weight")
+        stand in for the model's own. All count blocks from s.
         """
-        hidden = entry.hidden
-        for number, (block, (args, kwargs)) in enumerate(zip(self.blocks[:blocks], entry.calls[:blocks], strict=True)):
+        hidden = entry.hidden if hidden is None else hidden
+        for number in range(begin, len(self.blocks) if end is None else end):
+            block, (args, kwargs) = self.blocks[number], entry.calls[number]
             if weights:
                 prefix = f"{number}."
                 own = {name.removeprefix(prefix): w for name, w in weights.items() if name.startswith(prefix)}

@@ -110,7 +110,7 @@ class Frozen:
             self._newest = None
             self._newest = key, self._window.enter(deck.batch(number))
         entry = self._newest[1]
-        if self._keep(entry.nbytes):
+        if self.reserve(entry.nbytes):
             self._entries[key] = entry
         return entry
 
@@ -121,7 +121,7 @@ class Frozen:
         if key in self._hidden:
             return self._hidden[key]
         hidden = self._window.replay(self.entry(deck, number), self.weights)
-        if keep and self._keep(hidden.nbytes):
+        if keep and self.reserve(hidden.nbytes):
             self._hidden[key] = hidden
         return hidden
 
@@ -131,7 +131,8 @@ class Frozen:
         self._newest = None
         self._hidden.clear()
 
-    def _keep(self, size: int) -> bool:
+    def reserve(self, size: int) -> bool:
+        """Take so many bytes of the room, where it has them."""
         if size > self._room:
             return False
         self._room -= size

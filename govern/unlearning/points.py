@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import torch
@@ -15,7 +16,7 @@ from govern.unlearning.misdirection import Misdirection
 from govern.unlearning.protocol import Edit, Request
 from govern.unlearning.registry import METHODS
 from govern.unlearning.settings import Descent, MethodSettings
-from govern.unlearning.solvers.closed_form import Equations, MeasuredBlock, measure_block
+from govern.unlearning.solvers.closed_form import Equations, MeasuredBlock, Waypoints, measure_block
 from govern.unlearning.srmu_settings import SrmuClosedFormSettings
 
 # The share of the machine's free memory that the trunk's output may take: every point reads it again.
@@ -56,7 +57,7 @@ class Points:
         setup = self._open(request)
         setup.trained.reset()
         if isinstance(settings, SrmuClosedFormSettings):
-            return srmu.steer(setup, request, measuring=lambda layer: self._measure(setup, settings, layer))
+            return srmu.steer(setup, request, measuring=partial(self._measure, setup, settings))
         return _STEERS[method](setup, request)
 
     def _open(self, request: Request[Any]) -> Misdirection:
@@ -68,15 +69,19 @@ class Points:
         return self._opened[1]
 
     def _measure(
-        self, setup: Misdirection, settings: SrmuClosedFormSettings, layer: int
+        self, setup: Misdirection, settings: SrmuClosedFormSettings, layer: int, waypoints: Waypoints
     ) -> tuple[MeasuredBlock, Equations]:
         weights = settings.retain_weight, settings.ridge
+        progress = self._request.progress
         if layer != setup.first:
-            measured = measure_block(setup, settings, layer, self._request.progress)
+            measured = measure_block(setup, settings, layer, waypoints, progress)
             return measured, Equations(measured.statistics, retain_weight=weights[0], ridge=weights[1])
         if self._measured is None or self._measured[0] != settings.statistic:
             self._equations = None
-            self._measured = settings.statistic, measure_block(setup, settings, layer, self._request.progress)
+            self._measured = (
+                settings.statistic,
+                measure_block(setup, settings, layer, waypoints, progress),
+            )
         measured = self._measured[1]
         if self._equations is None or self._equations[0] != weights:
             self._equations = weights, Equations(measured.statistics, retain_weight=weights[0], ridge=weights[1])

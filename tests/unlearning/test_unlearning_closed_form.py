@@ -22,6 +22,7 @@ from govern.unlearning.activations import block_output, find_blocks
 from govern.unlearning.batches import Deck, generator
 from govern.unlearning.checkpoint_tensors import stored_tensors
 from govern.unlearning.misdirection import Misdirection
+from govern.unlearning.points import Points
 from govern.unlearning.settings_check import check_settings
 from govern.unlearning.solvers.closed_form import CHECKPOINT, Equations, Moments, Statistics
 from govern.unlearning.srmu import steer
@@ -391,3 +392,28 @@ def test_the_trunk_runs_once_a_batch_and_pass_even_where_nothing_can_be_kept(tin
     # A pass for each of the two blocks; before and after each, the linearity probe and the first tokens read one batch.
     assert len(entered) <= 2 * (batches + 2)
     same(edit, kept)
+
+
+def test_a_later_block_goes_on_where_the_one_before_it_was_measured(tiny, monkeypatch):
+    chosen = asked(tiny("llama"), layer=3, train={"modules": ["mlp.down_proj"], "layers": [1, 2, 3]})
+    edits, passes, rooms = [], [], []
+    for room in (0, 2**30):
+        setup = Misdirection.open(chosen, room=room)
+        ran = []
+        replay = setup.window.replay
+
+        def counted(*arguments, _replay=replay, _ran=ran, begin=0, end, **named):
+            _ran.append(end - begin)
+            return _replay(*arguments, begin=begin, end=end, **named)
+
+        monkeypatch.setattr(setup.window, "replay", counted)
+        edits.append(steer(setup, chosen))
+        passes.append(sum(ran))
+    same(*edits)
+    assert passes[1] < passes[0]
+
+    points = Points(chosen)
+    for _ in range(2):
+        same(points.edit(chosen.settings), edits[0])
+        rooms.append(points._opened[1].frozen._room)
+    assert rooms[0] == rooms[1]  # what one point's waypoints took is given back

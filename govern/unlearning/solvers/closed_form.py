@@ -7,6 +7,7 @@ later ones on the model as edited so far: greedy, not the joint minimiser of eq.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -197,15 +198,49 @@ class MeasuredBlock:
     first_tokens: tuple[FirstTokens, ...]
 
 
+class Waypoints:
+    """The input of the block that was measured last, for each batch, edited and as it was: where the next pass goes on.
+
+    Blocks are solved in order, so nothing below the last one changes any more. What the frozen model's room does not
+    hold is computed again.
+    """
+
+    def __init__(self, setup: Misdirection) -> None:
+        self._setup = setup
+        self._reached: dict[tuple[str, int, bool], tuple[int, Tensor]] = {}
+
+    @torch.no_grad()
+    def input(self, deck: Deck, number: int, block: int, *, original: bool) -> Tensor:
+        """The input of a block of the window (counted from its first), [batch, tokens, d], for a whole batch."""
+        window, frozen = self._setup.window, self._setup.frozen
+        entry = frozen.entry(deck, number)
+        if block == 0:
+            return entry.hidden
+        key = (deck.seed, number, original)
+        begin, hidden = self._reached.get(key, (0, None))
+        weights = frozen.weights if original else None
+        hidden = window.replay(entry, weights, begin=begin, end=block, hidden=hidden)
+        if block < len(window.blocks) - 1 and (key in self._reached or frozen.reserve(hidden.nbytes)):
+            self._reached[key] = block, hidden
+        return hidden
+
+    def close(self) -> None:
+        """Give the room back."""
+        for _, hidden in self._reached.values():
+            self._setup.frozen.reserve(-hidden.nbytes)
+        self._reached.clear()
+
+
 class _Block:
     """One trained block on the model as edited so far: the trained weight's input a, and the block's output h."""
 
-    def __init__(self, setup: Misdirection, layer: int, module: str) -> None:
+    def __init__(self, setup: Misdirection, layer: int, module: str, waypoints: Waypoints) -> None:
         self.setup = setup
+        self.waypoints = waypoints
         self.layer = layer
-        self.blocks = layer - setup.first + 1
+        self.number = layer - setup.first
         self.name = f"{layer}.{module}.weight"
-        linear = setup.window.blocks[self.blocks - 1].get_submodule(module)
+        linear = setup.window.blocks[self.number].get_submodule(module)
         if not isinstance(linear, nn.Linear):
             raise RemovalError(
                 f"{module!r} is a {type(linear).__name__}, not one linear map",
@@ -223,7 +258,7 @@ class _Block:
 
     def linear_scale(self, deck: Deck, random: torch.Generator) -> float:
         """The s by which a change of the weight reaches h. Raises RemovalError where h is not linear in it."""
-        local = f"{self.blocks - 1}.{self.name.partition('.')[2]}"
+        local = f"{self.number}.{self.name.partition('.')[2]}"
 
         def respond(weight: Tensor | None) -> tuple[Tensor, Tensor]:
             return self.output(deck, 0, None if weight is None else {local: weight})
@@ -249,7 +284,7 @@ class _Block:
         seen: list[Tensor] = []
         handle = self.linear.register_forward_pre_hook(lambda _module, args: seen.append(args[0]))
         try:
-            hidden = self.setup.window.replay(self.setup.frozen.entry(deck, number), weights, blocks=self.blocks)
+            hidden = self._output(deck, number, weights, original=False)
         finally:
             handle.remove()
         return seen[0], hidden
@@ -257,8 +292,12 @@ class _Block:
     @torch.no_grad()
     def original(self, deck: Deck, number: int) -> Tensor:
         """h⁰, [batch, tokens, d], of a whole batch."""
-        frozen = self.setup.frozen
-        return self.setup.window.replay(frozen.entry(deck, number), frozen.weights, blocks=self.blocks)
+        return self._output(deck, number, self.setup.frozen.weights, original=True)
+
+    def _output(self, deck: Deck, number: int, weights: Mapping[str, Tensor] | None, *, original: bool) -> Tensor:
+        hidden = self.waypoints.input(deck, number, self.number, original=original)
+        entry = self.setup.frozen.entry(deck, number)
+        return self.setup.window.replay(entry, weights, begin=self.number, end=self.number + 1, hidden=hidden)
 
     def measure(self, topic: TopicText, statistic: Statistic, progress: Progress) -> tuple[Statistics, Survey]:
         """One pass over a topic's text: its moments, and the frozen model's averages."""
@@ -270,7 +309,7 @@ class _Block:
             for number in range(len(deck))[self.setup.workers.rank :: self.setup.workers.size]:
                 a, hidden = self.output(deck, number)
                 # Nothing before the first trained block has changed, so its output is still the original one.
-                original = self.original(deck, number)[deck.batch(number).counted] if self.blocks > 1 else hidden
+                original = self.original(deck, number)[deck.batch(number).counted] if self.number else hidden
                 moments.add(a, hidden if role == "forget" else hidden.double() - original.double())
                 average.add(original)
                 progress(
@@ -284,14 +323,14 @@ class _Block:
 
 
 def measure_block(
-    setup: Misdirection, settings: SrmuClosedFormSettings, layer: int, progress: Progress
+    setup: Misdirection, settings: SrmuClosedFormSettings, layer: int, waypoints: Waypoints, progress: Progress
 ) -> MeasuredBlock:
     """Probe one trained block on the model as edited so far, and pass over all text once.
 
     Raises RemovalError where the block is not linear in the trained weight.
     """
     (module,) = settings.train.modules
-    block = _Block(setup, layer, module)
+    block = _Block(setup, layer, module, waypoints)
     scale = block.linear_scale(setup.topics[0].retain, generator(f"{settings.seed}/probe/{layer}"))
     pairs = [block.measure(topic, settings.statistic, progress) for topic in setup.topics]
     return MeasuredBlock(
@@ -303,7 +342,7 @@ def measure_block(
 
 
 # What the solver needs of a block, from its number: measured then, or beforehand for several settings.
-Measuring = Callable[[int], tuple[MeasuredBlock, Equations]]
+Measuring = Callable[[int, Waypoints], tuple[MeasuredBlock, Equations]]
 
 
 def solve(
@@ -322,44 +361,46 @@ def solve(
     Raises RemovalError where a block is not linear in the trained weight, or the text does not determine the change.
     """
 
-    def measure(layer: int) -> tuple[MeasuredBlock, Equations]:
-        measured = measure_block(setup, settings, layer, progress)
+    def measure(layer: int, waypoints: Waypoints) -> tuple[MeasuredBlock, Equations]:
+        measured = measure_block(setup, settings, layer, waypoints, progress)
         if layer == layers[-1]:
+            waypoints.close()
             setup.release()  # nothing reads the model again, and a large solve needs its room
         return measured, Equations(measured.statistics, retain_weight=settings.retain_weight, ridge=settings.ridge)
 
     (module,) = settings.train.modules
     layers = sorted(settings.train.layers)
     curve, figures = _resume(checkpoint, setup)
-    for done, layer in list(enumerate(layers))[len(curve) // len(setup.topics) :]:
-        measured, equations = (measuring or measure)(layer)
-        aims = [aiming(topic, survey) for topic, survey in zip(setup.topics, measured.surveys, strict=True)]
-        targets = [aim.target.double() for aim in aims]
-        change = equations.minimiser(targets)
-        setup.trained.masters[f"{layer}.{module}.weight"].add_(change / measured.linear_scale)
-        setup.trained.write()
-        figures[f"layer_{layer}.linear_scale"] = measured.linear_scale
-        for topic, first in zip(setup.topics, measured.first_tokens, strict=True):
-            figures[f"{topic.name}.first_token_drift"] = first.drift(change)
-        losses = zip(setup.topics, aims, measured.statistics, equations.losses(targets), strict=True)
-        for topic, aim, statistics, (forget, retain) in losses:
-            figures |= aim.figures(topic.name) | aim.figures(f"{topic.name}.layer_{layer}")
-            figures[f"{topic.name}.forget_tokens"] = statistics.forget.tokens
-            figures[f"{topic.name}.retain_tokens"] = statistics.retain.tokens
-            loss = forget + settings.retain_weight * retain
-            curve.append(
-                CurvePoint(
-                    step=done,
-                    topic=topic.name,
-                    forget_loss=forget,
-                    retain_loss=retain,
-                    loss=loss,
-                    gradient_norm=None,
+    with closing(Waypoints(setup)) as waypoints:
+        for done, layer in list(enumerate(layers))[len(curve) // len(setup.topics) :]:
+            measured, equations = (measuring or measure)(layer, waypoints)
+            aims = [aiming(topic, survey) for topic, survey in zip(setup.topics, measured.surveys, strict=True)]
+            targets = [aim.target.double() for aim in aims]
+            change = equations.minimiser(targets)
+            setup.trained.masters[f"{layer}.{module}.weight"].add_(change / measured.linear_scale)
+            setup.trained.write()
+            figures[f"layer_{layer}.linear_scale"] = measured.linear_scale
+            for topic, first in zip(setup.topics, measured.first_tokens, strict=True):
+                figures[f"{topic.name}.first_token_drift"] = first.drift(change)
+            losses = zip(setup.topics, aims, measured.statistics, equations.losses(targets), strict=True)
+            for topic, aim, statistics, (forget, retain) in losses:
+                figures |= aim.figures(topic.name) | aim.figures(f"{topic.name}.layer_{layer}")
+                figures[f"{topic.name}.forget_tokens"] = statistics.forget.tokens
+                figures[f"{topic.name}.retain_tokens"] = statistics.retain.tokens
+                loss = forget + settings.retain_weight * retain
+                curve.append(
+                    CurvePoint(
+                        step=done,
+                        topic=topic.name,
+                        forget_loss=forget,
+                        retain_loss=retain,
+                        loss=loss,
+                        gradient_norm=None,
+                    )
                 )
-            )
-            progress("unlearn", done + 1, len(layers), loss=loss, forget=forget, retain=retain)
-        if checkpoint is not None and setup.workers.rank == 0:
-            _save(checkpoint, setup, curve, figures)
+                progress("unlearn", done + 1, len(layers), loss=loss, forget=forget, retain=retain)
+            if checkpoint is not None and setup.workers.rank == 0:
+                _save(checkpoint, setup, curve, figures)
     tensors = setup.trained.tensors(f"{layer}.{module}.weight" for layer in layers)
     return Edit(tensors, tuple(curve), figures)
 
