@@ -12,9 +12,9 @@ from transformers import GenerationConfig, PreTrainedModel, PreTrainedTokenizerB
 
 from govern.corpora import exchange
 from govern.errors import GovernError
+from govern.evaluation.harness import quiet
 from govern.evaluation.scoring import Scorer, batches, padded
 from govern.progress import Progress, silent
-from govern.sources.quiet import quiet
 
 _SIDE_BY_SIDE = 32
 _TOKENS_PER_BATCH = 1024
@@ -34,10 +34,11 @@ class ModelReader:
         The end of text counts as a token of the answer. Raises GovernError where the model's output is no number.
         """
         exchanges = [exchange(question, answer, self.tokenizer) for question, answer in pairs]
-        scorer = Scorer(self.model, self.tokenizer, progress=self.progress)
-        scorer.stage = "read answers"
-        # the one way into lm-eval's model that takes token ids
-        scored = scorer._loglikelihood_tokens([(None, list(each.prompt), list(each.answer)) for each in exchanges])
+        with quiet(offline=True):
+            scorer = Scorer(self.model, self.tokenizer, progress=self.progress)
+            scorer.stage = "read answers"
+            # the one way into lm-eval's model that takes token ids
+            scored = scorer._loglikelihood_tokens([(None, list(each.prompt), list(each.answer)) for each in exchanges])
         means = [total / len(each.answer) for each, (total, _) in zip(exchanges, scored, strict=True)]
         if not all(map(math.isfinite, means)):
             raise _broken()
@@ -84,7 +85,7 @@ class ModelReader:
             for start in range(0, len(order), _SIDE_BY_SIDE):
                 batch = order[start : start + _SIDE_BY_SIDE]
                 ids, real = _padded_left([rows[index] for index in batch])
-                with quiet():
+                with quiet(offline=True):
                     whole = model.generate(ids.to(model.device), attention_mask=real.to(model.device))
                 for index, row in zip(batch, whole[:, ids.shape[1] :].tolist(), strict=True):
                     said[index] = self._text(row, ends)

@@ -27,6 +27,13 @@ def surprise(reader, ids):
     return [-float(likelihoods[place - 1, ids[place]]) for place in range(1, len(ids))]
 
 
+def test_nothing_is_said_on_the_terminal(reader, capfd, caplog):
+    reader.likelihoods(PAIRS)
+    reader.continuations(["The road"], most=4)
+    assert caplog.text == ""
+    assert capfd.readouterr() == ("", "")
+
+
 def test_likelihoods_are_means_over_the_answers_tokens_and_its_end(reader):
     for pair, found in zip(PAIRS, reader.likelihoods(PAIRS), strict=True):
         each = exchange(*pair, reader.tokenizer)
