@@ -67,6 +67,18 @@ def test_the_loss_of_moments_is_the_loss_of_the_tokens():
     assert made.loss(change) == pytest.approx(float((y + a @ change.T).square().mean()), rel=1e-12)
 
 
+def test_the_moments_of_bfloat16_are_those_of_the_same_numbers_in_float64():
+    random = generator("bfloat16")
+    a, y = (torch.randn(1024, size, generator=random).bfloat16() for size in (6, 4))
+    short, long = Moments(6, 4), Moments(6, 4)
+    short.add(a, y)
+    long.add(a.double(), y.double())
+    for name in ("inputs", "cross", "input_sum", "output_sum", "squares"):
+        found, wanted = getattr(short, name), getattr(long, name)
+        assert found.dtype == torch.float64
+        assert (found - wanted).norm() <= 1e-5 * wanted.norm()  # an input itself is rounded by up to 4e-3
+
+
 @given(split=st.integers(0, 20))
 def test_moments_of_parts_add_up_to_those_of_the_whole(split):
     random = generator("parts")
