@@ -99,7 +99,7 @@ def main() -> None:
     parser.add_argument("--batch", type=int, default=8)
     parser.add_argument("--rate", type=float, default=3e-4, help="learning rate of the fine-tuning")
     parser.add_argument("--visits", type=int, default=5, help="how often the output's methods see each forget question")
-    parser.add_argument("--unlearning-rate", type=float, default=1e-4, help="learning rate of npo and grad_diff")
+    parser.add_argument("--unlearning-rate", type=float, default=4e-5, help="learning rate of npo and grad_diff")
     parser.add_argument("--steering", type=int, default=60, help="steps of srmu and rmu")
     parser.add_argument("--methods", nargs="+", choices=list(_METHODS), default=list(_METHODS))
     parser.add_argument("--limit", type=int, help="questions of each set, chosen by hash")
