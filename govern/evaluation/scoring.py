@@ -23,7 +23,7 @@ from transformers import DynamicCache, PreTrainedModel, PreTrainedTokenizerBase
 
 from govern.progress import Progress, silent
 
-_TOKENS_PER_BATCH = 2048
+_TOKENS_PER_BATCH = 1024
 
 # What is remembered of a shared beginning is copied for each row of a batch, so that is bounded as well.
 _REMEMBERED_TOKENS_PER_BATCH = 16384
