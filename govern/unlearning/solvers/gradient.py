@@ -48,7 +48,10 @@ def descend(
     """
     trained, window, frozen = setup.trained, setup.window, setup.frozen
     optimizer = torch.optim.AdamW(
-        list(trained.masters.values()), lr=settings.learning_rate, weight_decay=settings.weight_decay, foreach=False
+        list(trained.masters.values()),
+        lr=settings.learning_rate,
+        weight_decay=settings.weight_decay,
+        fused=True,  # in place: the others hold one or more copies of a weight while they step
     )
     curve = _resume(checkpoint, setup, optimizer)
     for step in range(len(curve), settings.steps):
