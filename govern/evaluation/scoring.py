@@ -12,8 +12,8 @@ import copy
 import inspect
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from itertools import groupby, islice
+from dataclasses import dataclass, field, replace
+from itertools import groupby, islice, pairwise, starmap
 from typing import Any, Protocol
 
 import torch
@@ -28,8 +28,8 @@ _TOKENS_PER_BATCH = 1024
 # What is remembered of a shared beginning is copied for each row of a batch, so that is bounded as well.
 _REMEMBERED_TOKENS_PER_BATCH = 16384
 
-# Sharing less than this costs more, in smaller batches, than reading it again for each question.
-_SHORTEST_BEGINNING = 64
+# Tokens that a family must spare: it has batches of its own, and each costs what some 25 tokens do (SmolLM2, one core).
+_COST_OF_SHARING = 256
 
 # Logits of a whole window are in memory at once: a vocabulary of 50,000 takes 400 MB.
 _LONGEST_WINDOW = 2048
@@ -116,25 +116,58 @@ class _Score(Protocol):
 def families(contexts: Iterable[Ids]) -> Iterator[tuple[Ids, list[Ids]]]:
     """Gather contexts that begin alike, each family as its shared beginning and what follows it, at least one id.
 
-    A beginning is shared where it is long and at least half of the family's first context; all other contexts make one
-    family without one. Every context is in exactly one family.
+    Of all ways to divide the contexts by what they begin with, the one that reads the fewest tokens is taken; all that
+    share nothing make one family. Every context is in exactly one family.
     """
+    ordered = sorted(contexts)
+    # sorted contexts that share a beginning lie side by side: these are the open ones, each longer than the one before
+    around = [_Beginning(0)]
     alone: list[Ids] = []
-    family: list[Ids] = []
-    shared = 0
-    for context in [*sorted(contexts), ()]:
-        common = min(_common(family[0], context), shared, len(context) - 1) if family else 0
-        if family and common >= max(_SHORTEST_BEGINNING, len(family[0]) / 2):
-            family.append(context)
-            shared = common
-            continue
-        if len(family) > 1:
+    for context, common in zip(ordered, [*starmap(_common, pairwise(ordered)), 0], strict=False):
+        inner = _Beginning(len(context), [context], [[context]])
+        while around[-1].length > common:
+            outer = around.pop()
+            outer.take(inner)
+            inner = outer.settled()
+        if around[-1].length < common:
+            around.append(_Beginning(common))
+        around[-1].take(inner)
+    for family in around[0].settled().families:
+        shared = _shared(family)
+        if shared:
             yield family[0][:shared], [each[shared:] for each in family]
         else:
             alone.extend(family)
-        family, shared = [context], len(context) - 1
     if alone:
         yield (), alone
+
+
+@dataclass
+class _Beginning:
+    """What contexts side by side have in common: its length, the contexts, and the best division of them so far.
+
+    `saved` is how many tokens that division spares.
+    """
+
+    length: int
+    contexts: list[Ids] = field(default_factory=list)
+    families: list[list[Ids]] = field(default_factory=list)
+    saved: int = 0
+
+    def take(self, inner: _Beginning) -> None:
+        self.contexts += inner.contexts
+        self.families += inner.families
+        self.saved += inner.saved
+
+    def settled(self) -> _Beginning:
+        """The same with its contexts as one family, where that spares more."""
+        together = _shared(self.contexts) * (len(self.contexts) - 1) - _COST_OF_SHARING
+        return replace(self, families=[self.contexts], saved=together) if together > self.saved else self
+
+
+def _shared(family: list[Ids]) -> int:
+    """How many ids sorted contexts have in common, where each keeps one of its own; none for a single one."""
+    return min(_common(family[0], family[-1]), len(family[0]) - 1) if len(family) > 1 else 0
 
 
 def _common(first: Ids, second: Ids) -> int:

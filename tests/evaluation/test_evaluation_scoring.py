@@ -57,7 +57,7 @@ def test_every_kind_of_decoder_shares_beginnings_alike(kind, tiny_checkpoint, by
     def draw(length):
         return torch.randint(3, vocabulary, (length,), generator=generator).tolist()
 
-    examples = draw(70), draw(90)
+    examples = draw(150), draw(190)
     contexts = [[*examples[turn % 2], *draw(length)] for turn, length in enumerate((30, 12, 7, 5, 12, 1))]
     pairs = [(context, draw(1 + each % 3)) for context in [*contexts, draw(9)] for each in range(3)]
     runs = []
@@ -73,16 +73,32 @@ def test_families_keep_every_context_whole_and_once(drawn):
     found = list(families(contexts))
     assert sorted(beginning + end for beginning, ends in found for end in ends) == sorted(contexts)
     assert all(end for _, ends in found for end in ends)
-    assert all(len(beginning) >= 64 and len(ends) > 1 for beginning, ends in found if beginning)
+    assert all(len(beginning) * (len(ends) - 1) > 256 for beginning, ends in found if beginning)
 
 
 def test_contexts_with_the_same_examples_are_one_family():
-    examples = tuple(range(100))
+    examples = tuple(range(300))
     contexts = [(*examples, 7, 8), (*examples, 7, 9, 3), (*examples, 5)]
     ((beginning, ends), (nothing, alone)) = families([*contexts, (1, 2)])
     assert beginning == examples
     assert sorted(ends) == [(5,), (7, 8), (7, 9, 3)]
     assert (nothing, alone) == ((), [(1, 2)])
+
+
+def test_a_short_beginning_is_shared_where_many_have_it():
+    instruction = (1, 2, 3, 4, 5)
+    assert list(families([(*instruction, 10 + each) for each in range(80)])) == [
+        (instruction, [(10 + each,) for each in range(80)])
+    ]
+    few = [(*instruction, 10 + each) for each in range(40)]
+    assert list(families(few)) == [((), few)]
+
+
+def test_families_with_long_beginnings_are_not_merged_over_a_short_one():
+    instruction = (1, 2, 3, 4, 5)
+    subjects = [(*instruction, *[subject] * 100) for subject in (7, 8)]
+    contexts = [(*subject, 10 + each) for subject in subjects for each in range(9)]
+    assert [(beginning, len(ends)) for beginning, ends in families(contexts)] == [(each, 9) for each in subjects]
 
 
 def assert_parity(model, tokenizer, pairs, *, before_stock=lambda: None):
