@@ -11,17 +11,21 @@ import http.client
 import ipaddress
 import json
 import re
+import socket
+import threading
 import time
 import urllib.error
 import urllib.request
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass, field
 from string import ascii_uppercase
-from typing import TYPE_CHECKING, Any, Literal, cast
+from typing import TYPE_CHECKING, Any, Literal
 from urllib.parse import urlsplit
 
 from govern.errors import SourceError, UsageError
+from govern.evaluation.generation import continued
 from govern.evaluation.questions import Question
 from govern.progress import Progress, silent
 
@@ -104,9 +108,12 @@ class Endpoint:
         )
         opener = _OPENER_HERE if _is_here(urlsplit(url).hostname or "") else _OPENER
         for attempt in range(1, _TRIES + 1):
+            deadline = _Deadline()
             try:
-                with opener.open(request, timeout=_SECONDS) as reply:
-                    return _text_of(reply.read(_LONGEST_REPLY), form, url)
+                with deadline, opener.open(request, timeout=_SECONDS) as reply:
+                    read = reply.read(_LONGEST_REPLY)
+                if not deadline.passed:
+                    return _text_of(read, form, url)
             except urllib.error.HTTPError as error:
                 problem = f"the endpoint answered with status {error.code}"
                 error.close()
@@ -114,11 +121,67 @@ class Endpoint:
                     break
             except (OSError, http.client.HTTPException) as error:
                 problem = f"the endpoint cannot be reached: {type(getattr(error, 'reason', error)).__name__}"
+            if deadline.passed:
+                problem = f"the endpoint did not finish an answer within {_SECONDS:g} seconds"
+                break
             if attempt < _TRIES:
                 time.sleep(0.5 * 2**attempt)
         raise SourceError(
             problem, where=url, hint=f"Check the URL and the model's name there; a key comes from {KEY_VARIABLE}."
         )
+
+
+class _Deadline:
+    """Cuts this thread's connection `_SECONDS` after it began, since a timeout starts anew with every byte."""
+
+    def __init__(self) -> None:
+        self.passed = False
+        self._socket: socket.socket | None = None
+        self._timer = threading.Timer(_SECONDS, self._cut)
+        self._timer.daemon = True
+
+    def __enter__(self) -> None:
+        _waiting.deadline = self
+        self._timer.start()
+
+    def __exit__(self, *_: object) -> None:
+        self._timer.cancel()
+
+    def watch(self, connected: socket.socket) -> None:
+        self._socket = connected
+        if self.passed:
+            self._cut()
+
+    def _cut(self) -> None:
+        self.passed = True
+        if self._socket is not None:
+            with suppress(OSError):
+                self._socket.shutdown(socket.SHUT_RDWR)
+
+
+_waiting = threading.local()
+
+
+class _Connection(http.client.HTTPConnection):
+    def connect(self) -> None:
+        super().connect()
+        _waiting.deadline.watch(self.sock)
+
+
+class _SecureConnection(http.client.HTTPSConnection):
+    def connect(self) -> None:
+        super().connect()
+        _waiting.deadline.watch(self.sock)
+
+
+class _Open(urllib.request.HTTPHandler):
+    def http_open(self, req: urllib.request.Request) -> http.client.HTTPResponse:
+        return self.do_open(_Connection, req)
+
+
+class _OpenSecurely(urllib.request.HTTPSHandler):
+    def https_open(self, req: urllib.request.Request) -> http.client.HTTPResponse:
+        return self.do_open(_SecureConnection, req)
 
 
 class _NoRedirect(urllib.request.HTTPRedirectHandler):
@@ -128,10 +191,10 @@ class _NoRedirect(urllib.request.HTTPRedirectHandler):
         return None
 
 
-_OPENER = urllib.request.build_opener(_NoRedirect)
+_OPENER = urllib.request.build_opener(_NoRedirect, _Open, _OpenSecurely)
 
 # A key in the clear is for this machine alone, so no proxy hears of it.
-_OPENER_HERE = urllib.request.build_opener(_NoRedirect, urllib.request.ProxyHandler({}))
+_OPENER_HERE = urllib.request.build_opener(_NoRedirect, _Open, _OpenSecurely, urllib.request.ProxyHandler({}))
 
 
 def _text_of(reply: bytes, form: Form, url: str) -> str:
@@ -177,25 +240,8 @@ def generate(
     progress: Progress = silent,
 ) -> list[str]:
     """What a model in memory says to each prompt, greedily."""
-    import torch
-
-    answers: list[str] = []
-    for prompt in prompts:
-        given = torch.tensor([_ids(tokenizer, prompt, form)], device=model.device)
-        with torch.inference_mode():
-            said: Any = cast("Any", model).generate(
-                given,
-                attention_mask=torch.ones_like(given),
-                max_new_tokens=_LONGEST_ANSWER,
-                do_sample=False,
-                temperature=None,
-                top_p=None,
-                top_k=None,
-                pad_token_id=tokenizer.pad_token_id or tokenizer.eos_token_id,
-            )
-        answers.append(str(tokenizer.decode(said[0, given.shape[1] :], skip_special_tokens=True)))
-        progress(stage, len(answers), len(prompts))
-    return answers
+    rows = [_ids(tokenizer, prompt, form) for prompt in prompts]
+    return continued(model, tokenizer, rows, _LONGEST_ANSWER, stage=stage, progress=progress)
 
 
 def _ids(tokenizer: PreTrainedTokenizerBase, prompt: str, form: Form) -> list[int]:

@@ -4,8 +4,11 @@ The server is the standard library's, because `transformers serve` needs package
 here does. It generates with transformers, as a real one would.
 """
 
+import contextlib
 import json
+import socket
 import threading
+import time
 from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -140,6 +143,29 @@ def test_an_endpoint_that_refuses_is_named_without_what_was_asked(serve, status,
         Endpoint(server.url, "tiny", KEY).ask(["a hazardous question"], "chat", stage="ask")
     assert "hazardous" not in str(caught.value)
     assert len(server.asked) == 1
+
+
+@pytest.mark.parametrize("begun", [b"", b"HTTP/1.1 200 OK\r\n\r\n"])
+def test_an_answer_that_only_drips_is_given_up(begun, monkeypatch):
+    monkeypatch.setattr("govern.evaluation.endpoint._SECONDS", 0.4)
+    over = threading.Event()
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+
+        def drip() -> None:
+            connection, _ = listening.accept()
+            with connection, contextlib.suppress(OSError):
+                connection.sendall(begun)
+                while not over.wait(0.1):
+                    connection.sendall(b"x")
+
+        thread = threading.Thread(target=drip)
+        thread.start()
+        started = time.monotonic()
+        with pytest.raises(SourceError, match=r"within 0\.4 seconds"):
+            Endpoint(f"http://127.0.0.1:{listening.getsockname()[1]}/v1", "tiny").ask(["?"], "completion", stage="ask")
+        assert time.monotonic() - started < 5
+        over.set()
+        thread.join()
 
 
 @pytest.mark.parametrize(
