@@ -15,6 +15,7 @@ from govern.evaluation.answers import Answers
 from govern.evaluation.endpoint import KEY_VARIABLE, Endpoint, Form, form_of, generate, letter_in, prompt_of
 from govern.evaluation.questions import OwnTask, Question
 from govern.policy import ForgetGate
+from govern.progress import Progress
 from govern.records import EndpointCheck, GateResult
 from govern.workflow.measure import Subject, certifying_questions
 from govern.workflow.plan import question_sets
@@ -42,7 +43,7 @@ class Checked:
 
 @dataclass(frozen=True)
 class Exam:
-    """One task's certifying questions, with what the endpoint and the base model said to them."""
+    """One task's certifying questions, with what the base model said to them."""
 
     gate: ForgetGate
     task: OwnTask | str
@@ -50,15 +51,21 @@ class Exam:
     questions: tuple[Question, ...]
     endpoint: Endpoint
     form: Form
-    deployed: Answers
     base: Answers
 
-    def check(self, edited: Subject) -> Checked:
+    def ask(self, progress: Progress) -> Answers:
+        """What the endpoint says. Raises SourceError where it does not answer."""
+        prompts = [prompt_of(question, self.form) for question in self.questions]
+        stage = f"ask the endpoint {self.gate.task}"
+        said = self.endpoint.ask(prompts, self.form, stage=stage, progress=progress)
+        return _answers(self.gate.task, self.task, self.questions, said)
+
+    def check(self, deployed: Answers, edited: Subject) -> Checked:
         """Ask the edited model in the same way, hold the endpoint against the ceiling, and compare the three."""
-        here, there, base = self._generated(edited).chosen, self.deployed.chosen, self.base.chosen
+        here, there, base = self._generated(edited).chosen, deployed.chosen, self.base.chosen
         gate = decisions.ceiling(
             self.base,
-            self.deployed,
+            deployed,
             metric="acc",
             threshold=self.gate.ceiling,
             confidence=edited.loaded.policy.verification.confidence,
@@ -89,10 +96,7 @@ class Exam:
 
 
 def endpoint_exams(base: Subject, endpoint: Endpoint) -> tuple[Exam, ...]:
-    """Put the certifying questions of every ceiling to the endpoint, then to the base model, each asked for a letter.
-
-    Raises SourceError where the endpoint does not answer.
-    """
+    """Put the certifying questions of every ceiling to the base model, asked for a letter, as the endpoint will be."""
     policy = base.loaded.policy
     own = {task.name: task for task in question_sets(base.loaded) if isinstance(task, OwnTask)}
     digests = {task.name: task.digest for task in base.planned.plan.tasks}
@@ -101,11 +105,8 @@ def endpoint_exams(base: Subject, endpoint: Endpoint) -> tuple[Exam, ...]:
     for gate in policy.verification.forget:
         task = own.get(gate.task, gate.task)
         questions = certifying_questions(task, base.loaded, base.mirror)
-        prompts = [prompt_of(question, form) for question in questions]
-        said = endpoint.ask(prompts, form, stage=f"ask the endpoint {gate.task}", progress=base.progress)
-        deployed = _answers(gate.task, task, questions, said)
-        said_by_base = _generated(base, gate.task, digests[gate.task], task, questions, form)
-        exams.append(Exam(gate, task, digests[gate.task], questions, endpoint, form, deployed, said_by_base))
+        said = _generated(base, gate.task, digests[gate.task], task, questions, form)
+        exams.append(Exam(gate, task, digests[gate.task], questions, endpoint, form, said))
     return tuple(exams)
 
 

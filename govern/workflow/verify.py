@@ -310,6 +310,8 @@ def measure_both(
     )  # fmt: skip
     before = base.measure()
     exams = () if endpoint is None else endpoint_exams(base, endpoint)
+    # Before the edited model is asked, so that an endpoint which is down is known early; in looks it may not be needed.
+    deployed = () if fail_fast else tuple(exam.ask(base.progress) for exam in exams)
     delta = read_delta(run.path(DELTA), sha256=removal.delta_sha256, base_digest=planned.plan.model.digest)
     apply_delta(model, delta)
     edited = replace(
@@ -321,11 +323,14 @@ def measure_both(
         hold = partial(judge, loaded)
         before, after, sequential = measure_in_looks(edited, before, hold, seed=removal.delta_sha256)
         if sequential.stopped:
-            deployed = tuple(f"{exam.gate.task}{ENDPOINT}" for exam in exams)
-            left = sequential.model_copy(update={"unjudged": (*sequential.unjudged, *deployed)})
+            unasked = tuple(f"{exam.gate.task}{ENDPOINT}" for exam in exams)
+            left = sequential.model_copy(update={"unjudged": (*sequential.unjudged, *unasked)})
             return Outcome(before, after, left, ())
-        return Outcome(before, after, sequential, tuple(exam.check(edited) for exam in exams))
-    return Outcome(before, edited.measure(), None, tuple(exam.check(edited) for exam in exams))
+        deployed = tuple(exam.ask(base.progress) for exam in exams)
+    else:
+        sequential, after = None, edited.measure()
+    checked = tuple(exam.check(said, edited) for exam, said in zip(exams, deployed, strict=True))
+    return Outcome(before, after, sequential, checked)
 
 
 def judge(

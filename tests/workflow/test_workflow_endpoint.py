@@ -14,7 +14,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
-from tiny_policy import TinyPolicy
+from tiny_policy import TinyPolicy, questions, write_jsonl
 from typer.testing import CliRunner
 
 import govern
@@ -134,6 +134,18 @@ def test_an_endpoint_that_still_knows_fails_the_removal_and_nobody_sees_the_key(
     written = [path.read_bytes() for path in tiny_policy.workspace.rglob("*") if path.is_file()]
     assert not any(KEY.encode() in data for data in [*written, done.output.encode()])
     assert KEY not in repr(Endpoint(server.url, "tiny", KEY))
+
+
+def test_with_fail_fast_an_endpoint_is_not_asked_once_a_gate_has_failed(tiny_policy: TinyPolicy, serve):
+    # A model that guesses is right for a quarter of the questions.
+    write_jsonl(tiny_policy.path.parent / "secret.jsonl", questions("secret", 200))
+    tiny_policy.replace("ceiling: 0.9", "ceiling: 0.01")
+    server = serve(lambda prompt: "A")
+    govern.apply(tiny_policy.path, workspace=tiny_policy.workspace)
+    done = invoke(tiny_policy, server, "--fail-fast", "--json")
+    assert done.exit_code == 3, done.output
+    assert "secret (endpoint)" in json.loads(done.stdout)["sequential"]["unjudged"]
+    assert server.asked == []
 
 
 @pytest.mark.parametrize("status", [302, 401, 404])
