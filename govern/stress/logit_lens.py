@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import islice
 
 import torch
 from torch import Tensor, nn
@@ -12,11 +13,13 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from govern.errors import GovernError
 from govern.evaluation.harness import prompts_of
 from govern.evaluation.questions import Question
-from govern.evaluation.scoring import padded
+from govern.evaluation.scoring import Ids, padded
 from govern.progress import Progress
 from govern.stress.exam import Exam, Kind
 from govern.stress.protocol import Attempt, Target
 from govern.stress.settings import LogitLens
+
+_QUESTIONS_PER_BATCH = 8
 
 
 def logit_lens(settings: LogitLens, target: Target, exam: Exam, progress: Progress) -> Attempt:  # noqa: ARG001
@@ -26,7 +29,7 @@ def logit_lens(settings: LogitLens, target: Target, exam: Exam, progress: Progre
     others = lens.read(model, target.tokenizer, exam.kind, exam.others, progress)
     right = [sum(choice == each.answer for choice, each in zip(chosen, exam.others, strict=True)) for chosen in others]
     best = max(range(len(right)), key=right.__getitem__)
-    chosen = lens.read(model, target.tokenizer, exam.kind, exam.asked, progress)[best]
+    (chosen,) = lens.read(model, target.tokenizer, exam.kind, exam.asked, progress, layer=best)
     return Attempt(
         answers=exam.answered(chosen),
         found={"layer": best, "others_right_by_layer": [round(count / len(exam.others), 4) for count in right]},
@@ -62,33 +65,67 @@ class Lens:
         kind: Kind,
         questions: Sequence[Question],
         progress: Progress,
+        *,
+        layer: int | None = None,
     ) -> list[list[int]]:
-        """The choice that each layer prefers for each question: [layers][questions], first block first."""
+        """The choice that each layer prefers for each question: [layers][questions], first block first, or one alone.
+
+        The head behind every block costs more than the model, so it runs once where choices continue the same text.
+        """
         found: list[list[int]] = []
-        for done, pairs in enumerate(prompts_of(model, tokenizer, kind, questions), start=1):
-            rows = [[*context, *choice] for context, choice in pairs]
-            states = model(padded(rows).to(model.device), output_hidden_states=True, use_cache=False).hidden_states[1:]
-            places = [
-                (row, position)
-                for row, (context, choice) in enumerate(pairs)
-                for position in range(len(context) - 1, len(context) + len(choice) - 1)
-            ]
-            targets = [token for _, choice in pairs for token in choice]
-            owner = torch.tensor([row for row, _ in places])
-            row, position = (torch.tensor(column, device=model.device) for column in zip(*places, strict=True))
-            for layer, state in enumerate(states):
-                if len(found) <= layer:
-                    found.append([])
-                hidden = state[row, position]
+        prompts = prompts_of(model, tokenizer, kind, questions)
+        done = 0
+        while batch := list(islice(prompts, _QUESTIONS_PER_BATCH)):
+            texts = _Texts.of([pair for pairs in batch for pair in pairs])
+            states = model(padded(texts.rows).to(model.device), output_hidden_states=True, use_cache=False)
+            blocks = states.hidden_states[1:]
+            read = range(len(blocks)) if layer is None else [layer]
+            found = found or [[] for _ in read]
+            for chosen, block in zip(found, read, strict=True):
+                rows, positions = (torch.tensor(column, device=blocks[block].device) for column in texts.places)
+                hidden = blocks[block][rows, positions]
                 # transformers hands out the last block's output with the norm already applied
-                likelihoods = self._likelihoods(hidden if layer == len(states) - 1 else self.norm(hidden), targets)
-                totals = torch.zeros(len(pairs)).index_add_(0, owner, likelihoods)
-                found[layer].append(int(totals.argmax()))
+                totals = texts.totals(self.head(hidden if block == len(blocks) - 1 else self.norm(hidden)))
+                chosen += [int(each.argmax()) for each in totals.split([len(pairs) for pairs in batch])]
+            done += len(batch)
             progress("read the layers", done, len(questions))
         return found
 
-    def _likelihoods(self, hidden: Tensor, targets: list[int]) -> Tensor:
-        logits: Tensor = self.head(hidden).float()
-        wanted = torch.tensor(targets, device=logits.device)
-        likelihoods: Tensor = logits.gather(1, wanted[:, None]).squeeze(1) - logits.logsumexp(dim=1)
-        return likelihoods.cpu()
+
+@dataclass(frozen=True)
+class _Texts:
+    """What choices need of a model: `rows` of ids to read, the `places` in them (rows, positions) to put a head behind,
+    and for each token of each choice (`owners`: which one) the index of its place and its id."""
+
+    rows: list[Ids]
+    places: tuple[list[int], list[int]]
+    owners: list[int]
+    tokens: tuple[list[int], list[int]]
+
+    @classmethod
+    def of(cls, pairs: Sequence[tuple[list[int], list[int]]]) -> _Texts:
+        """Of the (context ids, choice ids) of every choice."""
+        rows: list[Ids] = []
+        place_of: dict[Ids, tuple[int, int, int]] = {}
+        found: list[tuple[int, int, int]] = []
+        # longest first, so that what a short choice continues is in a row that is read anyway
+        for owner in sorted(range(len(pairs)), key=lambda index: -len(pairs[index][1])):
+            context, choice = pairs[owner]
+            whole = (*context, *choice)
+            ends = range(len(context), len(whole))
+            if any(whole[:end] not in place_of for end in ends):
+                rows.append(whole[:-1])
+            for end in ends:
+                place, _, _ = place_of.setdefault(whole[:end], (len(place_of), len(rows) - 1, end - 1))
+                found.append((owner, place, whole[end]))
+        _, in_row, positions = map(list, zip(*place_of.values(), strict=True))
+        owners, places, ids = map(list, zip(*found, strict=True))
+        return cls(rows, (in_row, positions), owners, (places, ids))
+
+    def totals(self, logits: Tensor) -> Tensor:
+        """The log-likelihood (nats) of each choice, from the logits [places, vocabulary]."""
+        logits = logits.float()
+        places, ids = (torch.tensor(column, device=logits.device) for column in self.tokens)
+        likelihoods = (logits[places, ids] - logits.logsumexp(dim=1)[places]).cpu()
+        owners = torch.tensor(self.owners)
+        return torch.zeros(int(owners.max()) + 1).index_add_(0, owners, likelihoods)

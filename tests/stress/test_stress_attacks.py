@@ -14,7 +14,7 @@ from govern.corpora import TokenCorpus, tokenize
 from govern.errors import GovernError
 from govern.models import load_model
 from govern.stress.formats import ask_otherwise
-from govern.stress.logit_lens import Lens, logit_lens
+from govern.stress.logit_lens import Lens, _Texts, logit_lens
 from govern.stress.quantisation import linear_maps, quantise
 from govern.stress.relearning import attackers_text, relearn
 from govern.stress.settings import STANDARD, Format, LogitLens, Quantisation, Relearning, expand
@@ -125,6 +125,33 @@ def test_the_logit_lens_reads_what_the_last_block_hides(knowing, exam, tokenizer
     found = recovered(logit_lens, LogitLens(attack="logit_lens"), knowing, hide(knowing), exam, tokenizer)
     assert found.attacked >= knows / len(exam.asked) - 0.2
     assert found.attacked > found.edited + 0.2
+
+
+def test_the_lens_sums_what_each_choice_continues_whatever_texts_have_in_common(knowing, exam, tokenizer):
+    choices = (" it", " item", " was late", " it was late")
+    questions = [replace(exam.asked[0], text=text, choices=choices) for text in ("The train", "The train it", "A day")]
+    lens = Lens.over(knowing)
+    together = lens.read(knowing, tokenizer, "cloze", questions, silent)
+    for number, question in enumerate(questions):
+        alone = lens.read(knowing, tokenizer, "cloze", [question], silent)
+        assert [layer[number] for layer in together] == [layer[0] for layer in alone]
+    assert lens.read(knowing, tokenizer, "cloze", questions, silent, layer=1) == [together[1]]
+
+    pairs = [
+        (list(b"ab"), list(b"cd")),
+        (list(b"abc"), list(b"d")),
+        (list(b"a"), list(b"b")),
+        (list(b"ab"), list(b"c")),
+    ]
+    logits_of = torch.randn(4, 256, generator=torch.Generator().manual_seed(0))
+    texts = _Texts.of(pairs)
+    # one place for each of "a", "ab" and "abc"; here its logits follow from how much was read
+    places = [texts.rows[row][: position + 1] for row, position in zip(*texts.places, strict=True)]
+    assert sorted(map(bytes, places)) == [b"a", b"ab", b"abc"]
+    found = texts.totals(torch.stack([logits_of[len(place)] for place in places]))
+    scores = logits_of.log_softmax(1)
+    b, c, d = scores[1, ord("b")], scores[2, ord("c")], scores[3, ord("d")]
+    assert found.tolist() == pytest.approx([float(each) for each in (c + d, d, b, c)], rel=1e-5)
 
 
 def test_the_lens_over_the_last_block_is_the_model_itself(knowing, exam, tokenizer):
