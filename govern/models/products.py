@@ -43,15 +43,11 @@ class WideningLinear(nn.Linear):
         return _Product.apply(x, self.weight, self.bias)  # type: ignore[no-any-return, no-untyped-call]
 
 
-def has_bfloat16() -> bool:
-    """Whether this is an x86 processor with bfloat16 instructions. What others have is not known."""
-    found = torch.cpu.get_capabilities()
-    return any(found.get(name) for name in ("avx512_bf16", "amx_bf16", "avx_ne_convert"))
-
-
 def lacks_bfloat16() -> bool:
     """Whether this is an x86 processor without bfloat16 instructions."""
-    return torch.cpu.get_capabilities().get("architecture") == "x86_64" and not has_bfloat16()
+    found = torch.cpu.get_capabilities()
+    has = any(found.get(name) for name in ("avx512_bf16", "amx_bf16", "avx_ne_convert"))
+    return found.get("architecture") == "x86_64" and not has
 
 
 def widen_products(model: nn.Module) -> None:

@@ -10,7 +10,7 @@ from govern.errors import GovernError
 from govern.progress import Progress
 from govern.stress.exam import Exam
 from govern.stress.protocol import Attempt, Target
-from govern.stress.relearning import learning_rate, products, shuffled
+from govern.stress.relearning import learning_rate, shuffled
 from govern.stress.settings import Endurance
 from govern.training import FineTuning, fine_tune
 
@@ -37,7 +37,6 @@ def endure(settings: Endurance, target: Target, exam: Exam, progress: Progress) 
             batch_size=settings.batch_size,
             lora_rank=settings.lora_rank,
             seed=settings.seed + number,
-            dtype=products(settings, model),
         )
         fine_tune(model, TokenCorpus(documents[before:after]), training, progress=progress)
         stages.append(exam.ask(model, target.tokenizer, progress=progress))

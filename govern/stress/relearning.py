@@ -5,15 +5,13 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Sequence
-from typing import Literal
 
 import torch
-from transformers import PreTrainedModel, PreTrainedTokenizerBase
+from transformers import PreTrainedTokenizerBase
 
 from govern.corpora import TokenCorpus, tokenize
 from govern.errors import GovernError
 from govern.evaluation.questions import Question
-from govern.models.products import has_bfloat16
 from govern.progress import Progress
 from govern.stress.exam import Exam
 from govern.stress.protocol import Attempt, Target
@@ -34,26 +32,15 @@ def relearn(settings: Relearning, target: Target, exam: Exam, progress: Progress
         batch_size=settings.batch_size,
         lora_rank=settings.lora_rank,
         seed=settings.seed,
-        dtype=products(settings, model),
     )
     fine_tune(model, corpus, training, progress=progress)
     answers = exam.ask(model, target.tokenizer, progress=progress)
-    found = {"documents": len(corpus.documents), "steps": training.steps, "products": training.dtype}
-    return Attempt(answers=answers, found=found)
+    return Attempt(answers=answers, found={"documents": len(corpus.documents), "steps": training.steps})
 
 
 def learning_rate(settings: Relearning | Endurance) -> float:
     """The rate that is asked for, or one that suits an adapter or every weight."""
     return settings.learning_rate or (_WHOLE_RATE if settings.lora_rank is None else _ADAPTER_RATE)
-
-
-def products(settings: Relearning | Endurance, model: PreTrainedModel) -> Literal["float32", "bfloat16"]:
-    """What fine-tuning multiplies in: bfloat16 for an adapter on a processor that has it, at half the cost.
-
-    Weights, gradients and moments stay in float32. docs/stress.md says what each recovers.
-    """
-    fits = settings.lora_rank is not None and model.device.type == "cpu" and has_bfloat16()
-    return "bfloat16" if fits else "float32"
 
 
 def attackers_text(settings: Relearning, target: Target, exam: Exam) -> TokenCorpus:

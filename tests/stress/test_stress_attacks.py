@@ -37,7 +37,7 @@ def test_relearning_other_facts_brings_hidden_ones_back(knowing, exam, tokenizer
     assert found.control > 0.9
     assert found.recovered > 0.5
     assert found.verdict == "fail"
-    assert found.found["edited"] == {"documents": 16, "steps": 32, "products": "float32"}
+    assert found.found["edited"] == {"documents": 16, "steps": 32}
 
 
 def test_relearning_brings_nothing_back_where_nothing_is_left(knowing, exam, tokenizer, tiny_llama):
@@ -46,18 +46,6 @@ def test_relearning_brings_nothing_back_where_nothing_is_left(knowing, exam, tok
     found = recovered(relearn, settings, knowing, never_knew, exam, tokenizer, max_recovery=0.9)
     assert found.recovered < 0.4
     assert found.verdict in ("pass", "inconclusive")
-
-
-@pytest.mark.parametrize(
-    ("has", "rank", "used"), [(True, 4, "bfloat16"), (False, 4, "float32"), (True, None, "float32")]
-)
-def test_an_adapter_is_trained_in_bfloat16_where_the_processor_has_it(
-    knowing, exam, tokenizer, monkeypatch, has, rank, used
-):
-    monkeypatch.setattr("govern.stress.relearning.has_bfloat16", lambda: has)
-    settings = Relearning(attack="relearn", text="facts", documents=2, epochs=1, lora_rank=rank)
-    target = target_of(knowing, tokenizer)
-    assert relearn(settings, target, exam, silent).found["products"] == used
 
 
 def test_an_attacker_never_reads_of_the_facts_that_are_asked_about(exam, tokenizer, knowing):
