@@ -11,7 +11,7 @@ from typing import Any
 from pydantic import TypeAdapter, ValidationError
 
 from govern.digests import canonical_json
-from govern.errors import PolicyError, UsageError
+from govern.errors import GovernError, PolicyError, UsageError
 from govern.evaluation.choice import choose
 from govern.policy import LoadedPolicy
 from govern.progress import Progress, silent
@@ -134,7 +134,8 @@ def affordable(
     """As much work as fits into the budget (seconds), told from runs of one and of three units; at most that of `base`.
 
     A unit is a step, a batch for `ssd`, and for `depn`, which goes through the model for each block, a point on the way
-    of one batch. A closed form takes what it takes.
+    of one batch. A closed form takes what it takes. A method that breaks off while it is timed gets the units at
+    which it did: it breaks off again as a point, where the error is kept, and the other methods go on.
     """
     fixed: dict[str, int] = {}
     name = "batches" if isinstance(base, Measured) else "steps"
@@ -146,7 +147,11 @@ def affordable(
     for work in (1, 3):
         began = clock()
         settings = _settings({**base.model_dump(), **fixed, name: work})
-        METHODS[settings.method].load()(replace(request, settings=settings, checkpoint=None, progress=silent))  # type: ignore[attr-defined]
+        edit = METHODS[settings.method].load()  # type: ignore[attr-defined]
+        try:
+            edit(replace(request, settings=settings, checkpoint=None, progress=silent))
+        except GovernError:
+            return {**fixed, name: work}
         times.append(clock() - began)
     each = max((times[1] - times[0]) / 2, 1e-6)
     most = getattr(base, name)

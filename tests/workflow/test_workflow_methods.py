@@ -84,6 +84,17 @@ def test_the_budget_becomes_steps(policy: TinyPolicy, monkeypatch: pytest.Monkey
     assert ran == [1, 3]
 
 
+def test_a_method_that_breaks_off_is_a_row_and_the_others_go_on(policy: TinyPolicy) -> None:
+    # At this rate the first update leaves no finite loss for the second, in the timing and as a point alike.
+    policy.replace("learning_rate: ", "learning_rate: 1.0e+30 # ")
+    found = sweep(policy.path, workspace=policy.workspace, compared=Comparison(("srmu", "ssd"), points=1, budget=0.01))
+    broken, other = found.record.points
+    assert broken.error
+    assert (broken.forget, broken.standing) == (None, "none")
+    assert other.error is None
+    assert other.forget
+
+
 def test_what_cannot_be_compared_is_said(policy: TinyPolicy) -> None:
     assert methods_named("npo, ssd,npo") == ("npo", "ssd")
     assert "external" not in methods_named("all")

@@ -51,8 +51,9 @@ def test_the_history_is_in_status_and_in_the_report(verified: TinyPolicy) -> Non
         table = page.partition("Every verification of this run")[2]
         assert found[1].harness in table
         # Both may have ended within the one second that the page shows: the second row follows the first.
-        before, time, after = table.partition(found[0].time[11:19])
-        assert time and found[1].time[11:19] in after
+        _, time, after = table.partition(found[0].time[11:19])
+        assert time
+        assert found[1].time[11:19] in after
 
 
 def test_another_seed_reads_other_held_back_text_and_says_so(verified: TinyPolicy) -> None:
