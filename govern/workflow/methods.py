@@ -143,6 +143,7 @@ def affordable(
         fixed, name = {"batches": 1}, "points"
     if name not in type(base).model_fields:
         return {}
+    most = getattr(base, name)
     times = []
     for work in (1, 3):
         began = clock()
@@ -151,10 +152,9 @@ def affordable(
         try:
             edit(replace(request, settings=settings, checkpoint=None, progress=silent))
         except GovernError:
-            return {**fixed, name: work}
+            return {**fixed, name: min(most, work)}
         times.append(clock() - began)
     each = max((times[1] - times[0]) / 2, 1e-6)
-    most = getattr(base, name)
     # The run of one holds a unit already.
     return {**fixed, name: max(1, min(most, 1 + int((budget - times[0]) / each)))}
 

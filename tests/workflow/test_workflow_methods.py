@@ -95,6 +95,12 @@ def test_a_method_that_breaks_off_is_a_row_and_the_others_go_on(policy: TinyPoli
     assert other.forget
 
 
+def test_a_method_that_breaks_off_gets_no_more_work_than_the_policy_has(policy: TinyPolicy) -> None:
+    policy.replace("learning_rate: ", "learning_rate: 1.0e+30 # ").replace("steps: ", "steps: 1 # ")
+    found = sweep(policy.path, workspace=policy.workspace, compared=Comparison(("srmu",), points=1, budget=0.01))
+    assert found.record.points[0].settings["steps"] == 1
+
+
 def test_what_cannot_be_compared_is_said(policy: TinyPolicy) -> None:
     assert methods_named("npo, ssd,npo") == ("npo", "ssd")
     assert "external" not in methods_named("all")
