@@ -58,19 +58,15 @@ def fine_tune(
     known = [1] * len(corpus.documents) if given is None else given
     losses: list[float] = []
     with _trainable(model, settings) as parameters:
-        optimizer = torch.optim.AdamW(parameters, lr=settings.learning_rate, weight_decay=0.0, foreach=False)
+        optimizer = torch.optim.AdamW(parameters, lr=settings.learning_rate, weight_decay=0.0, fused=True)
         for chosen in _batches([len(document) for document in corpus.documents], settings):
             rows = [(corpus.documents[index], known[index]) for index in chosen]
             ids, real, targets = (each.to(model.device) for each in _padded(rows))
+            learnt = targets != _IGNORED
             with torch.autocast(model.device.type, torch.bfloat16, enabled=settings.dtype == "bfloat16"):
-                if given is None:
-                    logits = model(ids, attention_mask=real, use_cache=False).logits.flatten(0, 1)
-                else:
-                    learnt = targets != _IGNORED
-                    with _head_only_at(model, learnt):
-                        logits = model(ids, attention_mask=real, use_cache=False).logits
-                    targets = targets[learnt]
-            loss = cross_entropy(logits.float(), targets.flatten(), ignore_index=_IGNORED)
+                with _head_only_at(model, learnt):
+                    logits = model(ids, attention_mask=real, use_cache=False).logits
+            loss = cross_entropy(logits.float(), targets[learnt])
             loss.backward()
             optimizer.step()
             optimizer.zero_grad(set_to_none=True)

@@ -158,7 +158,7 @@ def descend(session: Session, loss: Loss, settings: Objective, how: Descending) 
     """
     weights = {**session.student.trained, **how.more}
     optimizer = torch.optim.AdamW(
-        list(weights.values()), lr=how.learning_rate, weight_decay=how.weight_decay, foreach=False
+        list(weights.values()), lr=how.learning_rate, weight_decay=how.weight_decay, fused=True
     )
     curve = _resume(session, weights, optimizer, how)
     for step in range(len(curve), how.steps):
