@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from threading import Lock
 from typing import TYPE_CHECKING, Literal
 
 import torch
@@ -10,6 +11,9 @@ from transformers import PreTrainedModel
 
 if TYPE_CHECKING:
     from peft import PeftModel
+
+# peft draws from the process's random numbers, which two threads would seed for each other.
+_DRAWING = Lock()
 
 
 def adapt(
@@ -24,7 +28,7 @@ def adapt(
 
     targets = maps if isinstance(maps, str) else list(maps)
     config = LoraConfig(r=rank, lora_alpha=2 * rank, target_modules=targets, lora_dropout=0.0)
-    with torch.random.fork_rng():
+    with _DRAWING, torch.random.fork_rng():
         torch.manual_seed(seed)
         adapted: PeftModel = get_peft_model(model, config)
     return adapted

@@ -63,9 +63,9 @@ def fine_tune(
             rows = [(corpus.documents[index], known[index]) for index in chosen]
             ids, real, targets = (each.to(model.device) for each in _padded(rows))
             learnt = targets != _IGNORED
-            with torch.autocast(model.device.type, torch.bfloat16, enabled=settings.dtype == "bfloat16"):
-                with _head_only_at(model, learnt):
-                    logits = model(ids, attention_mask=real, use_cache=False).logits
+            narrow = torch.autocast(model.device.type, torch.bfloat16, enabled=settings.dtype == "bfloat16")
+            with narrow, _head_only_at(model, learnt):
+                logits = model(ids, attention_mask=real, use_cache=False).logits
             loss = cross_entropy(logits.float(), targets[learnt])
             loss.backward()
             optimizer.step()

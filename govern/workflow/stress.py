@@ -33,6 +33,7 @@ from govern.workflow.runs import (
     stored_policy,
     stored_removal,
 )
+from govern.workflow.side_by_side import fits_side_by_side, side_by_side
 from govern.workspace import RunFolder
 
 if TYPE_CHECKING:
@@ -221,30 +222,25 @@ def attack_all(
     # A base model's answers outlive the run, so only code that can be named may have given them.
     lasting = environment.dirty is False or environment.commit is None
     kept = cache_folder() / "attacks" if lasting else run.path(ATTACKING)
-    sides = (
-        (untouched, Memory(kept, removal.base_model_digest, environment)),
-        (changed, Memory(run.path(ATTACKING), removal.edited_model_digest, environment)),
-    )
+    sides = {
+        "base": (untouched, Memory(kept, removal.base_model_digest, environment)),
+        "edited": (changed, Memory(run.path(ATTACKING), removal.edited_model_digest, environment)),
+    }
+    at_once = fits_side_by_side(planned.plan.model.parameters, device)
     results = []
     for exam in exams:
         for number, attack in enumerate(attacks, start=1):
             asked = exam.first(attack.questions)
             told = labelled(progress, f"attack {number} of {len(attacks)}")
-            before, after = (
-                memory.answers("plain", asked.digest, Attempt, partial(_left_alone, target, asked, told))[0].answers
-                for target, memory in sides
-            )
+            before, after = side_by_side(partial(_left_alone, asked), sides, told, at_once=at_once)
             started = time.monotonic()
             needs = [asked.digest, unrelated.digest, related.digest, attack.model_dump(mode="json")]
             digest = canonical_digest([*needs, removal.delta_sha256 if attack.knows_the_removal else None])
-            control, attacked = (
-                memory.answers(attack.attack, digest, Attempt, partial(_attacked, attack, target, asked, told))[0]
-                for target, memory in sides
-            )
+            control, attacked = side_by_side(partial(_attacked, attack, asked, digest), sides, told, at_once=at_once)
             results.append(
                 recovery(
-                    before,
-                    after,
+                    before.answers,
+                    after.answers,
                     control.answers,
                     attacked.answers,
                     attack=attack.attack,
@@ -259,9 +255,19 @@ def attack_all(
     return tuple(results)
 
 
-def _left_alone(target: Target, exam: Exam, progress: Progress) -> tuple[Attempt]:
-    return (Attempt(answers=exam.ask(target.load(), target.tokenizer, progress=progress)),)
+def _left_alone(exam: Exam, side: tuple[Target, Memory], progress: Progress) -> Attempt:
+    target, memory = side
+
+    def ask() -> tuple[Attempt]:
+        return (Attempt(answers=exam.ask(target.load(), target.tokenizer, progress=progress)),)
+
+    return memory.answers("plain", exam.digest, Attempt, ask)[0]
 
 
-def _attacked(attack: AnyAttack, target: Target, exam: Exam, progress: Progress) -> tuple[Attempt]:
-    return (load_attack(attack.attack)(attack, target, exam, progress),)
+def _attacked(attack: AnyAttack, exam: Exam, digest: str, side: tuple[Target, Memory], progress: Progress) -> Attempt:
+    target, memory = side
+
+    def ask() -> tuple[Attempt]:
+        return (load_attack(attack.attack)(attack, target, exam, progress),)
+
+    return memory.answers(attack.attack, digest, Attempt, ask)[0]
