@@ -7,11 +7,13 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
+from itertools import product
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from govern.digests import canonical_digest
 from govern.errors import GovernError, IntegrityError, Interrupted
+from govern.evaluation.harness import quiet
 from govern.evaluation.recovery import recovery
 from govern.models import apply_delta, load_model, load_tokenizer, read_delta
 from govern.policy import LoadedPolicy
@@ -228,8 +230,8 @@ def attack_all(
     }
     at_once = fits_side_by_side(planned.plan.model.parameters, device)
     results = []
-    for exam in exams:
-        for number, attack in enumerate(attacks, start=1):
+    with quiet(offline=True):  # around both threads: what each silences is the process's, and the last one restores
+        for exam, (number, attack) in product(exams, tuple(enumerate(attacks, start=1))):
             asked = exam.first(attack.questions)
             told = labelled(progress, f"attack {number} of {len(attacks)}")
             before, after = side_by_side(partial(_left_alone, asked), sides, told, at_once=at_once)

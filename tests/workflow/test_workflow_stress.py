@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import base64
 import json
+import logging
 from pathlib import Path
 from typing import Any
 
+import datasets
+import lm_eval.api.task
 import pytest
+import torch
 from review_team import gather
 from tiny_policy import TinyPolicy
 
@@ -158,6 +162,23 @@ def test_a_killed_stress_test_goes_on_where_it_was(tiny_policy: TinyPolicy, monk
     assert "samples_sha256" in measured["generate"]
     assert "prefix_sha256" in measured["gcg"]
     assert not list(tiny_policy.workspace.glob("runs/*/attacking"))
+
+
+def test_models_attacked_at_once_leave_the_process_as_it_was_and_say_the_same_as_in_turn(
+    attacked: TinyPolicy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("GOVERN_CACHE", str(attacked.workspace / "cache"))
+    threads, loggers = torch.get_num_threads(), [logging.getLogger(name) for name in ("lm_eval", "transformers")]
+    before = (datasets.config.HF_HUB_OFFLINE, lm_eval.api.task.tqdm, [logger.level for logger in loggers])
+    found = []
+    for number in (2, 1):
+        torch.set_num_threads(number)
+        found.append(stress(workspace=attacked.workspace).stress.results)
+        monkeypatch.setenv("GOVERN_CACHE", str(attacked.workspace / f"cache{number}"))
+    torch.set_num_threads(threads)
+    assert (datasets.config.HF_HUB_OFFLINE, lm_eval.api.task.tqdm, [logger.level for logger in loggers]) == before
+    at_once, in_turn = ([each.model_dump(exclude={"seconds"}) for each in results] for results in found)
+    assert at_once == in_turn
 
 
 def test_a_policy_without_attacks_says_so_and_its_verdict_keeps_its_form(tiny_policy: TinyPolicy) -> None:
