@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Sequence
+from itertools import chain
 from typing import Literal, Self
 
 from pydantic import Field, model_validator
@@ -43,6 +44,22 @@ class Answers(Record):
         if any(len(column) != n for column in columns if column is not None):
             raise ValueError(f"every column of the answers must have {n} entries")
         return self
+
+    @classmethod
+    def joined(cls, task: str, parts: Sequence[Self]) -> Self:
+        """The answers to several question sets of one kind, which have subjects and no clusters, as those to one."""
+        first = parts[0]
+        return cls(
+            task=task,
+            metric=first.metric,
+            kind=first.kind,
+            clusters=None,
+            subjects=tuple(subject for part in parts for subject in part.subjects or ()),
+            **{
+                name: tuple(chain.from_iterable(getattr(part, name) for part in parts))
+                for name in ("ids", "parts", "correct", "chosen", "choices")
+            },
+        )
 
     @property
     def chance(self) -> float:

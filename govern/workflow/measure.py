@@ -5,7 +5,7 @@ A killed verification thus goes on where it was, and an unchanged base model is 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
@@ -17,9 +17,10 @@ from pydantic import ValidationError
 from govern.digests import canonical_digest, sha256_bytes
 from govern.evaluation.answers import Answers, Perplexity
 from govern.evaluation.harness import evaluate, official_questions, perplexity, word_perplexity
+from govern.evaluation.official import OFFICIAL, OfficialTask
 from govern.evaluation.questions import OwnTask, Question, questions_of
 from govern.policy import LoadedPolicy
-from govern.progress import Progress
+from govern.progress import Progress, silent
 from govern.records import Environment, Record
 from govern.workflow.plan import Planned, official_texts, question_sets
 from govern.workspace import write_atomic
@@ -106,19 +107,29 @@ class Subject:
         """Ask one set's questions, or `only` those with these ids."""
         name = set_name(task)
         digest = next(known.digest for known in self.planned.plan.tasks if known.name == name)
-        share = self.loaded.policy.verification.selection.share
-        ask = partial(
-            evaluate,
-            self.model,
-            self.tokenizer,
-            [task],
-            share=share,
-            mirror=self.mirror,
-            only=only,
-            progress=self.progress,
-        )
+        members = () if isinstance(task, OwnTask) else OFFICIAL[task]
+        if only is None and len(members) > 1:
+            return (self._ask_members(name, members, digest),)
         kept_by = digest if only is None else canonical_digest([digest, sorted(only)])
+        ask = partial(self._evaluate, task, only=only, progress=self.progress)
         return self.memory.answers(name, kept_by, Answers, ask)
+
+    def _ask_members(self, name: str, members: Sequence[OfficialTask], digest: str) -> Answers:
+        """Ask a set of several, of MMLU a subject at a time: each one's answers are kept as soon as they are there."""
+        found: list[Answers] = []
+        for number, member in enumerate(members, start=1):
+            ask = partial(self._evaluate, member.name, only=None, progress=silent)
+            found += self.memory.answers(member.name, canonical_digest([digest, member.name]), Answers, ask)
+            self.progress(f"answer {name}", number, len(members))
+        return Answers.joined(name, found)
+
+    def _evaluate(
+        self, task: OwnTask | str, *, only: Collection[str] | None, progress: Progress
+    ) -> tuple[Answers, ...]:
+        share = self.loaded.policy.verification.selection.share
+        return evaluate(
+            self.model, self.tokenizer, [task], share=share, mirror=self.mirror, only=only, progress=progress
+        )
 
     def read(self) -> tuple[Perplexity, ...]:
         """Read every held-back text, then every official one."""

@@ -1,13 +1,18 @@
 """What a model was asked is not asked again: within a verification that was killed, and of a base model for ever."""
 
+import json
 from pathlib import Path
 
 import pytest
+import torch
 
 import govern
 from govern.audit import Log
 from govern.errors import Interrupted
 from govern.evaluation.answers import Answers
+from govern.evaluation.harness import evaluate
+from govern.evaluation.official import OFFICIAL
+from govern.models import load_model, load_tokenizer
 from govern.records import Environment
 from govern.workflow.measure import Memory
 
@@ -93,6 +98,43 @@ def test_a_killed_verification_goes_on_where_it_was(tiny_policy):
         (finished,) = log.events(type="verify.finished")
     assert finished.event.parameters["remembered"]["after"] == ["secret"]
     assert {path.name for path in verified.run.root.iterdir()}.isdisjoint({"measuring"})
+
+
+def test_a_killed_verification_goes_on_at_the_subject_of_mmlu_where_it_was(
+    tiny_policy, tiny_llama, tmp_path, monkeypatch
+):
+    data = Path(__file__).parents[2].parent / "shared" / "data" / "mmlu"
+    if not data.is_dir():
+        pytest.skip("needs ../shared/data/mmlu")
+    monkeypatch.syspath_prepend(str(Path(__file__).parents[2] / "benchmarks"))
+    from mirror import lay_mirror
+
+    lay_mirror(tmp_path / "mirror", mmlu=data)
+    # Two of the 57 subjects stand for all, which would take a tiny model many minutes.
+    two = tuple(OFFICIAL[f"mmlu_{subject}"][0] for subject in ("abstract_algebra", "anatomy"))
+    monkeypatch.setitem(OFFICIAL, "mmlu", two)
+    tiny_policy.replace("    - {task: colour", "    - {task: mmlu, floor: 0.6}\n    - {task: colour")
+    where = {"workspace": tiny_policy.workspace, "mirror": tmp_path / "mirror"}
+    govern.apply(tiny_policy.path, **where)
+
+    def kill(stage: str, done: int, total: int, **_: float) -> None:
+        if (stage, done, total) == ("after: answer mmlu", 1, 2):
+            raise KeyboardInterrupt
+
+    with pytest.raises(Interrupted):
+        govern.verify(**where, progress=kill)
+    verified = govern.verify(**where)
+    with Log.open(tiny_policy.workspace / "audit.db") as log:
+        (finished,) = log.events(type="verify.finished")
+    remembered = finished.event.parameters["remembered"]["after"]
+    assert "mmlu_abstract_algebra" in remembered
+    assert "mmlu_anatomy" not in remembered
+
+    stored = json.loads(next(verified.run.root.glob("verifications/*/answers.json")).read_bytes())
+    (said,) = (each for each in stored["before"]["answers"] if each["task"] == "mmlu")
+    model = load_model(tiny_llama, dtype=torch.float32)
+    (together,) = evaluate(model, load_tokenizer(tiny_llama), ["mmlu"], share=0.3, mirror=tmp_path / "mirror")
+    assert said == together.model_dump(mode="json")
 
 
 def test_a_verification_asks_the_edited_model_anew_each_time(tiny_policy):
