@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 STYLE = {"bound": "green", "estimate": "yellow", "none": "dim"}
 STANDING = {"bound": "met", "estimate": "likely met", "none": "missed"}
-SHORT = {"coefficient": "c", "scale": "s", "retain_weight": "α", "importance": "map"}
+SHORT = {"coefficient": "c", "scale": "s", "retain_weight": "α", "importance": "map", "learning_rate": "lr"}
 
 
 def sweep(
@@ -156,19 +156,21 @@ def methods_table(record: Sweep) -> Table:
 
     from govern.workflow.methods import best_of
 
-    table = Table("", "method", "setting", "to forget", "to keep", "s", "thresholds", box=None, pad_edge=False)
-    for column in table.columns[3:6]:
+    table = Table("", "method", "setting", "to forget", "to keep", "s", "GiB", "thresholds", box=None, pad_edge=False)
+    for column in table.columns[3:7]:
         column.justify = "right"
+    table.columns[1].no_wrap = True
     for point in record.points:
         best = best_of(record.points, point.group)
         chosen = best is not None and best.number == point.number
         table.add_row(
             "●" if chosen else "",
             point.group,
-            printable(point.label),
+            printable(short_label(point.label)),
             with_interval(point.forget),
             with_interval(point.utility),
             f"{point.edit_seconds:.0f}",
+            gibibytes(point.edit_peak_bytes),
             printable(point.error or STANDING[point.standing]),
             style="bold" if chosen else STYLE[point.standing],
         )
@@ -180,6 +182,17 @@ def with_interval(score: Score | None) -> str:
     if score is None:
         return ""
     return f"{score.value:.0%} {100 * score.interval.low:.0f}–{100 * score.interval.high:.0f}"
+
+
+def short_label(label: str) -> str:
+    """A setting such as "learning_rate 2e-05" with its name as short as in the other tables."""
+    name, _, value = label.partition(" ")
+    return f"{SHORT.get(name, name)} {value}"
+
+
+def gibibytes(peak: int | None) -> str:
+    """Bytes in GiB."""
+    return "" if peak is None else f"{peak / 2**30:.2f}"
 
 
 def setting(point: SweepPoint, name: str) -> str:

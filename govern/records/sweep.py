@@ -27,8 +27,10 @@ class SweepPoint(Record):
     their bounds keep to the thresholds (`bound`), only the estimates do (`estimate`), or not even those (`none`).
     `change_norm` is ‖ΔW‖ (Frobenius, all changed tensors together, after the cast), `target_norm` the mean of ‖T‖ over
     topics. `delta_sha256` is that of the delta that applying these settings gives. `attacked` is what is right again
-    of the questions asked about what has to go, once the sweep's attack was made. A point that broke off has an
-    `error` and no scores. `group` and `label` name a row of an ablation.
+    of the questions asked about what has to go, once the sweep's attack was made. `edit_peak_bytes` is the most memory
+    that the edit took above what the process held when it began, the questions' model and what earlier points left open
+    among it. A point that broke off has an `error` and no scores. `group` and `label` name a row of an ablation, or a
+    method and its setting.
     """
 
     number: int
@@ -45,6 +47,7 @@ class SweepPoint(Record):
     delta_sha256: str | None
     attacked: Score | None = Field(default=None, exclude_if=lambda score: score is None)
     edit_seconds: float
+    edit_peak_bytes: int | None = Field(default=None, exclude_if=lambda peak: peak is None)
     score_seconds: float
 
 

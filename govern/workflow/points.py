@@ -30,6 +30,7 @@ from govern.stress.settings import Relearning
 from govern.unlearning.points import Points
 from govern.unlearning.protocol import Request
 from govern.unlearning.settings import MethodSettings
+from govern.workflow.memory import PeakMemory
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -82,6 +83,7 @@ class Outcome:
     target_norm: float | None
     delta_sha256: str | None
     edit_seconds: float
+    edit_peak_bytes: int | None
     score_seconds: float
 
 
@@ -176,11 +178,12 @@ def score_base(bench: Bench, *, progress: Progress = silent) -> Said:
 def score_point(bench: Bench, settings: MethodSettings, *, progress: Progress = silent) -> Outcome:
     """Edit by these settings, ask, and put the model back. An error that a user can meet is part of the outcome."""
     station = _at(bench)
-    started = time.monotonic()
+    started, memory = time.monotonic(), PeakMemory(bench.request.device)
     try:
-        edit = station.points.edit(settings)
+        with memory:
+            edit = station.points.edit(settings)
     except GovernError as error:
-        return Outcome(None, error.message, None, None, None, time.monotonic() - started, 0.0)
+        return Outcome(None, error.message, None, None, None, time.monotonic() - started, memory.bytes, 0.0)
     edited = time.monotonic()
     norms = [value for name, value in edit.figures.items() if name.endswith(".target_norm") and ".layer_" not in name]
     outcome = Outcome(
@@ -190,6 +193,7 @@ def score_point(bench: Bench, settings: MethodSettings, *, progress: Progress = 
         target_norm=sum(norms) / len(norms) if norms else None,
         delta_sha256=sha256_bytes(delta_bytes(edit.tensors, base_digest=bench.base_digest)),
         edit_seconds=edited - started,
+        edit_peak_bytes=memory.bytes,
         score_seconds=0.0,
     )
     try:

@@ -482,6 +482,7 @@ class Trials:
             delta_sha256=outcome.delta_sha256,
             attacked=attacked,
             edit_seconds=round(outcome.edit_seconds, 3),
+            edit_peak_bytes=outcome.edit_peak_bytes,
             score_seconds=round(outcome.score_seconds, 3),
         )
 

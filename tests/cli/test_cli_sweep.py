@@ -8,7 +8,7 @@ import pytest
 from rich.console import Console
 
 from govern.cli.console import shown_progress
-from govern.cli.sweep import ablation_tables, before, points_table
+from govern.cli.sweep import ablation_tables, before, methods_table, points_table
 from govern.records import Interval, Score, Sweep, SweepPoint
 
 
@@ -83,6 +83,25 @@ def test_every_axis_fits_into_80_columns_and_the_choice_is_marked() -> None:
 
 def test_the_unedited_model_is_one_line() -> None:
     assert before(sweep(())) == "before  to forget 95.0% of 100 questions (guessing 25%), to keep 93.0% of 100"
+
+
+def test_a_comparison_of_methods_fits_into_80_columns_with_its_memory() -> None:
+    broken = {"error": "the loss exploded at step 3: forget 1e9", "forget": None, "utility": None}
+    rows = (
+        point(0, group="task_arithmetic", label="learning_rate 0.0001", edit_seconds=45.0, edit_peak_bytes=3 * 2**29),
+        point(1, group="adaptive_rmu", label="scale 5", **broken),
+    )
+    lines = printed(methods_table(sweep(rows, kind="methods", chosen=None))).splitlines()
+    assert max(map(len, lines)) <= 80
+    assert "GiB" in lines[0]
+    (best,) = (line for line in lines if line.startswith("●"))
+    for part in ("task_arithmetic", "lr 0.0001", "90% 0–100", "45", "1.50"):
+        assert part in best
+
+
+def test_what_was_not_measured_is_not_written_down() -> None:
+    assert "edit_peak_bytes" not in point(0).to_json()
+    assert point(0, edit_peak_bytes=1).to_json()["edit_peak_bytes"] == 1
 
 
 @pytest.mark.parametrize("group", ["equal c", "equal ‖T‖", "curve"])

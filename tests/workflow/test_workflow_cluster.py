@@ -34,8 +34,8 @@ def swept(tiny_policy: TinyPolicy) -> TinyPolicy:
 
 
 def facts(point: SweepPoint) -> dict[str, object]:
-    """All of a point but how long it took."""
-    return {name: value for name, value in point.to_json().items() if not name.endswith("_seconds")}
+    """All of a point but how long it took, and how much memory."""
+    return {name: value for name, value in point.to_json().items() if not name.endswith(("_seconds", "_bytes"))}
 
 
 def workers() -> list[int]:
