@@ -1,4 +1,4 @@
-"""Running out of memory, said as something that a person can act on."""
+"""Taking little memory, and running out of it, said as something that a person can act on."""
 
 from __future__ import annotations
 
@@ -6,8 +6,16 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 import torch
+from torch import Tensor
 
 from govern.errors import RemovalError
+
+_AT_ONCE = 1 << 22  # elements that are widened to float64 at once
+
+
+def sum_of_squares(tensor: Tensor) -> float:
+    """Σ x², in float64 and in parts: a float64 copy of a whole gradient is the most that a 7B removal would hold."""
+    return sum(float(part.double().square().sum()) for part in tensor.flatten().split(_AT_ONCE))
 
 
 @contextmanager

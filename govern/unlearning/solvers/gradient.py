@@ -13,6 +13,7 @@ from govern.errors import RemovalError
 from govern.progress import Progress
 from govern.records import CurvePoint
 from govern.unlearning.batches import Deck
+from govern.unlearning.memory import sum_of_squares
 from govern.unlearning.misdirection import Aim, Misdirection, TopicText
 from govern.unlearning.protocol import Edit
 from govern.unlearning.settings import Descending, Descent
@@ -131,7 +132,7 @@ def _hand_over_gradients(live: Mapping[str, Tensor], masters: Mapping[str, Tenso
         gradient = parameter.grad.float().contiguous()
         workers.add(gradient)
         masters[name].grad = gradient
-        squares += float(gradient.double().square().sum())
+        squares += sum_of_squares(gradient)
         parameter.grad = None
     return math.sqrt(squares)
 

@@ -15,6 +15,7 @@ from govern.errors import RemovalError
 from govern.progress import Progress
 from govern.records import CurvePoint
 from govern.unlearning.batches import Batch, Deck
+from govern.unlearning.memory import sum_of_squares
 from govern.unlearning.misdirection import TopicText, fingerprint_of, topic_texts
 from govern.unlearning.protocol import Edit, Request
 from govern.unlearning.solvers.adamw_state import restore_adamw, stored_adamw
@@ -206,7 +207,7 @@ def _update(
     squares = before**2
     for weight in weights.values():
         if weight.grad is not None:
-            squares += float(weight.grad.double().square().sum())
+            squares += sum_of_squares(weight.grad)
     norm = math.sqrt(squares)
     if not (math.isfinite(loss) and math.isfinite(norm)):
         raise RemovalError(
