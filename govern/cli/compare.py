@@ -81,7 +81,7 @@ def compare_methods(
 
     if not math.isfinite(budget):
         raise UsageError(f"a budget of {budget} seconds ends nowhere", where="--budget", hint="Give seconds.")
-    compared = Compared(methods_named(methods), points, budget)
+    compared = Compared(methods_named(methods), points, budget, every=methods == "all")
     with shown_progress() as progress:
         swept = sweep(policy, workspace=workspace, compared=compared, mirror=mirror, device=device, progress=progress)
     record = swept.record

@@ -20,7 +20,7 @@ from govern.unlearning.protocol import Request
 from govern.unlearning.registry import METHODS
 from govern.unlearning.settings import MethodSettings, Relative, Steering
 from govern.unlearning.sweeping import swept_coefficient
-from govern.unlearning.whole_model.settings import DepnSettings, Measured
+from govern.unlearning.whole_model.settings import DepnSettings, Measured, QuarkSettings, RkluSettings
 from govern.workflow.ablation import Trial
 from govern.workspace import RunFolder
 
@@ -33,11 +33,24 @@ _TUNED: dict[str, tuple[str, float, float]] = {"ssd": ("threshold", 10.0, 0.5), 
 
 @dataclass(frozen=True)
 class Comparison:
-    """Which methods are compared, how many points each has, and how long one may take (seconds)."""
+    """Which methods are compared, how many points each has, and how long one may take (seconds).
+
+    A method that cannot be made from the policy is refused, and where `every` method is asked for it is a row that says
+    why.
+    """
 
     methods: tuple[str, ...]
     points: int
     budget: float
+    every: bool = False
+
+
+@dataclass(frozen=True)
+class Unmade:
+    """A method that cannot be made from the policy, and why: a row of the comparison like one that broke off."""
+
+    group: str
+    error: str
 
 
 def methods_named(words: str) -> tuple[str, ...]:
@@ -66,18 +79,28 @@ def method_trials(
     progress: Progress,
     *,
     clock: Callable[[], float] = time.monotonic,
-) -> list[Trial]:
+) -> list[Trial | Unmade]:
     """The trials, which are kept: a resumed comparison goes on with the steps that were timed once.
 
-    Raises PolicyError where a method that steers has no block to steer in the policy.
+    Raises PolicyError where a method that was named cannot be made from the policy: it has no block to steer.
     """
     if folder.path(TRIALS).is_file():
-        stored = json.loads(folder.read(TRIALS))
-        return [Trial(each["method"], each["label"], _settings(each["settings"])) for each in stored]
+        return [
+            Unmade(each["method"], each["error"])
+            if "error" in each
+            else Trial(each["method"], each["label"], _settings(each["settings"]))
+            for each in json.loads(folder.read(TRIALS))
+        ]
     assert compared is not None  # noqa: S101 - only a comparison that was begun before has its trials already
-    trials = []
+    trials: list[Trial | Unmade] = []
     for done, method in enumerate(compared.methods, start=1):
-        base = base_settings(loaded, method)
+        try:
+            base = base_settings(loaded, method)
+        except PolicyError as error:
+            if not compared.every:
+                raise
+            trials.append(Unmade(method, error.message))
+            continue
         name, first, factor = _tuned(method, base)
         work = affordable(base, request, compared.budget, clock)
         for place in range(compared.points):
@@ -90,7 +113,9 @@ def method_trials(
             trials.append(Trial(method, label, _settings({**base.model_dump(), **work, name: value})))
         progress("time methods", done, len(compared.methods))
     kept = [
-        {"method": each.group, "label": each.label, "settings": each.settings.model_dump(mode="json")}
+        {"method": each.group, "error": each.error}
+        if isinstance(each, Unmade)
+        else {"method": each.group, "label": each.label, "settings": each.settings.model_dump(mode="json")}
         for each in trials
     ]
     folder.write(TRIALS, canonical_json(kept))
@@ -134,8 +159,10 @@ def affordable(
     """As much work as fits into the budget (seconds), told from runs of one and of three units; at most that of `base`.
 
     A unit is a step, a batch for `ssd`, and for `depn`, which goes through the model for each block, a point on the way
-    of one batch. A closed form takes what it takes. A method that breaks off while it is timed gets the units at
-    which it did: it breaks off again as a point, where the error is kept, and the other methods go on.
+    of one batch. A closed form takes what it takes. What two methods do beside their steps is timed by a run of its own
+    and counted with each step: `quark` draws samples every so many of them, and `rklu` strengthens first, by
+    `strengthening_steps` that stay in their proportion to `steps`. A method that breaks off while it is timed gets the
+    units at which it did: it breaks off again as a point, where the error is kept, and the other methods go on.
     """
     fixed: dict[str, int] = {}
     name = "batches" if isinstance(base, Measured) else "steps"
@@ -144,19 +171,31 @@ def affordable(
     if name not in type(base).model_fields:
         return {}
     most = getattr(base, name)
+    runs: list[dict[str, int]] = [{name: 1}, {name: 3}]
+    often = 0.0
+    if isinstance(base, RkluSettings):
+        fixed, often = {"strengthening_steps": 1}, base.strengthening_steps / base.steps
+        runs.append({name: 3, "strengthening_steps": 3})
+    elif isinstance(base, QuarkSettings):
+        often = 1 / base.explore_every
+        runs.append({name: 3, "explore_every": 1})
     times = []
-    for work in (1, 3):
+    for work in runs:
         began = clock()
-        settings = _settings({**base.model_dump(), **fixed, name: work})
+        settings = _settings({**base.model_dump(), **fixed, **work})
         edit = METHODS[settings.method].load()  # type: ignore[attr-defined]
         try:
             edit(replace(request, settings=settings, checkpoint=None, progress=silent))
         except GovernError:
-            return {**fixed, name: min(most, work)}
+            return {**fixed, name: min(most, work[name])}
         times.append(clock() - began)
-    each = max((times[1] - times[0]) / 2, 1e-6)
+    beside = max((times[-1] - times[1]) / 2, 0.0)  # seconds for one of what is done beside steps, where anything is
+    each = max((times[1] - times[0]) / 2 + often * beside, 1e-6)
     # The run of one holds a unit already.
-    return {**fixed, name: max(1, min(most, 1 + int((budget - times[0]) / each)))}
+    units = max(1, min(most, 1 + int((budget - times[0]) / each)))
+    if isinstance(base, RkluSettings):
+        fixed = {"strengthening_steps": max(1, round(often * units))}
+    return {**fixed, name: units}
 
 
 def _tuned(method: str, base: MethodSettings) -> tuple[str, float, float]:

@@ -28,7 +28,7 @@ from govern.unlearning.sweeping import grid_of
 from govern.workflow.ablation import Trial, ablation_trials, at_equal_length
 from govern.workflow.apply import refuse_other_machine
 from govern.workflow.environment import default_device, describe_environment
-from govern.workflow.methods import Comparison, method_trials
+from govern.workflow.methods import TRIALS, Comparison, Unmade, method_trials
 from govern.workflow.plan import Planned, check_removal, make_plan, question_sets, resolve_corpus
 from govern.workflow.points import Attacker, Bench, Outcome, Said, leave, score_base, score_point
 from govern.workflow.runs import PLAN, POLICY, SWEEP, check_artefacts, events_of
@@ -120,8 +120,8 @@ def sweep(
                     swept, settings = grid_of(steering(loaded), loaded.policy.axes)
                     points = tried.run([Trial("grid", "", each) for each in settings])
                 elif kind == "methods":
-                    swept, trials = {}, method_trials(folder, loaded, bench.request, compared, progress)
-                    points = tried.run(trials)
+                    swept = {}
+                    points = tried.run(method_trials(folder, loaded, bench.request, compared, progress))
                 else:
                     swept, trials = {}, ablation_trials(steering(loaded), chosen_coefficient(log, loaded))
                     points = tried.run(trials)
@@ -153,7 +153,7 @@ def sweep(
                 model_before=planned.plan.model.digest,
                 digests={
                     name: sha256_bytes(folder.read(name))
-                    for name in (POLICY, PLAN, BEFORE, SWEEP, *sorted(stored_inputs(folder)))
+                    for name in (POLICY, PLAN, BEFORE, SWEEP, *sorted(stored_inputs(folder)), *trials_of(folder))
                 },
                 parameters={
                     "kind": kind,
@@ -277,6 +277,11 @@ def stored_inputs(folder: RunFolder) -> list[str]:
     """The names of the stored inputs."""
     inputs = folder.path("inputs")
     return [f"inputs/{path.name}" for path in inputs.iterdir()] if inputs.is_dir() else []
+
+
+def trials_of(folder: RunFolder) -> list[str]:
+    """The name of the trials, where the sweep compares methods."""
+    return [TRIALS] if folder.path(TRIALS).is_file() else []
 
 
 def selection_sets(loaded: LoadedPolicy, plan: Plan) -> dict[str, OwnTask | str]:
@@ -429,7 +434,7 @@ class Trials:
     runner: Runner
     progress: Progress
 
-    def run(self, trials: Sequence[Trial]) -> tuple[SweepPoint, ...]:
+    def run(self, trials: Sequence[Trial | Unmade]) -> tuple[SweepPoint, ...]:
         """The points of these trials, in their order."""
         points = {
             point.number: point
@@ -439,24 +444,33 @@ class Trials:
             )
             if point.number < len(trials)
         }
-        left = [number for number in range(len(trials)) if number not in points]
-        for place, outcome in self.runner(self.bench, [trials[number].settings for number in left]):
-            number = left[place]
-            point = self._point(number, trials[number], outcome)
-            self.log.append(
-                "sweep.point",
-                run=self.folder.id,
-                policy_digest=self.loaded.digest,
-                model_before=self.planned.plan.model.digest,
-                parameters=point.to_json(),
-                seed=trials[number].settings.seed,
-            )
-            points[number] = point
+        left: list[tuple[int, Trial]] = []
+        for number, trial in enumerate(trials):
+            if number in points:
+                continue
+            if isinstance(trial, Unmade):
+                points[number] = self._kept(_unmade(number, trial), self.loaded.policy.removal.seed)
+            else:
+                left.append((number, trial))
+        for place, outcome in self.runner(self.bench, [trial.settings for _, trial in left]):
+            number, trial = left[place]
+            point = points[number] = self._kept(self._point(number, trial, outcome), trial.settings.seed)
             figures = (
                 {"forget": point.forget.value, "utility": point.utility.value} if point.forget and point.utility else {}
             )
             self.progress("points", len(points), len(trials), **figures)
         return tuple(points[number] for number in range(len(trials)))
+
+    def _kept(self, point: SweepPoint, seed: int) -> SweepPoint:
+        self.log.append(
+            "sweep.point",
+            run=self.folder.id,
+            policy_digest=self.loaded.digest,
+            model_before=self.planned.plan.model.digest,
+            parameters=point.to_json(),
+            seed=seed,
+        )
+        return point
 
     def _point(self, number: int, trial: Trial, outcome: Outcome) -> SweepPoint:
         gates: tuple[GateResult, ...] = ()
@@ -485,6 +499,25 @@ class Trials:
             edit_peak_bytes=outcome.edit_peak_bytes,
             score_seconds=round(outcome.score_seconds, 3),
         )
+
+
+def _unmade(number: int, trial: Unmade) -> SweepPoint:
+    return SweepPoint(
+        number=number,
+        group=trial.group,
+        label="",
+        settings={"method": trial.group},
+        error=trial.error,
+        gates=(),
+        forget=None,
+        utility=None,
+        standing="none",
+        change_norm=None,
+        target_norm=None,
+        delta_sha256=None,
+        edit_seconds=0.0,
+        score_seconds=0.0,
+    )
 
 
 def judge(loaded: LoadedPolicy, sets: Sets, before: Said, after: Said) -> tuple[GateResult, ...]:

@@ -84,6 +84,52 @@ def test_the_budget_becomes_steps(policy: TinyPolicy, monkeypatch: pytest.Monkey
     assert ran == [1, 3]
 
 
+@pytest.mark.parametrize(
+    ("method", "third", "work"),
+    [
+        # A step takes 2 s and one of strengthening 6 s, of which a third comes with each step: 4 s, and 42 s are left.
+        ("rklu", 19, {"steps": 11, "strengthening_steps": 4}),
+        # A step takes 2 s and a batch of samples 10 s, of which a tenth comes with each step: 3 s.
+        ("quark", 27, {"steps": 15}),
+    ],
+)
+def test_what_a_method_does_beside_its_steps_is_in_the_budget(
+    policy: TinyPolicy, monkeypatch: pytest.MonkeyPatch, method: str, third: int, work: dict[str, int]
+) -> None:
+    from govern.unlearning.protocol import Request
+    from govern.unlearning.registry import METHODS
+    from govern.workflow import methods
+
+    base = base_settings(load_policy(policy.path), method)
+    ran = []
+
+    class Quiet:
+        settings = METHODS[method].settings
+
+        def load(self):
+            return lambda request: ran.append(request.settings)
+
+    monkeypatch.setattr(methods, "METHODS", {method: Quiet()})
+    clock = itertools.accumulate([0, 3, 0, 7, 0, third]).__next__
+    assert affordable(base, Request(model_path=Path(), topics=(), settings=base), 45, clock) == work
+    assert [settings.steps for settings in ran] == [1, 3, 3]
+
+
+def test_a_method_that_cannot_be_made_is_a_row_where_all_are_compared(policy: TinyPolicy) -> None:
+    text = policy.path.read_text()
+    start, end = text.index("removal:"), text.index("tasks:")
+    policy.path.write_text(f"{text[:start]}removal: {{method: ga, batch_size: 2}}\n{text[end:]}")
+    every = Comparison(("srmu", "ssd"), points=1, budget=0.01, every=True)
+    found = sweep(policy.path, workspace=policy.workspace, compared=every)
+    unmade, other = found.record.points
+    assert (unmade.group, unmade.settings, unmade.forget) == ("srmu", {"method": "srmu"}, None)
+    assert unmade.error == "srmu steers a block, and this policy names none"
+    assert other.error is None
+    assert best_of(found.record.points, "srmu") is None
+    with pytest.raises(PolicyError, match="srmu steers a block"):
+        sweep(policy.path, workspace=policy.workspace, compared=Comparison(("srmu", "ssd"), points=1, budget=0.01))
+
+
 def test_a_method_that_breaks_off_is_a_row_and_the_others_go_on(policy: TinyPolicy) -> None:
     # At this rate the first update leaves no finite loss for the second, in the timing and as a point alike.
     policy.replace("learning_rate: ", "learning_rate: 1.0e+30 # ")
