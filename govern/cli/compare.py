@@ -11,6 +11,7 @@ import typer
 
 from govern.cli.console import output, print_json, printable, shown_progress
 from govern.cli.options import DEFAULT_WORKSPACE, DeviceOption, JsonOption, MirrorOption, NoInputOption, WorkspaceOption
+from govern.cli.signer import KeyOption, signing_key
 from govern.errors import UsageError
 
 if TYPE_CHECKING:
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
 
     from govern.records import GateResult
     from govern.reporting.comparison import Comparison
+    from govern.signing import SigningKey
 
 
 def compare(
@@ -33,6 +35,7 @@ def compare(
     budget: Annotated[
         float, typer.Option("--budget", min=1, help="With --methods: seconds that one removal may take.")
     ] = 45.0,
+    key: KeyOption = None,
     mirror: MirrorOption = None,
     device: DeviceOption = None,
     workspace: WorkspaceOption = DEFAULT_WORKSPACE,
@@ -41,13 +44,23 @@ def compare(
 ) -> None:
     """Show two runs side by side, or with --methods what each method makes of one policy.
 
-    Methods have the same model, text and budget, and are judged on the questions that choose settings. What was begun
-    and stopped goes on with `govern sweep --resume`.
+    Methods have the same model, text and budget, and are judged on the questions that choose settings; the report of it
+    is signed. What was begun and stopped goes on with `govern sweep --resume`.
     """
     if methods is not None:
         if second is not None:
             raise UsageError("--methods compares on one policy", where=second, hint="Leave the second argument out.")
-        compare_methods(Path(first), methods, points, budget, mirror, device, workspace, as_json=as_json)
+        compare_methods(
+            Path(first),
+            methods,
+            points,
+            budget,
+            mirror,
+            device,
+            workspace,
+            signing_key(key, workspace=workspace, no_input=no_input),
+            as_json=as_json,
+        )
         return
     if second is None:
         raise UsageError("there is no second run to compare with", hint="govern compare A B, or --methods all.")
@@ -68,6 +81,7 @@ def compare_methods(
     mirror: Path | None,
     device: str | None,
     workspace: Path,
+    key: SigningKey | None,
     *,
     as_json: bool,
 ) -> None:
@@ -83,15 +97,20 @@ def compare_methods(
         raise UsageError(f"a budget of {budget} seconds ends nowhere", where="--budget", hint="Give seconds.")
     compared = Compared(methods_named(methods), points, budget, every=methods == "all")
     with shown_progress() as progress:
-        swept = sweep(policy, workspace=workspace, compared=compared, mirror=mirror, device=device, progress=progress)
+        swept = sweep(
+            policy, workspace=workspace, compared=compared, mirror=mirror, device=device, key=key, progress=progress
+        )
     record = swept.record
     if as_json:
-        print_json({**record.to_json(), "folder": str(swept.folder.root)})
+        print_json({**record.to_json(), "folder": str(swept.folder.root), "report": str(swept.report)})
         return
     console = output()
     console.print(Text(before(record)))
     console.print(methods_table(record))
     console.print(Text("● a method's best, with the intervals of both accuracies", style="dim"))
+    console.print(Text(printable(f"report      {swept.report}")), soft_wrap=True)
+    if key is None:
+        console.print(Text("signed by a throw-away key: it shows that nothing was changed since, not who signed"))
     console.print(Text(f"comparison  {record.sweep}  {len(record.points)} points in {record.seconds:.0f} s"))
 
 

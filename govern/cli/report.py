@@ -6,7 +6,7 @@ import json
 import sys
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -20,6 +20,10 @@ from govern.cli.options import (
     WorkspaceOption,
 )
 from govern.cli.signer import KeyOption, signing_key
+
+if TYPE_CHECKING:
+    from govern.workflow.methods_report import CheckedComparison
+    from govern.workflow.report import CheckedReport
 
 app = typer.Typer(help="Open a report, export it, or check one that somebody gave you.", no_args_is_help=True)
 
@@ -138,7 +142,10 @@ def print_schema(
 @app.command("verify")
 def verify_report(
     report: Annotated[
-        Path, typer.Argument(help="A report.html or report.md, with the files it was issued with beside it.")
+        Path,
+        typer.Argument(
+            help="A report.html or report.md, of a run or a comparison, with the files it was issued with beside it."
+        ),
     ],
     *,
     workspace: WorkspaceOption = DEFAULT_WORKSPACE,
@@ -149,8 +156,12 @@ def verify_report(
     from rich.text import Text
 
     from govern.cli.verify import STYLE
+    from govern.workflow.methods_report import is_comparison
     from govern.workflow.report import check_report, is_revoked
 
+    if is_comparison(report):
+        verify_comparison(report, workspace=workspace, as_json=as_json)
+        return
     checked = check_report(report, workspace=workspace)
     revoked = is_revoked(workspace, checked.claim.run)
     if as_json:
@@ -177,6 +188,43 @@ def verify_report(
             printable(f"  of run {checked.claim.run}"),
         )
     )
+    print_signer(checked, workspace)
+
+
+def verify_comparison(report: Path, *, workspace: Path, as_json: bool) -> None:
+    """Check a comparison of methods, and say how many files hold and who signed."""
+    from rich.text import Text
+
+    from govern.workflow.methods_report import check_comparison
+
+    checked = check_comparison(report, workspace=workspace)
+    claim = checked.claim
+    if as_json:
+        print_json(
+            {
+                "report": str(checked.path),
+                "valid": True,
+                "comparison": claim.sweep,
+                "methods": [method.to_json() for method in claim.methods],
+                "files": checked.files,
+                "signer": checked.signer,
+                "fingerprint": checked.fingerprint,
+                "throwaway_key": claim.signer.kind == "throwaway",
+                "issued": claim.issued,
+            }
+        )
+        return
+    console = output()
+    console.print(Text(printable(f"comparison of {len(claim.methods)} methods, {claim.sweep}")), soft_wrap=True)
+    console.print(Text(f"files   {checked.files} are the ones that were signed; nothing here is certified"))
+    print_signer(checked, workspace)
+
+
+def print_signer(checked: CheckedReport | CheckedComparison, workspace: Path) -> None:
+    """Say who signed, as far as the workspace knows."""
+    from rich.text import Text
+
+    console = output()
     console.print(Text(printable(f"signed  {checked.claim.issued} by sha256:{checked.fingerprint}")), soft_wrap=True)
     if checked.claim.signer.kind == "throwaway":
         console.print(Text("        valid, with a throw-away key: unchanged since, but nobody's name stands behind it"))

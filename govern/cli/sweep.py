@@ -17,6 +17,7 @@ from govern.cli.options import (
     SaltOption,
     WorkspaceOption,
 )
+from govern.cli.signer import KeyOption, signing_key
 from govern.errors import ExitCode
 
 if TYPE_CHECKING:
@@ -43,6 +44,7 @@ def sweep(
     ] = "serial",
     mirror: MirrorOption = None,
     salt: SaltOption = None,
+    key: KeyOption = None,
     device: DeviceOption = None,
     workspace: WorkspaceOption = DEFAULT_WORKSPACE,
     as_json: JsonOption = False,
@@ -50,14 +52,17 @@ def sweep(
 ) -> None:
     """Try every setting that a policy leaves open, on the questions that choose, and choose by a stated rule.
 
-    Every try stays in the audit log. `govern apply` then takes what was chosen.
+    Every try stays in the audit log. `govern apply` then takes what was chosen. Nothing is signed but the report of a
+    comparison of methods, which `--resume` may finish.
     """
     from rich.text import Text
 
     from govern.workflow.cluster import on_ray
-    from govern.workflow.sweep import serial
+    from govern.workflow.sweep import resumes_comparison, serial
     from govern.workflow.sweep import sweep as run_sweep
 
+    signs = resume and resumes_comparison(policy, workspace=workspace)
+    signer = signing_key(key, workspace=workspace, no_input=no_input) if signs else None
     with shown_progress() as progress:
         swept = run_sweep(
             policy,
@@ -67,6 +72,7 @@ def sweep(
             device=device,
             mirror=mirror,
             salt=salt,
+            key=signer,
             runner=on_ray if executor == "ray" else serial,
             progress=progress,
         )
@@ -84,6 +90,8 @@ def sweep(
             console.print(points_table(record))
             console.print(Text("● chosen  ○ no other point beats it in both (Pareto front)", style="dim"))
             console.print(Text(printable(record.reason)))
+        if swept.report:
+            console.print(Text(printable(f"report {swept.report}")), soft_wrap=True)
         console.print(Text(f"sweep  {record.sweep}  {len(record.points)} points in {record.seconds:.0f} s"))
         if record.chosen is not None:
             console.print(Text("next   govern apply POLICY"))

@@ -11,7 +11,7 @@ import math
 from collections.abc import Sequence
 from typing import Literal
 
-from govern.records import AttackResult, CurvePoint, GateResult, Interval, Sweep, TaskResult
+from govern.records import AttackResult, CurvePoint, GateResult, Interval, Sweep, SweepPoint, TaskResult
 from govern.records.base import Record
 from govern.reporting.facts import LARGEST_FINITE, MINUS
 from govern.reporting.text import Line
@@ -87,6 +87,29 @@ class FrontChart(Record):
     front: str
     before: Spot
     ceiling: str | None
+    chance: str
+    y_ticks: tuple[Tick, ...]
+
+
+class MethodMark(Record):
+    """A method's best point: forgetting on x, utility on y, each with its interval, in per cent, y downwards.
+
+    `label` is the height of its name in the column beside the drawing, where no two names overlap.
+    """
+
+    method: Line
+    x: Mark
+    y: str
+    top: str
+    bottom: str
+    label: str
+
+
+class MethodsChart(Record):
+    """What is left of what has to go (x, over all of [0, 1]) against what is kept (y), for the best of each method."""
+
+    marks: tuple[MethodMark, ...]
+    before: Spot
     chance: str
     y_ticks: tuple[Tick, ...]
 
@@ -285,6 +308,54 @@ def front_chart(sweep: Sweep) -> FrontChart:
             for tick in round_ticks(y.low, y.high, 4)
         ),
     )
+
+
+def methods_chart(sweep: Sweep, best: Sequence[SweepPoint]) -> MethodsChart:
+    """The best point of each method with both intervals, and the unedited model."""
+    scored = [(point.group, point.forget, point.utility) for point in best if point.forget and point.utility]
+    kept = [sweep.utility_before.value]
+    kept += [value for _, _, utility in scored for value in (utility.interval.low, utility.interval.high)]
+    room = 0.04 * (max(kept) - min(kept)) or 0.05
+    y = Scale(max(0.0, min(kept) - room), min(1.0, max(kept) + room))
+
+    def down(value: float) -> str:
+        return f"{100 * (1 - y.share(value)):.2f}"
+
+    # From the highest down, as the names stand in their column.
+    scored.sort(key=lambda entry: (-entry[2].value, entry[1].value))
+    heights = _apart([1 - y.share(utility.value) for _, _, utility in scored])
+    return MethodsChart(
+        marks=tuple(
+            MethodMark(
+                method=method,
+                x=_ACCURACY.mark(forget.value, forget.interval),
+                y=down(utility.value),
+                top=down(utility.interval.high),
+                bottom=down(utility.interval.low),
+                label=f"{100 * height:.2f}",
+            )
+            for (method, forget, utility), height in zip(scored, heights, strict=True)
+        ),
+        before=Spot(x=_ACCURACY.at(sweep.forget_before.value), y=down(sweep.utility_before.value), kind="other"),
+        chance=_ACCURACY.at(sweep.chance),
+        y_ticks=tuple(
+            Tick(at=f"{100 - float(y.at(tick)):.2f}", label=number(100 * tick))
+            for tick in round_ticks(y.low, y.high, 4)
+        ),
+    )
+
+
+def _apart(heights: Sequence[float]) -> list[float]:
+    """Rising heights in [0, 1], moved as little as keeps a line of text between two of them."""
+    gap = min(0.06, 1 / max(1, len(heights)))
+    places: list[float] = []
+    for height in heights:
+        places.append(max(height, places[-1] + gap) if places else height)
+    limit = 1.0
+    for place in range(len(places) - 1, -1, -1):
+        places[place] = min(places[place], limit)
+        limit = places[place] - gap
+    return places
 
 
 def sample(length: int, at_most: int) -> tuple[int, ...]:

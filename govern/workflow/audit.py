@@ -10,10 +10,11 @@ from govern.audit import Checkpoint, Cosigner, Damage, Head, Log, LogVerifier, S
 from govern.errors import IntegrityError
 from govern.signing import AuditPosition
 from govern.workflow.checkpoints import Kept, at, check_kept, check_one, kept_paths, log_verifiers, read_series
+from govern.workflow.methods_report import check_comparison
 from govern.workflow.report import check_report
 from govern.workflow.review import read_reviews
 from govern.workflow.revoke import read_revocation
-from govern.workflow.runs import POLICY, REPORT, check_artefacts, events_of, logged_runs, refuse_lost_log
+from govern.workflow.runs import POLICY, REPORT, bound_digests, check_artefacts, events_of, logged_runs, refuse_lost_log
 from govern.workflow.trust import check_trust
 from govern.workflow.waivers import read_waivers
 from govern.workspace import Workspace
@@ -95,7 +96,16 @@ def check_sweeps(place: Workspace, log: Log) -> int:
             f"sweep {min(filter(None, missing))} is in the log and its folder is missing",
             where=str(place.root / "sweeps"),
         )
-    return sum(check_artefacts(sweep, events_of(log, sweep)) for sweep in place.sweeps() if sweep.id in known)
+    artefacts = 0
+    for sweep in place.sweeps():
+        if sweep.id not in known:
+            continue
+        events = events_of(log, sweep)
+        artefacts += check_artefacts(sweep, events)
+        if REPORT in bound_digests(events):
+            checked = check_comparison(sweep.path(REPORT), workspace=place.root)
+            refuse_lost_event(log, checked.claim.audit, sweep.path(REPORT))
+    return artefacts
 
 
 def find_damage(workspace: Path) -> list[Damage]:

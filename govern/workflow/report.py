@@ -18,9 +18,11 @@ from govern.signing import (
     AttackClaim,
     AuditPosition,
     GateClaim,
+    PublicKey,
     ReportPredicate,
     SignerIdentity,
     SigningKey,
+    Statement,
     load_public,
     load_trusted,
     parse_statement,
@@ -269,14 +271,9 @@ def check_report(report: Path, *, workspace: Path) -> CheckedReport:
     if not report.is_file():
         raise UsageError("there is no such report", where=str(report), hint="Name the report.html of a run.")
     folder = report.parent
-    data, bundle, pem = report.read_bytes(), _beside(folder, BUNDLE), _beside(folder, SIGNER)
-    key = load_public(pem)
-    payload = verify(bundle, key)
-    if payload != _beside(folder, STATEMENT):
-        raise IntegrityError("the statement is not the one that was signed", where=str(folder / STATEMENT))
-    statement = parse_statement(payload)
+    statement, key = signed_statement(folder)
     expected = {subject.name: subject.digests.sha256 for subject in statement.subject}.get(report.name)
-    found = sha256_bytes(data)
+    found = sha256_file(report)
     if expected is None:
         raise UsageError(
             f"the signed statement does not speak of a file named {report.name}",
@@ -302,6 +299,15 @@ def check_report(report: Path, *, workspace: Path) -> CheckedReport:
         signer=signer_name(workspace, key.fingerprint, claim.issued),
         fingerprint=key.fingerprint,
     )
+
+
+def signed_statement(folder: Path) -> tuple[Statement, PublicKey]:
+    """The statement beside a report, whose signature holds, and the key that made it. Raises IntegrityError."""
+    bundle, key = _beside(folder, BUNDLE), load_public(_beside(folder, SIGNER))
+    payload = verify(bundle, key)
+    if payload != _beside(folder, STATEMENT):
+        raise IntegrityError("the statement is not the one that was signed", where=str(folder / STATEMENT))
+    return parse_statement(payload), key
 
 
 def is_revoked(workspace: Path, run_id: str) -> bool | None:

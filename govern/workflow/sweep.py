@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -20,6 +20,7 @@ from govern.models import load_tokenizer
 from govern.policy import ForgetGate, LoadedPolicy, PerplexityGate, TaskGate, load_policy, parse_policy
 from govern.progress import Progress, silent
 from govern.records import Environment, Event, GateResult, Plan, Score, Sweep, SweepPoint
+from govern.signing import SigningKey
 from govern.stress.exam import FEWEST_FACTS, Exam
 from govern.unlearning.external_settings import ExternalSettings
 from govern.unlearning.protocol import Request
@@ -29,9 +30,10 @@ from govern.workflow.ablation import Trial, ablation_trials, at_equal_length
 from govern.workflow.apply import refuse_other_machine
 from govern.workflow.environment import default_device, describe_environment
 from govern.workflow.methods import TRIALS, Comparison, Unmade, method_trials
+from govern.workflow.methods_report import issue_comparison
 from govern.workflow.plan import Planned, check_removal, make_plan, question_sets, resolve_corpus
 from govern.workflow.points import Attacker, Bench, Outcome, Said, leave, score_base, score_point
-from govern.workflow.runs import PLAN, POLICY, SWEEP, check_artefacts, events_of
+from govern.workflow.runs import PLAN, POLICY, REPORT, SWEEP, check_artefacts, events_of
 from govern.workflow.subjects import refuse_named_subjects, subjects_of
 from govern.workspace import RunFolder, Workspace
 
@@ -51,12 +53,16 @@ def serial(bench: Bench, settings: Sequence[MethodSettings]) -> Iterator[tuple[i
 
 @dataclass(frozen=True)
 class Swept:
-    """A finished sweep. `undecided`: nothing was chosen, and more questions could still show that a point qualifies."""
+    """A finished sweep. `undecided`: nothing was chosen, and more questions could still show that a point qualifies.
+
+    `report` is the signed report that a comparison of methods has.
+    """
 
     folder: RunFolder
     plan: Plan
     record: Sweep
     undecided: bool
+    report: Path | None = None
 
 
 @dataclass(frozen=True)
@@ -82,11 +88,12 @@ def sweep(
     device: str | None = None,
     mirror: Path | None = None,
     salt: Path | None = None,
+    key: SigningKey | None = None,
     runner: Runner = serial,
     progress: Progress = silent,
 ) -> Swept:
     """Score every point of a policy's sweep, of the paper's ablation, or of `compared` methods; `resume` finishes the
-    latest one.
+    latest one. A comparison has a report, signed by `key`, or by a throw-away one.
 
     Only selection questions are asked. Raises PolicyErrors for an invalid policy, PolicyError where a gate has no
     questions that choose, SourceError for what is missing.
@@ -102,6 +109,7 @@ def sweep(
             folder, started = unfinished_sweep(place, log, loaded.sha256 if loaded else None)
             check_artefacts(folder, events_of(log, folder))
             loaded, kind = swept_policy(folder, started), started.parameters["kind"]
+            compared = comparison_of(started)
         else:
             assert loaded is not None  # noqa: S101 - says to the type checker what the guard above has said to the user
             refuse_unswept(loaded, kind)
@@ -109,7 +117,7 @@ def sweep(
                 refuse_named_subjects(loaded, subjects)
             folder = place.new_sweep(loaded.policy.name)
         with folder.locked():
-            announce(log, folder, loaded, kind, environment, resume=resume)
+            announce(log, folder, loaded, kind, environment, compared, resume=resume)
             began = time.monotonic()
             try:
                 planned, sets, held_back = prepare(loaded, folder, environment, mirror, salt, progress)
@@ -146,15 +154,21 @@ def sweep(
             finally:
                 leave()
             folder.write(SWEEP, record.canonical())
+            digests = {
+                name: sha256_bytes(folder.read(name))
+                for name in (POLICY, PLAN, BEFORE, SWEEP, *sorted(stored_inputs(folder)), *trials_of(folder))
+            }
+            signer, report = None, None
+            if kind == "methods":
+                signer, issued = issue_comparison(log, folder, planned.plan, record, compared, digests, key)
+                digests, report = {**digests, **issued}, folder.path(REPORT)
             log.append(
                 "sweep.finished",
+                actor=signer,
                 run=folder.id,
                 policy_digest=loaded.digest,
                 model_before=planned.plan.model.digest,
-                digests={
-                    name: sha256_bytes(folder.read(name))
-                    for name in (POLICY, PLAN, BEFORE, SWEEP, *sorted(stored_inputs(folder)), *trials_of(folder))
-                },
+                digests=digests,
                 parameters={
                     "kind": kind,
                     "points": len(record.points),
@@ -163,11 +177,12 @@ def sweep(
                     "settings": None if record.chosen is None else record.points[record.chosen].settings,
                     "rule": record.rule,
                     "reason": record.reason,
+                    **({"throwaway_key": key is None} if report else {}),
                 },
                 seed=planned.plan.seed,
                 environment=environment.to_json(),
             )
-    return Swept(folder, planned.plan, record, undecided)
+    return Swept(folder, planned.plan, record, undecided, report)
 
 
 def refuse_unswept(loaded: LoadedPolicy, kind: Kind) -> None:
@@ -208,13 +223,34 @@ def unfinished_sweep(place: Workspace, log: Log, policy_sha256: str | None) -> t
     return place.sweep(started[-1].run), started[-1]
 
 
+def resumes_comparison(policy: Path | None, *, workspace: Path) -> bool:
+    """Whether the sweep that would be resumed compares methods, and so ends with something to sign."""
+    place = Workspace.open(workspace)
+    with Log.open(place.database, trust=place.trust) as log:
+        _, started = unfinished_sweep(place, log, load_policy(policy).sha256 if policy else None)
+    return bool(started.parameters["kind"] == "methods")
+
+
+def comparison_of(started: Event) -> Comparison | None:
+    """What a sweep was begun to compare; None where it is none, or was begun before that was kept."""
+    kept = started.parameters.get("compared")
+    return Comparison(**{**kept, "methods": tuple(kept["methods"])}) if kept else None
+
+
 def swept_policy(folder: RunFolder, started: Event) -> LoadedPolicy:
     """The sweep's own copy of its policy; relative paths in it still start at the folder of the original."""
     return parse_policy(folder.read(POLICY), path=Path(started.parameters["policy_path"]))
 
 
 def announce(
-    log: Log, folder: RunFolder, loaded: LoadedPolicy, kind: Kind, environment: Environment, *, resume: bool
+    log: Log,
+    folder: RunFolder,
+    loaded: LoadedPolicy,
+    kind: Kind,
+    environment: Environment,
+    compared: Comparison | None,
+    *,
+    resume: bool,
 ) -> None:
     """Write the policy's copy and the event that makes this sweep visible for ever."""
     if not resume:
@@ -229,6 +265,7 @@ def announce(
             "kind": kind,
             "removal": loaded.policy.removal.model_dump(mode="json"),
             "axes": loaded.policy.axes,
+            **({"compared": asdict(compared)} if compared else {}),
         },
         seed=loaded.policy.removal.seed,
         environment=environment.to_json(),

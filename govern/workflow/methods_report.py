@@ -1,0 +1,156 @@
+"""The signed report of a comparison of methods: issued when the comparison ends, and checked by whoever receives it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+import govern
+from govern.audit import Log
+from govern.digests import sha256_bytes, sha256_file
+from govern.errors import IntegrityError, UsageError
+from govern.records import Plan, Sweep
+from govern.reporting.methods import build_methods, render_methods
+from govern.signing import SignerIdentity, SigningKey, sign, throwaway_key
+from govern.signing.comparison import (
+    COMPARISON_PREDICATE,
+    ComparisonPredicate,
+    MethodClaim,
+    comparison_predicate,
+    comparison_statement,
+)
+from govern.workflow.methods import Comparison, best_of
+from govern.workflow.report import signed_statement, signer_name
+from govern.workflow.runs import BUNDLE, REPORT, SIGNER, STATEMENT
+from govern.workflow.signed import head_of
+from govern.workspace import RunFolder
+
+
+@dataclass(frozen=True)
+class CheckedComparison:
+    """A comparison whose files are the ones that were signed. `signer` is who holds the key, None where nobody says."""
+
+    path: Path
+    claim: ComparisonPredicate
+    signer: str | None
+    fingerprint: str
+    files: int
+
+
+def issue_comparison(
+    log: Log,
+    folder: RunFolder,
+    plan: Plan,
+    record: Sweep,
+    compared: Comparison | None,
+    bound: Mapping[str, str],
+    key: SigningKey | None,
+) -> tuple[str, dict[str, str]]:
+    """Render and sign a comparison's report over all that the sweep keeps, `bound` (name → SHA-256), and store it.
+
+    Without a `key` it is signed by a throw-away one and says so. Returns the signer's fingerprint, and the report's
+    files with their SHA-256: the event that ends the sweep binds them.
+    """
+    signing_key = key or throwaway_key()
+    signer = SignerIdentity(
+        fingerprint=signing_key.public.fingerprint, kind="throwaway" if signing_key.throwaway else "kept"
+    )
+    issued = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    position = head_of(log)
+    methods = dict.fromkeys(point.group for point in record.points)
+    best = {method: found for method in methods if (found := best_of(record.points, method))}
+    budget, points = (compared.budget, compared.points) if compared else (None, None)
+    report = {
+        "issued": issued,
+        "signer": signer.to_json(),
+        "audit": position.to_json(),
+        "budget": budget,
+        "points": points,
+    }
+    page = render_methods(build_methods(record, plan, report, best))
+    statement = comparison_statement(
+        {**bound, REPORT: sha256_bytes(page.data)},
+        ComparisonPredicate(
+            govern=govern.__version__,
+            sweep=record.sweep,
+            policy_digest=record.policy_digest,
+            plan_digest=record.plan_digest,
+            model=record.model_digest,
+            seed=plan.seed,
+            budget=budget,
+            points=points,
+            methods=tuple(
+                MethodClaim(
+                    method=method,
+                    point=best[method].number if method in best else None,
+                    forget=best[method].forget if method in best else None,
+                    utility=best[method].utility if method in best else None,
+                )
+                for method in methods
+            ),
+            template=page.template_sha256,
+            audit=position,
+            signer=signer,
+            issued=issued,
+        ),
+    )
+    files = {
+        REPORT: page.data,
+        STATEMENT: statement,
+        BUNDLE: sign(statement, signing_key),
+        SIGNER: signing_key.public.pem,
+    }
+    for name, data in files.items():
+        folder.write(name, data)
+    return signer.fingerprint, {name: sha256_bytes(data) for name, data in files.items()}
+
+
+def is_comparison(report: Path) -> bool:
+    """Whether the statement beside a report says that it is a comparison's; `check_comparison` then tells for sure."""
+    statement = report.parent / STATEMENT
+    return statement.is_file() and COMPARISON_PREDICATE.encode() in statement.read_bytes()
+
+
+def check_comparison(report: Path, *, workspace: Path) -> CheckedComparison:
+    """Check a comparison: its signature, and every file that it binds. Needs no log and no network.
+
+    Raises IntegrityError naming the file that was changed or is missing.
+    """
+    if not report.is_file():
+        raise UsageError("there is no such report", where=str(report), hint="Name the report.html of a comparison.")
+    statement, key = signed_statement(report.parent)
+    claim = comparison_predicate(statement)
+    if claim.signer.fingerprint != key.fingerprint:
+        raise IntegrityError("the statement names another signer", where=str(report.parent / SIGNER))
+    subjects = {subject.name: subject.digests.sha256 for subject in statement.subject}
+    if report.name not in subjects:
+        raise UsageError(
+            f"the signed statement does not speak of a file named {report.name}",
+            where=str(report),
+            hint=f"It speaks of {', '.join(subjects)}.",
+        )
+    folder = RunFolder(report.parent)
+    for name, expected in subjects.items():
+        path = folder.path(name)
+        if not path.is_file():
+            raise IntegrityError(
+                f"{name} is missing beside the report",
+                where=str(path),
+                hint="A comparison is checked together with the files that it binds.",
+            )
+        if (found := sha256_file(path)) != expected:
+            raise IntegrityError(
+                f"{name} was changed after it was signed: the statement knows it as sha256:{expected}, "
+                f"it is sha256:{found}",
+                where=str(path),
+                hint="Ask the issuer for the original. Do not rely on this copy.",
+            )
+    return CheckedComparison(
+        path=report,
+        claim=claim,
+        signer=signer_name(workspace, key.fingerprint, claim.issued),
+        fingerprint=key.fingerprint,
+        files=len(subjects),
+    )

@@ -1,0 +1,134 @@
+"""The signed report of a comparison: what it binds, who checks it, and what happens when a byte of it is another."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+from tiny_policy import TinyPolicy
+from typer.testing import CliRunner
+
+from govern.audit import Log
+from govern.cli import app
+from govern.digests import sha256_file
+from govern.errors import IntegrityError, Interrupted, UsageError
+from govern.signing import generate_key, load_key, parse_statement
+from govern.signing.comparison import comparison_predicate
+from govern.workflow.audit import audit
+from govern.workflow.methods import Comparison, best_of
+from govern.workflow.methods_report import check_comparison, is_comparison
+from govern.workflow.sweep import Swept, resumes_comparison, serial, sweep
+
+BOUND = ("before.json", "plan.json", "policy.yaml", "report.html", "sweep.json", "trials.json")
+COMPARED = Comparison(("ga", "ssd"), points=1, budget=0.01)
+
+
+@pytest.fixture
+def policy(tiny_policy: TinyPolicy) -> TinyPolicy:
+    """The tiny policy, half of whose questions choose."""
+    tiny_policy.replace("cluster: fact}\n  - {name: colour", "cluster: fact, use: split}\n  - {name: colour")
+    tiny_policy.replace("cluster: fact}\nverification", "cluster: fact, use: split}\nverification")
+    return tiny_policy.replace("verification:\n", "verification:\n  selection: {share: 0.5}\n")
+
+
+@pytest.fixture
+def swept(policy: TinyPolicy) -> Swept:
+    return sweep(policy.path, workspace=policy.workspace, compared=COMPARED)
+
+
+def test_what_is_signed_is_what_was_found(policy: TinyPolicy, tmp_path: Path) -> None:
+    generate_key(tmp_path / "key.pem", b"password")
+    key = load_key(tmp_path / "key.pem", b"password")
+    found = sweep(policy.path, workspace=policy.workspace, compared=COMPARED, key=key)
+    assert found.report == found.folder.path("report.html")
+    assert is_comparison(found.report)
+    checked = check_comparison(found.report, workspace=policy.workspace)
+    claim = checked.claim
+    assert (claim.signer.fingerprint, claim.signer.kind) == (key.public.fingerprint, "kept")
+    assert (claim.budget, claim.points, claim.sweep) == (0.01, 1, found.record.sweep)
+    assert [method.method for method in claim.methods] == ["ga", "ssd"]
+    best = best_of(found.record.points, "ssd")
+    assert best is not None
+    assert (claim.methods[1].point, claim.methods[1].forget) == (best.number, best.forget)
+    statement = parse_statement(found.folder.read("statement.json"))
+    assert comparison_predicate(statement) == claim
+    subjects = {subject.name: subject.digests.sha256 for subject in statement.subject}
+    assert set(BOUND) <= subjects.keys()
+    with Log.open(policy.workspace / "audit.db", create=False) as log:
+        (finished,) = [stored.event for stored in log.events(type="sweep.finished")]
+    assert finished.actor == key.public.fingerprint
+    for name in (*subjects, "statement.json", "report.sigstore.json", "signer.pub"):
+        assert finished.digests[name] == sha256_file(found.folder.path(name))
+    assert claim.audit.seq == finished.seq - 1
+    audit(policy.workspace)
+
+
+def test_a_byte_of_any_bound_file_is_seen_and_named(swept: Swept, tmp_path: Path) -> None:
+    assert swept.report is not None
+    for name in (*BOUND, "statement.json", "report.sigstore.json", "signer.pub"):
+        copy = tmp_path / "copies" / name
+        shutil.copytree(swept.folder.root, copy)
+        data = bytearray((copy / name).read_bytes())
+        data[len(data) // 2] ^= 1
+        (copy / name).write_bytes(data)
+        run = CliRunner().invoke(app, ["report", "verify", str(copy / "report.html")])
+        assert isinstance(run.exception, IntegrityError), name
+        assert run.exception.exit_code == 4
+        if name in BOUND:
+            assert str(run.exception.where).endswith(name)
+    missing = tmp_path / "copies" / "missing"
+    shutil.copytree(swept.folder.root, missing)
+    (missing / "trials.json").unlink()
+    with pytest.raises(IntegrityError, match=r"trials\.json is missing"):
+        check_comparison(missing / "report.html", workspace=tmp_path)
+
+
+def test_the_trials_are_in_the_log(policy: TinyPolicy, swept: Swept) -> None:
+    path = swept.folder.path("trials.json")
+    path.write_bytes(path.read_bytes().replace(b"ssd", b"sse", 1))
+    with pytest.raises(IntegrityError, match=r"trials\.json"):
+        audit(policy.workspace)
+
+
+def test_a_stopped_comparison_gets_its_report_with_what_it_was_begun_with(policy: TinyPolicy) -> None:
+    def killed(bench, settings):
+        yield from list(serial(bench, settings[:1]))
+        raise KeyboardInterrupt
+
+    with pytest.raises(Interrupted):
+        sweep(policy.path, workspace=policy.workspace, compared=COMPARED, runner=killed)
+    assert resumes_comparison(None, workspace=policy.workspace)
+    found = sweep(None, workspace=policy.workspace, resume=True)
+    assert found.report is not None
+    claim = check_comparison(found.report, workspace=policy.workspace).claim
+    assert (claim.budget, claim.points) == (0.01, 1)
+    assert claim.signer.kind == "throwaway"
+    with pytest.raises(UsageError, match="no unfinished sweep"):
+        resumes_comparison(None, workspace=policy.workspace)
+
+
+def test_a_comparison_stopped_before_its_trials_were_timed_goes_on(
+    policy: TinyPolicy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def stopped(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr("govern.workflow.methods.affordable", stopped)
+        with pytest.raises(Interrupted):
+            sweep(policy.path, workspace=policy.workspace, compared=COMPARED)
+    found = sweep(None, workspace=policy.workspace, resume=True)
+    assert [point.group for point in found.record.points] == ["ga", "ssd"]
+
+
+def test_the_commands(swept: Swept, policy: TinyPolicy) -> None:
+    arguments = ["report", "verify", str(swept.report), "--workspace", str(policy.workspace)]
+    told = CliRunner().invoke(app, arguments)
+    assert told.exit_code == 0, told.output
+    assert "comparison of 2 methods" in told.stdout
+    assert "throw-away key" in told.stdout
+    found = json.loads(CliRunner().invoke(app, [*arguments, "--json"]).stdout)
+    assert (found["valid"], found["comparison"], found["throwaway_key"]) == (True, swept.record.sweep, True)
+    assert [method["method"] for method in found["methods"]] == ["ga", "ssd"]
