@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import ctypes
+import gc
 import os
 import threading
 from pathlib import Path
@@ -18,8 +20,9 @@ class PeakMemory:
     """The most memory that this process took while a block ran, above what it held when the block began, in bytes.
 
     On a GPU that is what PyTorch allocated there. On a CPU it is resident memory, looked at fifty times a second, so
-    that a shorter peak is missed, and memory that was freed before and never given back to the system is not counted
-    again. `bytes` is None until the block ends, and where the system does not say (only Linux does).
+    that a shorter peak is missed; what was freed before is given back to the system first, where its allocator can,
+    since it would be taken again without being seen. `bytes` is None until the block ends, and where the system does
+    not say (only Linux does).
     """
 
     def __init__(self, device: str) -> None:
@@ -34,6 +37,7 @@ class PeakMemory:
             torch.cuda.reset_peak_memory_stats(self._device)
             self._began = torch.cuda.memory_allocated(self._device)
         elif _STATM.exists():
+            _give_back()
             self._began = self._peak = _resident()
             self._watching = threading.Thread(target=self._watch, daemon=True)
             self._watching.start()
@@ -52,6 +56,14 @@ class PeakMemory:
     def _watch(self) -> None:
         while not self._ended.wait(_EVERY):
             self._peak = max(self._peak, _resident())
+
+
+def _give_back() -> None:
+    """Let the C library return what it keeps of freed memory; glibc's can, and others have no such function."""
+    gc.collect()
+    trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
+    if trim is not None:
+        trim(0)
 
 
 def _resident() -> int:

@@ -25,6 +25,22 @@ def test_a_peak_in_the_middle_is_seen_and_what_was_there_before_is_not() -> None
     assert before
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="resident memory is read from /proc")
+def test_what_was_freed_before_is_counted_when_it_is_taken_again() -> None:
+    def take() -> list[bytearray]:
+        return [bytearray(b"1" * 65_536) for _ in range(1024)]  # too small for the system to have each back at once
+
+    kept = take()
+    last = bytearray(b"1" * 65_536)  # above them, so that the heap's top does not fall when they go
+    del kept
+    with PeakMemory("cpu") as memory:
+        taken = take()
+    assert memory.bytes is not None
+    assert memory.bytes > 48 * MIB
+    assert taken
+    assert last
+
+
 def test_an_error_passes_and_the_watch_ends() -> None:
     memory = PeakMemory("cpu")
     with pytest.raises(ValueError, match="loss"), memory:
