@@ -28,9 +28,9 @@ class SweepPoint(Record):
     `change_norm` is ‖ΔW‖ (Frobenius, all changed tensors together, after the cast), `target_norm` the mean of ‖T‖ over
     topics. `delta_sha256` is that of the delta that applying these settings gives. `attacked` is what is right again
     of the questions asked about what has to go, once the sweep's attack was made. `edit_peak_bytes` is the most memory
-    that the edit took above what the process held when it began, the questions' model and what earlier points left open
-    among it. A point that broke off has an `error` and no scores. `group` and `label` name a row of an ablation, or a
-    method and its setting.
+    that the edit took above what the process held when it began, which in a comparison of methods is the model that is
+    asked, and in other sweeps also what an earlier point left open for the next. A point that broke off has an
+    `error` and no scores. `group` and `label` name a row of an ablation, or a method and its setting.
     """
 
     number: int

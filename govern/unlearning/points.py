@@ -42,7 +42,7 @@ class Points:
     """
 
     def __init__(self, request: Request[Any]) -> None:
-        self._request = request
+        self.request = request
         self._opened: tuple[dict[str, Any], Misdirection] | None = None
         self._measured: tuple[str, MeasuredBlock] | None = None
         self._equations: tuple[tuple[float, float], Equations] | None = None
@@ -50,7 +50,7 @@ class Points:
     @memory_advice()
     def edit(self, settings: MethodSettings) -> Edit:
         """The edit of one point. Raises as its method does."""
-        request = replace(self._request, settings=settings, checkpoint=None)
+        request = replace(self.request, settings=settings, checkpoint=None)
         method: str = request.settings.method
         if method not in _STEERS:
             return METHODS[method].load()(request)
@@ -72,7 +72,7 @@ class Points:
         self, setup: Misdirection, settings: SrmuClosedFormSettings, layer: int, waypoints: Waypoints
     ) -> tuple[MeasuredBlock, Equations]:
         weights = settings.retain_weight, settings.ridge
-        progress = self._request.progress
+        progress = self.request.progress
         if layer != setup.first:
             measured = measure_block(setup, settings, layer, waypoints, progress)
             return measured, Equations(measured.statistics, retain_weight=weights[0], ridge=weights[1])

@@ -28,7 +28,7 @@ from govern.stress.exam import Exam
 from govern.stress.protocol import Target, load_attack
 from govern.stress.settings import Relearning
 from govern.unlearning.points import Points
-from govern.unlearning.protocol import Request
+from govern.unlearning.protocol import Edit, Request
 from govern.unlearning.settings import MethodSettings
 from govern.workflow.memory import PeakMemory
 
@@ -39,7 +39,10 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Bench:
-    """What all points of a sweep have in common. `request` holds model and text; its settings are each point's own."""
+    """What all points of a sweep have in common. `request` holds model and text; its settings are each point's own.
+
+    `apart`: a point shares no opened model with the one before, so that its time and memory are those of a removal.
+    """
 
     request: Request[Any]
     base_digest: str
@@ -49,6 +52,7 @@ class Bench:
     held_back: tuple[tuple[str, TokenCorpus], ...]
     attacker: Attacker | None = None
     dtype: str = "float32"
+    apart: bool = False
 
 
 @dataclass(frozen=True)
@@ -98,6 +102,14 @@ class _Station:
             request.model_path, trust_remote_code=request.trust_remote_code
         )
         self.model = self._load(getattr(torch, bench.dtype))
+
+    def edit(self, settings: MethodSettings) -> Edit:
+        """The edit of one point. Raises as its method does."""
+        try:
+            return self.points.edit(settings)
+        finally:
+            if self.bench.apart:
+                self.points = Points(self.points.request)
 
     def ask(self, tensors: Mapping[str, Tensor], progress: Progress) -> Said:
         """Put the selection questions and the held-back texts to the model as it is; `tensors` are those changed."""
@@ -181,7 +193,7 @@ def score_point(bench: Bench, settings: MethodSettings, *, progress: Progress = 
     started, memory = time.monotonic(), PeakMemory(bench.request.device)
     try:
         with memory:
-            edit = station.points.edit(settings)
+            edit = station.edit(settings)
     except GovernError as error:
         return Outcome(None, error.message, None, None, None, time.monotonic() - started, memory.bytes, 0.0)
     edited = time.monotonic()

@@ -121,7 +121,7 @@ def sweep(
             began = time.monotonic()
             try:
                 planned, sets, held_back = prepare(loaded, folder, environment, mirror, salt, progress)
-                bench = bench_of(loaded, planned, sets, held_back, environment.device, mirror)
+                bench = bench_of(loaded, planned, sets, held_back, environment.device, mirror, apart=kind == "methods")
                 before = ask_before(folder, bench, progress)
                 tried = Trials(log, folder, loaded, planned, bench, sets, before, runner, progress)
                 if kind == "grid":
@@ -398,6 +398,8 @@ def bench_of(
     held_back: Mapping[str, TokenCorpus],
     device: str,
     mirror: Path | None,
+    *,
+    apart: bool,
 ) -> Bench:
     """What all points share."""
     request: Request[Any] = Request(
@@ -416,6 +418,7 @@ def bench_of(
         held_back=tuple(held_back.items()),
         attacker=attacker_of(loaded, planned, sets),
         dtype=loaded.policy.verification.dtype,
+        apart=apart,
     )
 
 

@@ -14,6 +14,7 @@ from govern.audit import Log
 from govern.cli import app
 from govern.errors import Interrupted, PolicyError, UsageError
 from govern.policy import load_policy
+from govern.unlearning.misdirection import Misdirection
 from govern.workflow.methods import Comparison, affordable, base_settings, best_of, methods_named
 from govern.workflow.sweep import serial, sweep
 
@@ -43,6 +44,25 @@ def test_each_method_has_its_points_and_its_best(policy: TinyPolicy) -> None:
     with Log.open(policy.workspace / "audit.db", create=False) as log:
         events = [stored.event for stored in log.events()]
     assert [event.type for event in events].count("sweep.point") == 6
+
+
+def test_a_point_shares_no_opened_model_with_the_one_before(
+    policy: TinyPolicy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Or the second one's time and memory would not be a removal's."""
+    opened = []
+    open_model = Misdirection.open.__func__
+
+    def watched(cls, request, **options):
+        opened.append(request.settings.coefficient)
+        return open_model(cls, request, **options)
+
+    monkeypatch.setattr(Misdirection, "open", classmethod(watched))
+    compared = Comparison(("srmu",), points=2, budget=0.01)
+    points = sweep(policy.path, workspace=policy.workspace, compared=compared).record.points
+    # Two runs are timed, then each point.
+    assert len(opened) == 4
+    assert [point.error for point in points] == [None, None]
 
 
 @pytest.mark.slow
