@@ -66,7 +66,8 @@ def fine_tune(
             narrow = torch.autocast(model.device.type, torch.bfloat16, enabled=settings.dtype == "bfloat16")
             with narrow, _head_only_at(model, learnt):
                 logits = model(ids, attention_mask=real, use_cache=False).logits
-            loss = cross_entropy(logits.float(), targets[learnt])
+            # A model whose head is no module of its own, or is not called as one, gives logits everywhere.
+            loss = cross_entropy((logits[learnt] if logits.dim() == 3 else logits).float(), targets[learnt])
             loss.backward()
             optimizer.step()
             optimizer.zero_grad(set_to_none=True)
@@ -90,11 +91,11 @@ def _trainable(model: PreTrainedModel, settings: FineTuning) -> Iterator[list[to
         model.requires_grad_(requires_grad=True)
     else:
         adapted = adapt(model, settings.lora_rank, seed=settings.seed)
-    model.train()
+    # Without dropout: its random numbers are the process's, and other threads would take some of them.
+    model.eval()
     try:
         yield [parameter for parameter in model.parameters() if parameter.requires_grad]
     finally:
-        model.eval()
         if adapted is not None:
             adapted.merge_and_unload()
         for name, parameter in model.named_parameters():
@@ -109,6 +110,9 @@ def _head_only_at(model: PreTrainedModel, places: Tensor) -> Iterator[None]:
     The head and the loss of a small model with a large vocabulary are a third of a step.
     """
     head = model.get_output_embeddings()
+    if head is None:
+        yield
+        return
 
     def choose(_: torch.nn.Module, inputs: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
         hidden, *rest = inputs

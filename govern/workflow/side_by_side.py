@@ -6,6 +6,7 @@ side in 0.7 of the time that one after the other takes.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Mapping
 from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 from threading import Event
@@ -16,7 +17,8 @@ from govern.progress import Progress, labelled
 S = TypeVar("S")
 T = TypeVar("T")
 
-# Two copies in float32, with gradients and AdamW's moments, are below 32 GB up to here.
+# Two copies in float32 with gradients and AdamW's moments, in bytes a parameter, and their share of all memory.
+_BYTES, _SHARE = 32, 0.5
 _MOST_PARAMETERS = 1_000_000_000
 
 
@@ -31,7 +33,9 @@ def fits_side_by_side(parameters: int, device: str) -> bool:
     """
     import torch
 
-    return device == "cpu" and torch.get_num_threads() > 1 and parameters <= _MOST_PARAMETERS
+    memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    small = parameters <= min(_MOST_PARAMETERS, _SHARE * memory / _BYTES)
+    return device == "cpu" and torch.get_num_threads() > 1 and small
 
 
 def side_by_side(

@@ -208,7 +208,6 @@ def attack_all(
 
     device = environment.device
     trust = planned.plan.model.remote_code
-    tokenizer = load_tokenizer(planned.model.path, trust_remote_code=trust)
     delta = read_delta(run.path(DELTA), sha256=removal.delta_sha256, base_digest=planned.plan.model.digest)
 
     def base() -> PreTrainedModel:
@@ -220,7 +219,11 @@ def attack_all(
         return model
 
     unrelated, related = planned.text("retain"), planned.text("forget")
-    untouched, changed = (Target(load, tokenizer, unrelated, related, base, delta) for load in (base, edited))
+    # A tokenizer each: truncation and padding are its state.
+    untouched, changed = (
+        Target(load, load_tokenizer(planned.model.path, trust_remote_code=trust), unrelated, related, base, delta)
+        for load in (base, edited)
+    )
     # A base model's answers outlive the run, so only code that can be named may have given them.
     lasting = environment.dirty is False or environment.commit is None
     kept = cache_folder() / "attacks" if lasting else run.path(ATTACKING)

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from transformers import GPT2Config, GPT2LMHeadModel
 
 from govern.corpora import TokenCorpus
 from govern.models import load_model
@@ -70,10 +71,22 @@ def test_where_one_side_fails_the_other_ends_and_the_reason_is_told(failing: str
     assert torch.get_num_threads() == 2
 
 
+def dropping_out(folder: Path) -> Path:
+    """A tiny GPT-2, which has dropout."""
+    torch.manual_seed(0)
+    GPT2LMHeadModel(GPT2Config(vocab_size=64, n_positions=32, n_embd=16, n_layer=2, n_head=2)).save_pretrained(folder)
+    return folder
+
+
+@pytest.mark.parametrize("dropout", [False, True])
 @pytest.mark.parametrize("rank", [None, 4])
-def test_models_trained_at_once_are_those_trained_one_after_the_other(tiny_llama: Path, rank: int | None) -> None:
+def test_models_trained_at_once_are_those_trained_one_after_the_other(
+    tiny_llama: Path, tmp_path: Path, rank: int | None, dropout: bool
+) -> None:
+    folder = dropping_out(tmp_path) if dropout else tiny_llama
+
     def work(seed: int, progress: Progress) -> dict[str, torch.Tensor]:
-        model = load_model(tiny_llama, dtype=torch.float32)
+        model = load_model(folder, dtype=torch.float32)
         fine_tune(model, CORPUS, FineTuning(steps=12, learning_rate=1e-2, lora_rank=rank, seed=seed), progress=progress)
         return model.state_dict()
 

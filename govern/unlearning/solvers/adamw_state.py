@@ -27,6 +27,5 @@ def restore_adamw(
     for name, weight in weights.items():
         weight.copy_(tensors[f"{name}/{_WEIGHT}"])
         keys = [key for key in tensors if key.rpartition("/")[0] == name and not key.endswith(f"/{_WEIGHT}")]
-        optimizer.state[weight] = {
-            key.rpartition("/")[2]: tensors[key].to(weight.device if tensors[key].dim() else "cpu") for key in keys
-        }
+        # The count of steps too: the fused kernel reads it where the weight is.
+        optimizer.state[weight] = {key.rpartition("/")[2]: tensors[key].to(weight.device) for key in keys}
