@@ -3,8 +3,9 @@
     python benchmarks/methods.py policies/quickstart.yaml --methods npo ssd task_arithmetic
     python benchmarks/methods.py policies/bio_hazard.yaml --device cuda           # all methods, on a GPU
 
-Each method has the settings of its paper as `docs/methods.md` lists them, steps and learning rate included, and of the
-policy's removal the dtype, batch, seed and, where it steers, the block. Each is applied and verified as a policy of its
+Each method has the settings that `docs/methods.md` lists, steps and learning rate included, and of the policy's removal
+the dtype, batch and seed. The policy's own method keeps the policy's settings, and the others that steer take its
+block, steps, learning rate and weight of the retain text. Each is applied and verified as a policy of its
 own, a signed report with it, in a workspace of the benchmark. The certifying questions are asked once for each method,
 so this is a comparison and no certificate of any of them.
 """

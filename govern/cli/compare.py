@@ -88,7 +88,7 @@ def compare_methods(
     """Run a comparison of methods and print it."""
     from rich.text import Text
 
-    from govern.cli.sweep import before, methods_table
+    from govern.cli.sweep import THROWAWAY, before, methods_table
     from govern.workflow.methods import Comparison as Compared
     from govern.workflow.methods import methods_named
     from govern.workflow.sweep import sweep
@@ -110,7 +110,7 @@ def compare_methods(
     console.print(Text("● a method's best, with the intervals of both accuracies", style="dim"))
     console.print(Text(printable(f"report      {swept.report}")), soft_wrap=True)
     if key is None:
-        console.print(Text("signed by a throw-away key: it shows that nothing was changed since, not who signed"))
+        console.print(Text(THROWAWAY))
     console.print(Text(f"comparison  {record.sweep}  {len(record.points)} points in {record.seconds:.0f} s"))
 
 

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
 STYLE = {"bound": "green", "estimate": "yellow", "none": "dim"}
 STANDING = {"bound": "met", "estimate": "likely met", "none": "missed"}
+THROWAWAY = "signed by a throw-away key: it shows that nothing was changed since, not who signed"
 SHORT = {"coefficient": "c", "scale": "s", "retain_weight": "α", "importance": "map", "learning_rate": "lr"}
 
 
@@ -78,7 +79,8 @@ def sweep(
         )
     record = swept.record
     if as_json:
-        print_json({**record.to_json(), "folder": str(swept.folder.root), "undecided": swept.undecided})
+        issued = {"report": str(swept.report)} if swept.report else {}
+        print_json({**record.to_json(), "folder": str(swept.folder.root), "undecided": swept.undecided, **issued})
     else:
         console = output()
         console.print(before(record))
@@ -92,6 +94,8 @@ def sweep(
             console.print(Text(printable(record.reason)))
         if swept.report:
             console.print(Text(printable(f"report {swept.report}")), soft_wrap=True)
+            if signer is None:
+                console.print(Text(THROWAWAY))
         console.print(Text(f"sweep  {record.sweep}  {len(record.points)} points in {record.seconds:.0f} s"))
         if record.chosen is not None:
             console.print(Text("next   govern apply POLICY"))

@@ -125,15 +125,16 @@ def _row(documents: Documents, point: SweepPoint, place: int) -> tuple[Fact, ...
     here = f"/sweep/points/{place}"
     fact = documents.fact
     scored = point.forget is not None and point.utility is not None
+    tried = bool(point.label)  # a method that cannot be made from the policy is a row without a setting
     return (
         fact(f"{here}/group", "Method"),
         fact(f"{here}/label", "Setting", lambda label: label or "none"),
         _score(documents, f"{here}/forget", "To forget") if scored else fact(f"{here}/forget", "To forget", _none),
         _score(documents, f"{here}/utility", "To keep") if scored else fact(f"{here}/utility", "To keep", _none),
-        fact(f"{here}/edit_seconds", "Time of the removal", seconds, kind="number"),
+        fact(f"{here}/edit_seconds", "Time of the removal", seconds if tried else _none, kind="number"),
         fact(f"{here}/edit_peak_bytes", "Peak memory", gibibytes, kind="number")
         if point.edit_peak_bytes is not None
-        else fact(here, "Peak memory", _none),
+        else fact(here, "Peak memory", _not_recorded if tried else _none),
         fact(f"{here}/standing", "Thresholds", _STANDINGS.__getitem__)
         if point.error is None
         else fact(f"{here}/error", "Thresholds"),
@@ -142,6 +143,10 @@ def _row(documents: Documents, point: SweepPoint, place: int) -> tuple[Fact, ...
 
 def _none(_value: Any) -> str:
     return "none"
+
+
+def _not_recorded(_value: Any) -> str:
+    return "not recorded"
 
 
 def gibibytes(value: int) -> str:

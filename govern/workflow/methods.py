@@ -91,7 +91,12 @@ def method_trials(
             else Trial(each["method"], each["label"], _settings(each["settings"]))
             for each in json.loads(folder.read(TRIALS))
         ]
-    assert compared is not None  # noqa: S101 - only a comparison that was begun before has its trials already
+    if compared is None:
+        raise UsageError(
+            "this comparison was begun by an earlier version, which did not keep what it was to compare",
+            where=str(folder.root),
+            hint="Compare anew: govern compare POLICY --methods all",
+        )
     trials: list[Trial | Unmade] = []
     for done, method in enumerate(compared.methods, start=1):
         try:

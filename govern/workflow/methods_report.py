@@ -21,11 +21,13 @@ from govern.signing.comparison import (
     comparison_predicate,
     comparison_statement,
 )
-from govern.workflow.methods import Comparison, best_of
-from govern.workflow.report import signed_statement, signer_name
-from govern.workflow.runs import BUNDLE, REPORT, SIGNER, STATEMENT
+from govern.workflow.methods import TRIALS, Comparison, best_of
+from govern.workflow.report import refuse_other_signer, signed_statement, signer_name
+from govern.workflow.runs import BUNDLE, PLAN, POLICY, REPORT, SIGNER, STATEMENT, SWEEP
 from govern.workflow.signed import head_of
 from govern.workspace import RunFolder
+
+_BOUND = {PLAN, POLICY, REPORT, SWEEP, TRIALS}
 
 
 @dataclass(frozen=True)
@@ -59,8 +61,7 @@ def issue_comparison(
     )
     issued = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
     position = head_of(log)
-    methods = dict.fromkeys(point.group for point in record.points)
-    best = {method: found for method in methods if (found := best_of(record.points, method))}
+    best = {method: found for method in methods_of(record) if (found := best_of(record.points, method))}
     budget, points = (compared.budget, compared.points) if compared else (None, None)
     report = {
         "issued": issued,
@@ -81,15 +82,7 @@ def issue_comparison(
             seed=plan.seed,
             budget=budget,
             points=points,
-            methods=tuple(
-                MethodClaim(
-                    method=method,
-                    point=best[method].number if method in best else None,
-                    forget=best[method].forget if method in best else None,
-                    utility=best[method].utility if method in best else None,
-                )
-                for method in methods
-            ),
+            methods=claims_of(record),
             template=page.template_sha256,
             audit=position,
             signer=signer,
@@ -107,6 +100,25 @@ def issue_comparison(
     return signer.fingerprint, {name: sha256_bytes(data) for name, data in files.items()}
 
 
+def methods_of(record: Sweep) -> tuple[str, ...]:
+    """The methods of a comparison, each once."""
+    return tuple(dict.fromkeys(point.group for point in record.points))
+
+
+def claims_of(record: Sweep) -> tuple[MethodClaim, ...]:
+    """What a comparison's record says of each method."""
+    best = [(method, best_of(record.points, method)) for method in methods_of(record)]
+    return tuple(
+        MethodClaim(
+            method=method,
+            point=found.number if found else None,
+            forget=found.forget if found else None,
+            utility=found.utility if found else None,
+        )
+        for method, found in best
+    )
+
+
 def is_comparison(report: Path) -> bool:
     """Whether the statement beside a report says that it is a comparison's; `check_comparison` then tells for sure."""
     statement = report.parent / STATEMENT
@@ -120,10 +132,10 @@ def check_comparison(report: Path, *, workspace: Path) -> CheckedComparison:
     """
     if not report.is_file():
         raise UsageError("there is no such report", where=str(report), hint="Name the report.html of a comparison.")
-    statement, key = signed_statement(report.parent)
+    folder = RunFolder(report.parent.resolve())
+    statement, key = signed_statement(folder.root)
     claim = comparison_predicate(statement)
-    if claim.signer.fingerprint != key.fingerprint:
-        raise IntegrityError("the statement names another signer", where=str(report.parent / SIGNER))
+    refuse_other_signer(claim.signer, key, folder.root)
     subjects = {subject.name: subject.digests.sha256 for subject in statement.subject}
     if report.name not in subjects:
         raise UsageError(
@@ -131,15 +143,13 @@ def check_comparison(report: Path, *, workspace: Path) -> CheckedComparison:
             where=str(report),
             hint=f"It speaks of {', '.join(subjects)}.",
         )
-    folder = RunFolder(report.parent)
+    if unbound := _BOUND - subjects.keys():
+        raise IntegrityError(
+            f"the statement does not bind {', '.join(sorted(unbound))}, which a comparison rests on",
+            where=str(folder.root / STATEMENT),
+        )
     for name, expected in subjects.items():
-        path = folder.path(name)
-        if not path.is_file():
-            raise IntegrityError(
-                f"{name} is missing beside the report",
-                where=str(path),
-                hint="A comparison is checked together with the files that it binds.",
-            )
+        path = _bound_file(folder, name)
         if (found := sha256_file(path)) != expected:
             raise IntegrityError(
                 f"{name} was changed after it was signed: the statement knows it as sha256:{expected}, "
@@ -147,10 +157,35 @@ def check_comparison(report: Path, *, workspace: Path) -> CheckedComparison:
                 where=str(path),
                 hint="Ask the issuer for the original. Do not rely on this copy.",
             )
+    record = Sweep.parse(folder.read(SWEEP))
+    said = (claim.sweep, claim.policy_digest, claim.plan_digest, claim.model, claim.methods)
+    if said != (record.sweep, record.policy_digest, record.plan_digest, record.model_digest, claims_of(record)):
+        raise IntegrityError(
+            f"the statement claims something else than {SWEEP}, which it binds",
+            where=str(folder.root / STATEMENT),
+            hint="Do not rely on it: what was signed contradicts itself.",
+        )
     return CheckedComparison(
         path=report,
         claim=claim,
         signer=signer_name(workspace, key.fingerprint, claim.issued),
         fingerprint=key.fingerprint,
         files=len(subjects),
+    )
+
+
+def _bound_file(folder: RunFolder, name: str) -> Path:
+    """A file of a folder that came from anywhere. Raises IntegrityError where its name leads out or there is none."""
+    try:
+        path = folder.path(name)
+        if path.is_file():
+            return path
+    except (UsageError, ValueError, OSError):
+        raise IntegrityError(
+            f"the statement names {name[:80]!r}, which is no file of a comparison", where=str(folder.root / STATEMENT)
+        ) from None
+    raise IntegrityError(
+        f"{name} is missing beside the report",
+        where=str(path),
+        hint="A comparison is checked together with the files that it binds.",
     )

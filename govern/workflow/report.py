@@ -288,11 +288,7 @@ def check_report(report: Path, *, workspace: Path) -> CheckedReport:
             hint="Ask the issuer for the original. Do not rely on this copy.",
         )
     claim = report_predicate(statement)
-    if claim.signer.fingerprint != key.fingerprint:
-        raise IntegrityError(
-            f"the statement names key sha256:{claim.signer.fingerprint} as its signer, and another one signed it",
-            where=str(folder / BUNDLE),
-        )
+    refuse_other_signer(claim.signer, key, folder)
     return CheckedReport(
         path=report,
         claim=claim,
@@ -308,6 +304,15 @@ def signed_statement(folder: Path) -> tuple[Statement, PublicKey]:
     if payload != _beside(folder, STATEMENT):
         raise IntegrityError("the statement is not the one that was signed", where=str(folder / STATEMENT))
     return parse_statement(payload), key
+
+
+def refuse_other_signer(named: SignerIdentity, key: PublicKey, folder: Path) -> None:
+    """Raise IntegrityError where a statement names another signer than the one whose signature holds."""
+    if named.fingerprint != key.fingerprint:
+        raise IntegrityError(
+            f"the statement names key sha256:{named.fingerprint} as its signer, and another one signed it",
+            where=str(folder / BUNDLE),
+        )
 
 
 def is_revoked(workspace: Path, run_id: str) -> bool | None:

@@ -160,6 +160,7 @@ def sweep(
             }
             signer, report = None, None
             if kind == "methods":
+                log.verify()
                 signer, issued = issue_comparison(log, folder, planned.plan, record, compared, digests, key)
                 digests, report = {**digests, **issued}, folder.path(REPORT)
             log.append(

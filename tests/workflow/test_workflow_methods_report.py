@@ -12,10 +12,10 @@ from typer.testing import CliRunner
 
 from govern.audit import Log
 from govern.cli import app
-from govern.digests import sha256_file
+from govern.digests import sha256_bytes, sha256_file
 from govern.errors import IntegrityError, Interrupted, UsageError
-from govern.signing import generate_key, load_key, parse_statement
-from govern.signing.comparison import comparison_predicate
+from govern.signing import SignerIdentity, generate_key, load_key, parse_statement, sign, throwaway_key
+from govern.signing.comparison import comparison_predicate, comparison_statement
 from govern.workflow.audit import audit
 from govern.workflow.methods import Comparison, best_of
 from govern.workflow.methods_report import check_comparison, is_comparison
@@ -83,6 +83,47 @@ def test_a_byte_of_any_bound_file_is_seen_and_named(swept: Swept, tmp_path: Path
     (missing / "trials.json").unlink()
     with pytest.raises(IntegrityError, match=r"trials\.json is missing"):
         check_comparison(missing / "report.html", workspace=tmp_path)
+
+
+def forge(folder: Path, subjects: dict[str, str] | None = None, **changes: object) -> Path:
+    """A comparison's statement signed anew, by a key of the forger's, over other subjects or with other claims."""
+    statement = parse_statement((folder / "statement.json").read_bytes())
+    key = throwaway_key()
+    signer = SignerIdentity(fingerprint=key.public.fingerprint, kind="throwaway")
+    claim = comparison_predicate(statement).model_copy(update={"signer": signer, **changes})
+    bound = {subject.name: subject.digests.sha256 for subject in statement.subject} if subjects is None else subjects
+    signed = comparison_statement(bound, claim)
+    (folder / "statement.json").write_bytes(signed)
+    (folder / "report.sigstore.json").write_bytes(sign(signed, key))
+    (folder / "signer.pub").write_bytes(key.public.pem)
+    return folder / "report.html"
+
+
+def test_what_is_signed_must_bind_what_it_rests_on_and_agree_with_it(swept: Swept, tmp_path: Path) -> None:
+    folder = swept.folder.root
+    assert check_comparison(forge(folder), workspace=tmp_path).files > 5
+    with pytest.raises(IntegrityError, match=r"something else than sweep\.json"):
+        check_comparison(forge(folder, methods=()), workspace=tmp_path)
+    with pytest.raises(IntegrityError, match=r"does not bind plan\.json, policy\.yaml, sweep\.json, trials\.json"):
+        check_comparison(forge(folder, {"report.html": sha256_file(folder / "report.html")}), workspace=tmp_path)
+
+
+@pytest.mark.parametrize("name", ["../outside", "/etc/hostname", "a\0b", "x" * 300, "gone"])
+def test_a_name_that_is_no_file_of_the_folder_is_refused(swept: Swept, tmp_path: Path, name: str) -> None:
+    folder = swept.folder.root
+    (folder.parent / "outside").write_bytes(b"")
+    statement = parse_statement((folder / "statement.json").read_bytes())
+    bound = {subject.name: subject.digests.sha256 for subject in statement.subject}
+    report = forge(folder, {**bound, name: sha256_bytes(b"")})
+    run = CliRunner().invoke(app, ["report", "verify", str(report), "--workspace", str(tmp_path)])
+    assert isinstance(run.exception, IntegrityError)
+    assert run.exception.exit_code == 4
+
+
+def test_the_way_to_the_report_may_go_up(swept: Swept, tmp_path: Path) -> None:
+    folder = swept.folder.root
+    way = folder.parent / ".." / folder.parent.name / folder.name / "report.html"
+    assert check_comparison(way, workspace=tmp_path).files > 5
 
 
 def test_the_trials_are_in_the_log(policy: TinyPolicy, swept: Swept) -> None:
