@@ -225,7 +225,10 @@ def print_signer(checked: CheckedReport | CheckedComparison, workspace: Path) ->
     from rich.text import Text
 
     console = output()
-    console.print(Text(printable(f"signed  {checked.claim.issued} by sha256:{checked.fingerprint}")), soft_wrap=True)
+    console.print(
+        Text(printable(f"signed  {' '.join(checked.claim.issued.split())} by sha256:{checked.fingerprint}")),
+        soft_wrap=True,
+    )
     if checked.claim.signer.kind == "throwaway":
         console.print(Text("        valid, with a throw-away key: unchanged since, but nobody's name stands behind it"))
     elif checked.signer is None:

@@ -16,6 +16,7 @@ EventType = Literal[
     "apply.failed",
     "sweep.started",
     "sweep.resumed",
+    "sweep.prepared",
     "sweep.point",
     "sweep.finished",
     "sweep.failed",

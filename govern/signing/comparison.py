@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Final
 
+from pydantic import Field
+
 from govern.records import AuditPosition, Record, Score, Sha256
 from govern.signing.statement import SignerIdentity, Statement, make_statement, parse_predicate
 
@@ -31,7 +33,7 @@ class ComparisonPredicate(Record):
     here is a verdict: the questions that choose settings certify nothing.
     """
 
-    sweep: str
+    sweep: str = Field(pattern=r"^[A-Za-z0-9._-]+$")
     policy_digest: Sha256
     plan_digest: Sha256
     model: Sha256
@@ -42,7 +44,7 @@ class ComparisonPredicate(Record):
     template: Sha256
     audit: AuditPosition
     signer: SignerIdentity
-    issued: str
+    issued: str = Field(pattern=r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ$")
     govern: str
 
 

@@ -102,7 +102,14 @@ def check_sweeps(place: Workspace, log: Log) -> int:
             continue
         events = events_of(log, sweep)
         artefacts += check_artefacts(sweep, events)
-        if REPORT in bound_digests(events):
+        if sweep.path(REPORT).is_file():
+            if REPORT not in bound_digests(events):
+                raise IntegrityError(
+                    f"the log does not know of the report of sweep {sweep.id}",
+                    where=str(sweep.path(REPORT)),
+                    hint="Where the comparison was stopped as it ended, finish it: govern sweep --resume. Otherwise "
+                    "the log was cut: restore it from a backup.",
+                )
             checked = check_comparison(sweep.path(REPORT), workspace=place.root)
             refuse_lost_event(log, checked.claim.audit, sweep.path(REPORT))
     return artefacts

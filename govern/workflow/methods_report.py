@@ -21,13 +21,14 @@ from govern.signing.comparison import (
     comparison_predicate,
     comparison_statement,
 )
+from govern.signing.statement import parse_canonical
 from govern.workflow.methods import TRIALS, Comparison, best_of
 from govern.workflow.report import refuse_other_signer, signed_statement, signer_name
 from govern.workflow.runs import BUNDLE, PLAN, POLICY, REPORT, SIGNER, STATEMENT, SWEEP
 from govern.workflow.signed import head_of
 from govern.workspace import RunFolder
 
-_BOUND = {PLAN, POLICY, REPORT, SWEEP, TRIALS}
+_BOUND = {"before.json", PLAN, POLICY, REPORT, SWEEP, TRIALS}
 
 
 @dataclass(frozen=True)
@@ -157,11 +158,14 @@ def check_comparison(report: Path, *, workspace: Path) -> CheckedComparison:
                 where=str(path),
                 hint="Ask the issuer for the original. Do not rely on this copy.",
             )
-    record = Sweep.parse(folder.read(SWEEP))
-    said = (claim.sweep, claim.policy_digest, claim.plan_digest, claim.model, claim.methods)
-    if said != (record.sweep, record.policy_digest, record.plan_digest, record.model_digest, claims_of(record)):
+    record = parse_canonical(Sweep, folder.read(SWEEP), SWEEP)
+    plan = parse_canonical(Plan, folder.read(PLAN), PLAN)
+    said = (claim.sweep, claim.policy_digest, claim.plan_digest, claim.model, claim.methods, claim.seed)
+    held = (record.sweep, plan.policy_digest, plan.sha256, plan.model.digest, claims_of(record), plan.seed)
+    agree = (record.policy_digest, record.plan_digest, record.model_digest) == (held[1], held[2], held[3])
+    if said != held or not agree or record.kind != "methods" or plan.policy_sha256 != subjects[POLICY]:
         raise IntegrityError(
-            f"the statement claims something else than {SWEEP}, which it binds",
+            f"the statement claims something else than {SWEEP}, {PLAN} or {POLICY}, which it binds",
             where=str(folder.root / STATEMENT),
             hint="Do not rely on it: what was signed contradicts itself.",
         )

@@ -54,10 +54,10 @@ def refuse_lost_log(workspace: Workspace) -> None:
     """Raise IntegrityError where the log's file is gone and there are runs that it must have known."""
     database = workspace.database
     if isinstance(database, Path) and not database.exists():
-        for run in workspace.runs():
+        for run in [*workspace.runs(), *workspace.sweeps()]:
             if run.artefacts() - {POLICY}:
                 raise IntegrityError(
-                    f"the audit log is missing, and run {run.id} is there",
+                    f"the audit log is missing, and {run.id} is there",
                     where=str(database),
                     hint="Restore it from a backup that goes on from the newest checkpoint you trust.",
                 )

@@ -29,11 +29,11 @@ from govern.unlearning.sweeping import grid_of
 from govern.workflow.ablation import Trial, ablation_trials, at_equal_length
 from govern.workflow.apply import refuse_other_machine
 from govern.workflow.environment import default_device, describe_environment
-from govern.workflow.methods import TRIALS, Comparison, Unmade, method_trials
+from govern.workflow.methods import TRIALS, Comparison, Unmade, base_settings, method_trials
 from govern.workflow.methods_report import issue_comparison
 from govern.workflow.plan import Planned, check_removal, make_plan, question_sets, resolve_corpus
 from govern.workflow.points import Attacker, Bench, Outcome, Said, leave, score_base, score_point
-from govern.workflow.runs import PLAN, POLICY, REPORT, SWEEP, check_artefacts, events_of
+from govern.workflow.runs import PLAN, POLICY, REPORT, SWEEP, bound_digests, check_artefacts, events_of
 from govern.workflow.subjects import refuse_named_subjects, subjects_of
 from govern.workspace import RunFolder, Workspace
 
@@ -115,6 +115,8 @@ def sweep(
             refuse_unswept(loaded, kind)
             if subjects := subjects_of(loaded, salt):
                 refuse_named_subjects(loaded, subjects)
+            for method in () if compared is None or compared.every else compared.methods:
+                base_settings(loaded, method)  # refused before anything is begun
             folder = place.new_sweep(loaded.policy.name)
         with folder.locked():
             announce(log, folder, loaded, kind, environment, compared, resume=resume)
@@ -123,17 +125,18 @@ def sweep(
                 planned, sets, held_back = prepare(loaded, folder, environment, mirror, salt, progress)
                 bench = bench_of(loaded, planned, sets, held_back, environment.device, mirror, apart=kind == "methods")
                 before = ask_before(folder, bench, progress)
+                trials = method_trials(folder, loaded, bench.request, compared, progress) if kind == "methods" else []
+                bind_prepared(log, folder, loaded)
                 tried = Trials(log, folder, loaded, planned, bench, sets, before, runner, progress)
                 if kind == "grid":
                     swept, settings = grid_of(steering(loaded), loaded.policy.axes)
                     points = tried.run([Trial("grid", "", each) for each in settings])
                 elif kind == "methods":
-                    swept = {}
-                    points = tried.run(method_trials(folder, loaded, bench.request, compared, progress))
+                    swept, points = {}, tried.run(trials)
                 else:
-                    swept, trials = {}, ablation_trials(steering(loaded), chosen_coefficient(log, loaded))
-                    points = tried.run(trials)
-                    points = tried.run([*trials, *at_equal_length(trials, points)])
+                    swept, rows = {}, ablation_trials(steering(loaded), chosen_coefficient(log, loaded))
+                    points = tried.run(rows)
+                    points = tried.run([*rows, *at_equal_length(rows, points)])
                 record, undecided = conclude(folder, kind, loaded, planned, swept, sets, before, points, began)
             except Exception as error:
                 # The message of an unforeseen error may quote text, so the log gets its kind alone.
@@ -154,10 +157,7 @@ def sweep(
             finally:
                 leave()
             folder.write(SWEEP, record.canonical())
-            digests = {
-                name: sha256_bytes(folder.read(name))
-                for name in (POLICY, PLAN, BEFORE, SWEEP, *sorted(stored_inputs(folder)), *trials_of(folder))
-            }
+            digests = {**prepared_digests(folder), SWEEP: record.sha256}
             signer, report = None, None
             if kind == "methods":
                 log.verify()
@@ -315,6 +315,19 @@ def stored_inputs(folder: RunFolder) -> list[str]:
     """The names of the stored inputs."""
     inputs = folder.path("inputs")
     return [f"inputs/{path.name}" for path in inputs.iterdir()] if inputs.is_dir() else []
+
+
+def prepared_digests(folder: RunFolder) -> dict[str, str]:
+    """The SHA-256 of everything that a sweep rests on before its first point."""
+    names = (POLICY, PLAN, BEFORE, *sorted(stored_inputs(folder)), *trials_of(folder))
+    return {name: sha256_bytes(folder.read(name)) for name in names}
+
+
+def bind_prepared(log: Log, folder: RunFolder, loaded: LoadedPolicy) -> None:
+    """Let the log know them, once, so that a sweep that is resumed goes on with the same."""
+    digests = prepared_digests(folder)
+    if not digests.keys() <= bound_digests(events_of(log, folder)).keys():
+        log.append("sweep.prepared", run=folder.id, policy_digest=loaded.digest, digests=digests)
 
 
 def trials_of(folder: RunFolder) -> list[str]:

@@ -13,7 +13,7 @@ from typer.testing import CliRunner
 from govern.audit import Log
 from govern.cli import app
 from govern.digests import sha256_bytes, sha256_file
-from govern.errors import IntegrityError, Interrupted, UsageError
+from govern.errors import IntegrityError, Interrupted, PolicyError, UsageError
 from govern.signing import SignerIdentity, generate_key, load_key, parse_statement, sign, throwaway_key
 from govern.signing.comparison import comparison_predicate, comparison_statement
 from govern.workflow.audit import audit
@@ -104,7 +104,9 @@ def test_what_is_signed_must_bind_what_it_rests_on_and_agree_with_it(swept: Swep
     assert check_comparison(forge(folder), workspace=tmp_path).files > 5
     with pytest.raises(IntegrityError, match=r"something else than sweep\.json"):
         check_comparison(forge(folder, methods=()), workspace=tmp_path)
-    with pytest.raises(IntegrityError, match=r"does not bind plan\.json, policy\.yaml, sweep\.json, trials\.json"):
+    with pytest.raises(
+        IntegrityError, match=r"does not bind before\.json, plan\.json, policy\.yaml, sweep\.json, trials\.json"
+    ):
         check_comparison(forge(folder, {"report.html": sha256_file(folder / "report.html")}), workspace=tmp_path)
 
 
@@ -148,6 +150,61 @@ def test_a_stopped_comparison_gets_its_report_with_what_it_was_begun_with(policy
     assert claim.signer.kind == "throwaway"
     with pytest.raises(UsageError, match="no unfinished sweep"):
         resumes_comparison(None, workspace=policy.workspace)
+
+
+@pytest.mark.parametrize("name", ["before.json", "trials.json"])
+def test_what_a_stopped_comparison_rests_on_cannot_be_exchanged(policy: TinyPolicy, name: str) -> None:
+    def killed(bench, settings):
+        raise KeyboardInterrupt
+        yield
+
+    with pytest.raises(Interrupted):
+        sweep(policy.path, workspace=policy.workspace, compared=COMPARED, runner=killed)
+    (path,) = policy.workspace.glob(f"sweeps/*/{name}")
+    path.write_bytes(b"[]" if name == "trials.json" else path.read_bytes().replace(b"false", b"true"))
+    with pytest.raises(IntegrityError, match=name):
+        sweep(None, workspace=policy.workspace, resume=True)
+
+
+def test_a_method_that_is_refused_begins_nothing(policy: TinyPolicy) -> None:
+    text = policy.path.read_text()
+    removal = text[text.index("removal:") : text.index("tasks:")]
+    policy.replace(removal, "removal: {method: ga}\n")
+    with pytest.raises(PolicyError, match="srmu steers a block"):
+        sweep(policy.path, workspace=policy.workspace, compared=Comparison(("srmu",), points=1, budget=0.01))
+    with pytest.raises(UsageError, match="no unfinished sweep"):
+        sweep(None, workspace=policy.workspace, resume=True)
+
+
+def test_a_report_that_no_event_binds_is_seen_until_the_comparison_is_finished(
+    policy: TinyPolicy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    append = Log.append
+
+    def killed(self: Log, kind: str, **fields: object) -> object:
+        if kind == "sweep.finished":
+            raise KeyboardInterrupt
+        return append(self, kind, **fields)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Log, "append", killed)
+        with pytest.raises(KeyboardInterrupt):
+            sweep(policy.path, workspace=policy.workspace, compared=COMPARED)
+    with pytest.raises(IntegrityError, match="does not know of the report"):
+        audit(policy.workspace)
+    sweep(None, workspace=policy.workspace, resume=True)
+    audit(policy.workspace)
+
+
+def test_a_signed_record_that_is_none_is_refused(swept: Swept, tmp_path: Path) -> None:
+    folder = swept.folder.root
+    statement = parse_statement((folder / "statement.json").read_bytes())
+    bound = {subject.name: subject.digests.sha256 for subject in statement.subject}
+    for data in (b"not json", b"{}", b"\xff\xfe"):
+        (folder / "sweep.json").write_bytes(data)
+        report = forge(folder, {**bound, "sweep.json": sha256_bytes(data)})
+        with pytest.raises(IntegrityError):
+            check_comparison(report, workspace=tmp_path)
 
 
 def test_a_comparison_stopped_before_its_trials_were_timed_goes_on(

@@ -20,7 +20,8 @@ from govern.workflow.points import score_point
 from govern.workflow.sweep import serial, sweep
 
 FIRST = [
-    "log.created", "sweep.started", "sweep.point", "sweep.point", "sweep.point", "sweep.point", "sweep.finished",
+    "log.created", "sweep.started", "sweep.prepared", "sweep.point", "sweep.point", "sweep.point", "sweep.point",
+    "sweep.finished",
 ]  # fmt: skip
 
 
@@ -120,7 +121,8 @@ def test_a_killed_sweep_resumes_and_asks_nothing_twice(swept: TinyPolicy, monkey
     assert len(asked) == 2
     assert resumed.record.plan_digest == sha256_bytes(resumed.folder.read("plan.json"))
     assert [event.type for event in events(swept.workspace)[len(FIRST) :]] == [
-        "sweep.started", "sweep.point", "sweep.point", "sweep.resumed", "sweep.point", "sweep.point", "sweep.finished",
+        "sweep.started", "sweep.prepared", "sweep.point", "sweep.point", "sweep.resumed", "sweep.point", "sweep.point",
+        "sweep.finished",
     ]  # fmt: skip
 
     def timeless(record):
