@@ -57,6 +57,8 @@ def read_tokens(data: bytes) -> TokenCorpus:
         ids, lengths = arrays["ids"].tolist(), arrays["lengths"].tolist()
     except (SafetensorError, ValueError, KeyError, TypeError):
         raise IntegrityError("the stored tokens are damaged") from None
+    if min([*ids, *lengths], default=0) < 0:
+        raise IntegrityError("the stored tokens are damaged: an id or a length is negative")
     documents, start = [], 0
     for size in lengths:
         documents.append(tuple(ids[start : start + size]))

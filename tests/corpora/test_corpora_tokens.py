@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 
@@ -52,6 +53,16 @@ def test_a_changed_byte_is_found(corpus: TokenCorpus, data: st.DataObject) -> No
     except IntegrityError:
         return
     assert found == corpus  # a byte that carries nothing, such as a space that pads the header
+
+
+@pytest.mark.parametrize("name", ["ids", "lengths"])
+def test_a_number_below_zero_is_damage(name: str) -> None:
+    data = bytearray(write_tokens(TokenCorpus(((1, 2, 3), (4, 5)))))
+    start = 8 + int.from_bytes(data[:8], "little")
+    end = json.loads(data[8:start])[name]["data_offsets"][1]
+    data[start + end - 1] |= 0x80  # the sign of its last number
+    with pytest.raises(IntegrityError):
+        read_tokens(bytes(data))
 
 
 def test_another_process_writes_the_same_bytes() -> None:
