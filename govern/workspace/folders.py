@@ -38,7 +38,11 @@ class RunFolder:
         path = self.root / name
         if not Path(os.path.normpath(path)).is_relative_to(self.root):
             raise UsageError(f"{name!r} leaves the run's folder", where=str(self.root))
-        if not path.resolve().is_relative_to(self.root.resolve()):
+        try:
+            inside = path.resolve().is_relative_to(self.root.resolve())
+        except RuntimeError:  # a link that leads to itself
+            inside = False
+        if not inside:
             raise IntegrityError("a link leads out of the run's folder", where=str(path))
         return path
 

@@ -22,6 +22,9 @@ def test_writes_stay_inside_the_run(tmp_path: Path) -> None:
     (run.root / "link").symlink_to(tmp_path)
     with pytest.raises(IntegrityError, match="a link leads out"):
         run.write("link/a.json", b"1")
+    (run.root / "loop").symlink_to(run.root / "loop")
+    with pytest.raises(IntegrityError):
+        run.read("loop")
 
 
 @pytest.mark.parametrize("name", ["..", "../x", "a/b", "", "A", "x" * 80])
