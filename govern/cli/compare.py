@@ -11,7 +11,7 @@ import typer
 
 from govern.cli.console import output, print_json, printable, shown_progress
 from govern.cli.options import DEFAULT_WORKSPACE, DeviceOption, JsonOption, MirrorOption, NoInputOption, WorkspaceOption
-from govern.cli.signer import KeyOption, signing_key
+from govern.cli.signer import THROWAWAY, KeyOption, signing_key
 from govern.errors import UsageError
 
 if TYPE_CHECKING:
@@ -88,7 +88,7 @@ def compare_methods(
     """Run a comparison of methods and print it."""
     from rich.text import Text
 
-    from govern.cli.sweep import THROWAWAY, before, methods_table
+    from govern.cli.sweep import before, methods_table
     from govern.workflow.methods import Comparison as Compared
     from govern.workflow.methods import methods_named
     from govern.workflow.sweep import sweep

@@ -6,7 +6,7 @@ import json
 import sys
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
@@ -19,11 +19,7 @@ from govern.cli.options import (
     TemplatesOption,
     WorkspaceOption,
 )
-from govern.cli.signer import KeyOption, signing_key
-
-if TYPE_CHECKING:
-    from govern.workflow.methods_report import CheckedComparison
-    from govern.workflow.report import CheckedReport
+from govern.cli.signer import KeyOption, print_signer, signing_key
 
 app = typer.Typer(help="Open a report, export it, or check one that somebody gave you.", no_args_is_help=True)
 
@@ -188,7 +184,7 @@ def verify_report(
             printable(f"  of run {checked.claim.run}"),
         )
     )
-    print_signer(checked, workspace)
+    print_signer(checked.claim.issued, checked.claim.signer, checked.signer, workspace)
 
 
 def verify_comparison(report: Path, *, workspace: Path, as_json: bool) -> None:
@@ -217,21 +213,4 @@ def verify_comparison(report: Path, *, workspace: Path, as_json: bool) -> None:
     console = output()
     console.print(Text(printable(f"comparison of {len(claim.methods)} methods, {claim.sweep}")), soft_wrap=True)
     console.print(Text(f"files   {checked.files} are the ones that were signed; nothing here is certified"))
-    print_signer(checked, workspace)
-
-
-def print_signer(checked: CheckedReport | CheckedComparison, workspace: Path) -> None:
-    """Say who signed, as far as the workspace knows."""
-    from rich.text import Text
-
-    console = output()
-    console.print(
-        Text(printable(f"signed  {' '.join(checked.claim.issued.split())} by sha256:{checked.fingerprint}")),
-        soft_wrap=True,
-    )
-    if checked.claim.signer.kind == "throwaway":
-        console.print(Text("        valid, with a throw-away key: unchanged since, but nobody's name stands behind it"))
-    elif checked.signer is None:
-        console.print(Text(f"        valid, signer unknown: nobody pinned this key in {workspace / 'trusted'}"))
-    else:
-        console.print(Text(f"        valid, signer {checked.signer}"))
+    print_signer(checked.claim.issued, checked.claim.signer, checked.signer, workspace)

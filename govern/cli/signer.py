@@ -9,13 +9,16 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from govern.cli.console import output, printable
 from govern.cli.keys import read_password
 from govern.errors import UsageError
 
 if TYPE_CHECKING:
-    from govern.signing import SigningKey
+    from govern.signing import SignerIdentity, SigningKey
 
 PIN_VARIABLE = "GOVERN_PIN"
+
+THROWAWAY = "signed by a throw-away key: it shows that nothing was changed since, not who signed"
 
 KeyOption = Annotated[
     Path | None,
@@ -78,3 +81,20 @@ def own_key(path: Path | None, purpose: str, *, workspace: Path, no_input: bool)
             f"{purpose} needs a key of your own", where="--key", hint="Make one with: govern keys generate"
         )
     return found
+
+
+def print_signer(issued: str, signer: SignerIdentity, person: str | None, workspace: Path, *, indent: int = 8) -> None:
+    """Say when and by whose key something was signed, and who holds it as far as the workspace knows."""
+    from rich.text import Text
+
+    console = output()
+    # Of one line, so that it cannot pass for the line that follows.
+    when = f"{'signed':{indent}}{' '.join(issued.split())} by sha256:{signer.fingerprint}"
+    console.print(Text(printable(when)), soft_wrap=True)
+    if signer.kind == "throwaway":
+        said = "valid, with a throw-away key: unchanged since, but nobody's name stands behind it"
+    elif person is None:
+        said = f"valid, signer unknown: nobody pinned this key in {workspace / 'trusted'}"
+    else:
+        said = f"valid, signer {person}"
+    console.print(Text(printable(" " * indent + said)))

@@ -9,7 +9,7 @@ import typer
 
 from govern.cli.console import output, print_json, printable
 from govern.cli.options import DEFAULT_WORKSPACE, JsonOption, NoInputOption, TemplatesOption, WorkspaceOption
-from govern.cli.signer import KeyOption, signing_key
+from govern.cli.signer import THROWAWAY, KeyOption, print_signer, signing_key
 
 
 def site(
@@ -48,7 +48,7 @@ def site(
             return
         console.print(Text(f"site   {published.path}/index.html  {published.runs} runs"), soft_wrap=True)
         if published.throwaway:
-            console.print(Text("signed by a throw-away key: it shows that nothing was changed since, not who signed"))
+            console.print(Text(THROWAWAY))
         return
     checked = check_site(check, workspace=workspace)
     claim = checked.claim
@@ -70,10 +70,4 @@ def site(
         return
     console.print(Text(f"site   {len(claim.runs)} runs, {checked.files} files, none changed: {check}"), soft_wrap=True)
     console.print(Text(printable(f"log    {claim.audit.origin}, up to event {claim.audit.seq}")), soft_wrap=True)
-    console.print(Text(printable(f"signed {claim.issued} by sha256:{checked.fingerprint}")), soft_wrap=True)
-    if claim.signer.kind == "throwaway":
-        console.print(Text("       valid, with a throw-away key: unchanged since, but nobody's name stands behind it"))
-    elif checked.signer is None:
-        console.print(Text(f"       valid, signer unknown: nobody pinned this key in {workspace / 'trusted'}"))
-    else:
-        console.print(Text(printable(f"       valid, signer {checked.signer}")))
+    print_signer(claim.issued, claim.signer, checked.signer, workspace, indent=7)

@@ -17,7 +17,7 @@ from govern.cli.options import (
     SaltOption,
     WorkspaceOption,
 )
-from govern.cli.signer import KeyOption, signing_key
+from govern.cli.signer import THROWAWAY, KeyOption, signing_key
 from govern.errors import ExitCode
 
 if TYPE_CHECKING:
@@ -27,7 +27,6 @@ if TYPE_CHECKING:
 
 STYLE = {"bound": "green", "estimate": "yellow", "none": "dim"}
 STANDING = {"bound": "met", "estimate": "likely met", "none": "missed"}
-THROWAWAY = "signed by a throw-away key: it shows that nothing was changed since, not who signed"
 SHORT = {"coefficient": "c", "scale": "s", "retain_weight": "α", "importance": "map", "learning_rate": "lr"}
 
 

@@ -18,7 +18,7 @@ from govern.cli.options import (
     TemplatesOption,
     WorkspaceOption,
 )
-from govern.cli.signer import KeyOption, signing_key
+from govern.cli.signer import THROWAWAY, KeyOption, signing_key
 from govern.errors import ExitCode, UsageError
 
 if TYPE_CHECKING:
@@ -98,7 +98,7 @@ def verify(
         console = output()
         console.print(Text(f"report {issued.path}"), soft_wrap=True)
         if issued.throwaway:
-            console.print(Text("signed by a throw-away key: it shows that nothing was changed since, not who signed"))
+            console.print(Text(THROWAWAY))
     # After the verdict is said: a path that cannot be written must not hide it.
     if junit or sarif:
         found = reported(verified.run.id, workspace=workspace)

@@ -23,12 +23,12 @@ from govern.signing.comparison import (
 )
 from govern.signing.statement import parse_canonical
 from govern.workflow.methods import TRIALS, Comparison, best_of
-from govern.workflow.report import refuse_other_signer, signed_statement, signer_name
-from govern.workflow.runs import BUNDLE, PLAN, POLICY, REPORT, SIGNER, STATEMENT, SWEEP
+from govern.workflow.report import bound_with, refuse_other_signer, signed_statement, signer_name
+from govern.workflow.runs import BEFORE, BUNDLE, PLAN, POLICY, REPORT, SIGNER, STATEMENT, SWEEP
 from govern.workflow.signed import head_of
 from govern.workspace import RunFolder
 
-_BOUND = {"before.json", PLAN, POLICY, REPORT, SWEEP, TRIALS}
+_BOUND = {BEFORE, PLAN, POLICY, REPORT, SWEEP, TRIALS}
 
 
 @dataclass(frozen=True)
@@ -137,13 +137,7 @@ def check_comparison(report: Path, *, workspace: Path) -> CheckedComparison:
     statement, key = signed_statement(folder.root)
     claim = comparison_predicate(statement)
     refuse_other_signer(claim.signer, key, folder.root)
-    subjects = {subject.name: subject.digests.sha256 for subject in statement.subject}
-    if report.name not in subjects:
-        raise UsageError(
-            f"the signed statement does not speak of a file named {report.name}",
-            where=str(report),
-            hint=f"It speaks of {', '.join(subjects)}.",
-        )
+    subjects = bound_with(report, statement)
     if unbound := _BOUND - subjects.keys():
         raise IntegrityError(
             f"the statement does not bind {', '.join(sorted(unbound))}, which a comparison rests on",
@@ -160,10 +154,15 @@ def check_comparison(report: Path, *, workspace: Path) -> CheckedComparison:
             )
     record = parse_canonical(Sweep, folder.read(SWEEP), SWEEP)
     plan = parse_canonical(Plan, folder.read(PLAN), PLAN)
-    said = (claim.sweep, claim.policy_digest, claim.plan_digest, claim.model, claim.methods, claim.seed)
-    held = (record.sweep, plan.policy_digest, plan.sha256, plan.model.digest, claims_of(record), plan.seed)
-    agree = (record.policy_digest, record.plan_digest, record.model_digest) == (held[1], held[2], held[3])
-    if said != held or not agree or record.kind != "methods" or plan.policy_sha256 != subjects[POLICY]:
+    digests = (plan.policy_digest, plan.sha256, plan.model.digest)
+    agree = (
+        digests == (claim.policy_digest, claim.plan_digest, claim.model)
+        and digests == (record.policy_digest, record.plan_digest, record.model_digest)
+        and (claim.sweep, claim.seed, claim.methods) == (record.sweep, plan.seed, claims_of(record))
+        and record.kind == "methods"
+        and plan.policy_sha256 == subjects[POLICY]
+    )
+    if not agree:
         raise IntegrityError(
             f"the statement claims something else than {SWEEP}, {PLAN} or {POLICY}, which it binds",
             where=str(folder.root / STATEMENT),

@@ -272,14 +272,7 @@ def check_report(report: Path, *, workspace: Path) -> CheckedReport:
         raise UsageError("there is no such report", where=str(report), hint="Name the report.html of a run.")
     folder = report.parent
     statement, key = signed_statement(folder)
-    expected = {subject.name: subject.digests.sha256 for subject in statement.subject}.get(report.name)
-    found = sha256_file(report)
-    if expected is None:
-        raise UsageError(
-            f"the signed statement does not speak of a file named {report.name}",
-            where=str(report),
-            hint=f"It speaks of {', '.join(subject.name for subject in statement.subject)}.",
-        )
+    expected, found = bound_with(report, statement)[report.name], sha256_file(report)
     if expected != found:
         raise IntegrityError(
             f"the report was changed after it was signed: the statement knows {report.name} as sha256:{expected}, "
@@ -304,6 +297,18 @@ def signed_statement(folder: Path) -> tuple[Statement, PublicKey]:
     if payload != _beside(folder, STATEMENT):
         raise IntegrityError("the statement is not the one that was signed", where=str(folder / STATEMENT))
     return parse_statement(payload), key
+
+
+def bound_with(report: Path, statement: Statement) -> dict[str, str]:
+    """The SHA-256 of every file that a statement binds, by name. Raises UsageError where the report is none of them."""
+    subjects = {subject.name: subject.digests.sha256 for subject in statement.subject}
+    if report.name not in subjects:
+        raise UsageError(
+            f"the signed statement does not speak of a file named {report.name}",
+            where=str(report),
+            hint=f"It speaks of {', '.join(subjects)}.",
+        )
+    return subjects
 
 
 def refuse_other_signer(named: SignerIdentity, key: PublicKey, folder: Path) -> None:

@@ -33,11 +33,9 @@ from govern.workflow.methods import TRIALS, Comparison, Unmade, base_settings, m
 from govern.workflow.methods_report import issue_comparison
 from govern.workflow.plan import Planned, check_removal, make_plan, question_sets, resolve_corpus
 from govern.workflow.points import Attacker, Bench, Outcome, Said, leave, score_base, score_point
-from govern.workflow.runs import PLAN, POLICY, REPORT, SWEEP, bound_digests, check_artefacts, events_of
+from govern.workflow.runs import BEFORE, PLAN, POLICY, REPORT, SWEEP, bound_digests, check_artefacts, events_of
 from govern.workflow.subjects import refuse_named_subjects, subjects_of
 from govern.workspace import RunFolder, Workspace
-
-BEFORE = "before.json"
 
 Kind = Literal["grid", "ablation", "methods"]
 
