@@ -234,7 +234,7 @@ def attack_all(
     at_once = fits_side_by_side(planned.plan.model.parameters, device)
     results = []
     with quiet(offline=True):  # around both threads: what each silences is the process's, and the last one restores
-        for exam, (number, attack) in product(exams, tuple(enumerate(attacks, start=1))):
+        for exam, (number, attack) in product(exams, enumerate(attacks, start=1)):
             asked = exam.first(attack.questions)
             told = labelled(progress, f"attack {number} of {len(attacks)}")
             before, after = side_by_side(partial(_left_alone, asked), sides, told, at_once=at_once)

@@ -145,3 +145,23 @@ def test_products_in_bfloat16_train_weights_in_float32(tiny_checkpoint, rank):
     assert rounded != exact
     assert rounded[0] == pytest.approx(exact[0], rel=0.01)
     assert rounded[-1] < 0.7 * rounded[0]
+
+
+@pytest.mark.parametrize("kind", ["none", "not called as a module"])
+def test_a_head_that_cannot_be_hooked_learns_the_same(tiny_checkpoint, kind):
+    def trained(change):
+        model = load_model(tiny_checkpoint("llama"), dtype=torch.float32)
+        change(model)
+        return fine_tune(model, DOCUMENTS, FineTuning(steps=4, learning_rate=1e-3))
+
+    def without_head(model):
+        model.get_output_embeddings = lambda: None
+
+    def bypassed(model):
+        model.kept = head = model.lm_head  # still a part of the model, and trained
+        model.lm_head = torch.nn.Identity()
+        model.lm_head.forward = lambda hidden: torch.nn.functional.linear(hidden, head.weight)
+        model.get_output_embeddings = lambda: head
+
+    changed = trained(without_head if kind == "none" else bypassed)
+    assert changed == pytest.approx(trained(lambda _: None), rel=1e-6)
