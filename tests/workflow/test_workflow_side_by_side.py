@@ -104,6 +104,13 @@ def test_loading_a_model_draws_no_random_number(tiny_llama: Path) -> None:
     assert torch.equal(torch.get_rng_state(), before)
 
 
+def test_two_models_that_take_more_than_half_of_the_memory_wait_for_each_other(monkeypatch: pytest.MonkeyPatch) -> None:
+    sizes = {"SC_PHYS_PAGES": 2**20, "SC_PAGE_SIZE": 2**12}  # 4 GiB
+    monkeypatch.setattr("os.sysconf", sizes.__getitem__)
+    assert fits_side_by_side(60_000_000, "cpu")
+    assert not fits_side_by_side(70_000_000, "cpu")
+
+
 def test_large_models_and_other_devices_wait_for_each_other() -> None:
     assert fits_side_by_side(135_000_000, "cpu")
     assert not fits_side_by_side(7_000_000_000, "cpu")
