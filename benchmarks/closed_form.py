@@ -32,7 +32,7 @@ from govern.models import apply_delta, load_model, load_tokenizer, read_tensors
 from govern.policy import load_policy
 from govern.unlearning.protocol import Request, Topic
 from govern.unlearning.registry import METHODS
-from govern.workflow.plan import Planned, make_plan, question_sets
+from govern.workflow.removal.plan import Planned, make_plan, question_sets
 
 _POLICY = Path(__file__).parents[1] / "policies" / "quickstart.yaml"
 

@@ -31,7 +31,7 @@ from govern.policy import load_policy
 from govern.unlearning.points import Points
 from govern.unlearning.protocol import Request
 from govern.unlearning.registry import METHODS
-from govern.workflow.plan import make_plan, question_sets
+from govern.workflow.removal.plan import make_plan, question_sets
 
 _POLICY = Path(__file__).parents[1] / "policies" / "quickstart_high.yaml"
 _SRMU_ALONE = {

@@ -26,7 +26,7 @@ from govern.errors import GovernError
 from govern.policy import load_policy
 from govern.progress import labelled
 from govern.records import GateResult
-from govern.workflow.methods import base_settings, methods_named
+from govern.workflow.sweeps.methods import base_settings, methods_named
 
 
 def main() -> None:

@@ -28,7 +28,7 @@ from govern.evaluation.official import MMLU_SUBJECTS, neighbours_of
 from govern.models import apply_delta, load_model, load_tokenizer, read_delta
 from govern.records import GateResult, NeighbourResult, SubjectResult
 from govern.sources import resolve_model
-from govern.workflow.apply import Applied
+from govern.workflow.removal.apply import Applied
 
 _ROOT = Path(__file__).parents[1]
 _MODEL = "builtin:smollm2-135m-instruct"

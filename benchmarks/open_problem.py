@@ -40,7 +40,7 @@ from govern.stress.relearning import sentences_without
 from govern.training import FineTuning, fine_tune
 from govern.unlearning.protocol import Request
 from govern.unlearning.registry import METHODS
-from govern.workflow.plan import Planned, make_plan, question_sets
+from govern.workflow.removal.plan import Planned, make_plan, question_sets
 
 _POLICIES = Path(__file__).parents[1] / "policies"
 _STEPS, _RATE, _DOCUMENTS, _SENTENCES = 30, 2e-5, 4, 4

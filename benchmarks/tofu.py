@@ -37,7 +37,7 @@ from govern.records import Benchmark, Figure
 from govern.sources import resolve_model
 from govern.sources.quiet import quiet
 from govern.training import FineTuning, fine_tune
-from govern.workflow.benchmark import benchmark
+from govern.workflow.verification.benchmark import benchmark
 
 _ROOT = Path(__file__).parents[1]
 _MODEL = "builtin:smollm2-135m-instruct"

@@ -20,18 +20,18 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from govern.progress import Progress, silent
+from govern.version import __version__
 
 if TYPE_CHECKING:
     from govern.policy import LoadedPolicy
     from govern.signing import SigningKey
-    from govern.workflow.apply import Applied
-    from govern.workflow.plan import Planned
-    from govern.workflow.report import Issued
-    from govern.workflow.sweep import Swept
-    from govern.workflow.verify import Verified
+    from govern.workflow.publication.report import Issued
+    from govern.workflow.removal.apply import Applied
+    from govern.workflow.removal.plan import Planned
+    from govern.workflow.sweeps.sweep import Swept
+    from govern.workflow.verification.verify import Verified
 
-__all__ = ["apply", "load_policy", "plan", "render", "sweep", "verify"]
-__version__ = "0.1.0"
+__all__ = ["__version__", "apply", "load_policy", "plan", "render", "sweep", "verify"]
 
 
 def load_policy(path: str | PathLike[str]) -> LoadedPolicy:
@@ -53,7 +53,7 @@ def plan(
 
     `salt` is the file with the salt of a request's fingerprints.
     """
-    from govern.workflow.plan import make_plan
+    from govern.workflow.removal.plan import make_plan
 
     return make_plan(policy, device=device, mirror=_path(mirror), salt=_path(salt), progress=progress)
 
@@ -74,7 +74,7 @@ def apply(
     What the policy leaves to a sweep comes from the sweep of the id `sweep`, or else from its latest finished one.
     `salt` is the file with the salt of a request's fingerprints.
     """
-    from govern.workflow.apply import apply
+    from govern.workflow.removal.apply import apply
 
     return apply(
         _path(policy),
@@ -100,7 +100,7 @@ def sweep(
     progress: Progress = silent,
 ) -> Swept:
     """Try every setting that a policy leaves open, on the questions that choose, or with `ablation` take SRMU apart."""
-    from govern.workflow.sweep import sweep
+    from govern.workflow.sweeps.sweep import sweep
 
     return sweep(
         _path(policy),
@@ -129,7 +129,7 @@ def verify(
 
     With a `seed`, held-back text is sampled from the model anew.
     """
-    from govern.workflow.verify import verify
+    from govern.workflow.verification.verify import verify
 
     return verify(
         run,
@@ -151,7 +151,7 @@ def render(
     templates: str | PathLike[str] | None = None,
 ) -> Issued:
     """Issue the report of a run's newest verification again, with another key or other templates, measuring nothing."""
-    from govern.workflow.report import reissue
+    from govern.workflow.publication.report import reissue
 
     return reissue(run, workspace=Path(workspace), key=key, templates=_path(templates))
 

@@ -45,7 +45,7 @@ def apply(
     from govern.cli.plan import show_plan
     from govern.unlearning.followers import follow
     from govern.unlearning.parallel import joined
-    from govern.workflow.apply import apply as run_apply
+    from govern.workflow.removal.apply import apply as run_apply
 
     with joined() as workers:
         if workers.rank > 0:

@@ -38,7 +38,7 @@ def show_log(
     from rich.table import Table
     from rich.text import Text
 
-    from govern.workflow.audit import read_log
+    from govern.workflow.publication.audit import read_log
 
     stored = read_log(workspace, run=run)
     if as_json:
@@ -76,7 +76,7 @@ def verify_log(
     """
     from rich.text import Text
 
-    from govern.workflow.audit import audit
+    from govern.workflow.publication.audit import audit
 
     if against is None and (log_key or cosigner):
         name = "--log-key" if log_key else "--cosigner"
@@ -124,7 +124,7 @@ def fsck_log(
     """List everything that is wrong with the log's file, its events and its checkpoints, for who has to repair it."""
     from rich.text import Text
 
-    from govern.workflow.audit import find_damage
+    from govern.workflow.publication.audit import find_damage
 
     damage = find_damage(workspace)
     if as_json:
@@ -149,7 +149,7 @@ def export_events(
     """Check the log and write every event's exact bytes as JSON Lines, to be checked again without the database."""
     from rich.text import Text
 
-    from govern.workflow.log_export import export_log, stream_log
+    from govern.workflow.log.export import export_log, stream_log
 
     if str(out) == "-":
         if as_json:
@@ -175,7 +175,7 @@ def check_exported(
     """Recompute an exported log: no database, no workspace, no network."""
     from rich.text import Text
 
-    from govern.workflow.log_export import check_export
+    from govern.workflow.log.export import check_export
 
     checked = check_export(file, against=against, verifier=public_log_key(log_key) if log_key else None)
     head, named = checked.head, checked.against
@@ -206,7 +206,7 @@ def move_to_postgres(
     """Move the log into a PostgreSQL database, byte for byte; a password is libpq's, by PGPASSFILE or PGPASSWORD."""
     from rich.text import Text
 
-    from govern.workflow.log_move import move
+    from govern.workflow.log.move import move
 
     moved = move(workspace, url)
     if as_json:

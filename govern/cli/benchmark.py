@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from rich.table import Table
 
     from govern.records import Benchmark, Figure
-    from govern.workflow.benchmark import Benchmarked
+    from govern.workflow.verification.benchmark import Benchmarked
 
 
 def benchmark(
@@ -52,7 +52,7 @@ def benchmark(
     from rich.text import Text
 
     from govern.evaluation.packs import Asked
-    from govern.workflow.benchmark import benchmark as run_benchmark
+    from govern.workflow.verification.benchmark import benchmark as run_benchmark
 
     with shown_progress() as progress:
         found = run_benchmark(

@@ -26,7 +26,7 @@ def checkpoint(
     no_input: NoInputOption = False,
 ) -> None:
     """Check the log, sign its head and print the signed checkpoint. Keep it where the log is not."""
-    from govern.workflow.checkpoints import sign_head
+    from govern.workflow.log.checkpoints import sign_head
 
     kept = sign_head(workspace, key=private_log_key(log_key, workspace, no_input=no_input), out=out)
     if as_json:
@@ -61,8 +61,8 @@ def witness(
     """Add the newest checkpoint to a witness's file, if the log goes on from every checkpoint in it."""
     from rich.text import Text
 
-    from govern.workflow.git_witness import witness_git
-    from govern.workflow.witness import witness as run_witness
+    from govern.workflow.log.git_witness import witness_git
+    from govern.workflow.log.witness import witness as run_witness
 
     verifier = public_log_key(log_key) if log_key else None
     pushed = witness_git(workspace, git, file.as_posix(), verifier=verifier) if git else None
@@ -101,7 +101,7 @@ def prove(
     """Write the proof that an event is in the log, up to the newest checkpoint, for somebody who has no log."""
     from rich.text import Text
 
-    from govern.workflow.proofs import prove as run_prove
+    from govern.workflow.log.proofs import prove as run_prove
 
     proved = run_prove(workspace, seq, out)
     if as_json:
@@ -138,8 +138,8 @@ def check_proof(
     """Check that an event is in a log, with the log's public key alone: no log, no workspace, no network."""
     from rich.text import Text
 
-    from govern.workflow.proofs import check_proof as run_check
-    from govern.workflow.proofs import entry_path
+    from govern.workflow.log.proofs import check_proof as run_check
+    from govern.workflow.log.proofs import entry_path
 
     if log_key is None:
         raise UsageError(

@@ -64,7 +64,7 @@ def compare(
         return
     if second is None:
         raise UsageError("there is no second run to compare with", hint="govern compare A B, or --methods all.")
-    from govern.workflow.compare import compare as compare_runs
+    from govern.workflow.publication.compare import compare as compare_runs
 
     found = compare_runs(first, second, workspace=workspace)
     if as_json:
@@ -89,9 +89,9 @@ def compare_methods(
     from rich.text import Text
 
     from govern.cli.sweep import before, methods_table
-    from govern.workflow.methods import Comparison as Compared
-    from govern.workflow.methods import methods_named
-    from govern.workflow.sweep import sweep
+    from govern.workflow.sweeps.methods import Comparison as Compared
+    from govern.workflow.sweeps.methods import methods_named
+    from govern.workflow.sweeps.sweep import sweep
 
     if not math.isfinite(budget):
         raise UsageError(f"a budget of {budget} seconds ends nowhere", where="--budget", hint="Give seconds.")

@@ -35,7 +35,7 @@ def request_cosignature(
     """Ask another log's holder to cosign the newest checkpoint (C2SP tlog-witness, as a file)."""
     from rich.text import Text
 
-    from govern.workflow.cosigning import request_cosignature as run_request
+    from govern.workflow.log.cosigning import request_cosignature as run_request
 
     asked = run_request(workspace, out, old=old)
     if as_json:
@@ -61,8 +61,8 @@ def cosign(
     from rich.text import Text
 
     from govern.signing import load_log_key
-    from govern.workflow.cosigning import cosign_request
-    from govern.workflow.keys import cosigner_key_path
+    from govern.workflow.log.cosigning import cosign_request
+    from govern.workflow.people.keys import cosigner_key_path
 
     if log_key is None:
         raise UsageError(
@@ -112,7 +112,7 @@ def accept_cosignature(
     """Put a witness's cosignature under the checkpoint that it is for."""
     from rich.text import Text
 
-    from govern.workflow.cosigning import accept_cosignature as run_accept
+    from govern.workflow.log.cosigning import accept_cosignature as run_accept
 
     kept = run_accept(workspace, answer, public_cosigner(cosigner))
     if as_json:

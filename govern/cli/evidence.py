@@ -29,7 +29,7 @@ def pack_evidence(
     no_input: NoInputOption = False,
 ) -> None:
     """Write a run's report, signatures, sign-offs and proofs to a folder that can be checked on its own."""
-    from govern.workflow.evidence import pack
+    from govern.workflow.publication.evidence import pack
 
     key = private_log_key(log_key, workspace, no_input=no_input)
     packed = pack(run, folder, workspace=workspace, log_key=key)
@@ -56,7 +56,7 @@ def verify_evidence(
     """Check every file of a pack against the others. Needs no log, no workspace and no network."""
     from govern.cli.trust import read_public
     from govern.evidence import check_delta, check_model, verify_pack
-    from govern.workflow.trust import now
+    from govern.workflow.people.trust import now
 
     checked = verify_pack(
         folder,

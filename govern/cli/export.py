@@ -32,7 +32,7 @@ def export(
     """Write the edited model as a normal model folder, for transformers, vLLM and the like, and sign it (model.sig)."""
     from rich.text import Text
 
-    from govern.workflow.export import export as run_export
+    from govern.workflow.removal.export import export as run_export
 
     signer = signing_key(key, workspace=workspace, no_input=no_input)
     with shown_progress() as progress:

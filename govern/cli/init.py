@@ -23,7 +23,7 @@ def init(
     """Lay a folder with policies and templates to start from. What is there already stays as it is."""
     from rich.text import Text
 
-    from govern.workflow.init import init as lay
+    from govern.workflow.removal.init import init as lay
 
     laid = lay(folder)
     commands = NEXT if folder.resolve() == Path.cwd() else (f"cd {shlex.quote(str(folder))} && {NEXT[0]}", NEXT[1])

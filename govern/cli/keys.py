@@ -42,7 +42,7 @@ def generate_key(
     """Make a P-256 key pair, the private half encrypted under GOVERN_KEY_PASSWORD or a password that is asked for."""
     from rich.text import Text
 
-    from govern.workflow.keys import generate
+    from govern.workflow.people.keys import generate
 
     if log and cosigner:
         raise UsageError("one key is either the log's or a cosigner's", where="--cosigner", hint="Make two keys.")
@@ -78,7 +78,7 @@ def adopt_key(
 
     from govern.cli.signer import read_pin
     from govern.signing.token import load_token_key, load_token_log_key, parse_token_uri
-    from govern.workflow.keys import adopt, adopt_log_key
+    from govern.workflow.people.keys import adopt, adopt_log_key
 
     parsed = parse_token_uri(uri)
     if log:
@@ -98,7 +98,7 @@ def adopt_key(
 def _generate_log_key(out: Path | None, workspace: Path, *, cosigner: bool, as_json: bool, no_input: bool) -> None:
     from rich.text import Text
 
-    from govern.workflow.keys import (
+    from govern.workflow.people.keys import (
         cosigner_key_path,
         log_key_path,
         make_cosigner_key,

@@ -37,7 +37,7 @@ VerifierOption = Annotated[
 def private_log_key(path: Path | None, workspace: Path, *, no_input: bool) -> LogKey:
     """The key that signs checkpoints, asking for its password where needed. Raises UsageError where there is none."""
     from govern.signing import load_log_key
-    from govern.workflow.keys import log_key_path
+    from govern.workflow.people.keys import log_key_path
 
     found = path or log_key_path(workspace)
     if in_token(found):

@@ -11,7 +11,7 @@ from govern.cli.console import output, print_json
 from govern.cli.options import JsonOption, NoInputOption
 
 if TYPE_CHECKING:
-    from govern.workflow.mirror import Checked
+    from govern.workflow.removal.mirror import Checked
 
 app = typer.Typer(help="The official question sets on a machine without internet.", no_args_is_help=True)
 
@@ -31,7 +31,7 @@ def create_mirror(
     What already lies in DIR/cais/wmdp, DIR/cais/mmlu or DIR/EleutherAI/wikitext_document_level is kept, counted and
     hashed as it is.
     """
-    from govern.workflow import mirror
+    from govern.workflow.removal import mirror
 
     chosen = tuple(dict.fromkeys(dataset)) if dataset else tuple(mirror.DATASETS)
     _show(mirror.create(folder, names=chosen), as_json=as_json)
@@ -45,7 +45,7 @@ def check_mirror(
     no_input: NoInputOption = False,
 ) -> None:
     """Hold a mirror against its hashes and the published numbers of questions."""
-    from govern.workflow import mirror
+    from govern.workflow.removal import mirror
 
     _show(mirror.check(folder), as_json=as_json)
 

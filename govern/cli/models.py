@@ -25,7 +25,7 @@ def log_of_model(
     from rich.text import Text
 
     from govern.cli.audit import told
-    from govern.workflow.models_log import models_log
+    from govern.workflow.log.models import models_log
 
     found = models_log(digest, workspace=workspace)
     if as_json:

@@ -40,8 +40,8 @@ def plan(
 ) -> None:
     """Resolve a policy: model, texts, overlap, questions. Changes nothing."""
     from govern.policy import load_policy
-    from govern.workflow.chosen import chosen_in
-    from govern.workflow.plan import make_plan
+    from govern.workflow.removal.chosen import chosen_in
+    from govern.workflow.removal.plan import make_plan
     from govern.workspace import write_atomic
 
     loaded = load_policy(policy)

@@ -72,7 +72,7 @@ def fingerprint_subjects(
     """Make salted fingerprints of the subjects of a privacy or copyright request; the subjects stay yours."""
     from rich.text import Text
 
-    from govern.workflow.subjects import fingerprint
+    from govern.workflow.removal.request import fingerprint
 
     made = fingerprint(subjects, salt=salt, out=out)
     if as_json:

@@ -34,7 +34,8 @@ def open_report(
     no_input: NoInputOption = False,
 ) -> None:
     """Open the newest report in the browser."""
-    from govern.workflow.report import find_report, is_revoked
+    from govern.workflow.people.reports import is_revoked
+    from govern.workflow.publication.report import find_report
 
     path = find_report(run, workspace=workspace)
     if is_revoked(workspace, path.parent.name):
@@ -58,7 +59,7 @@ def render_report(
     no_input: NoInputOption = False,
 ) -> None:
     """Issue the report of the newest verification again, with another key or other templates, measuring nothing."""
-    from govern.workflow.report import reissue
+    from govern.workflow.publication.report import reissue
 
     signer = signing_key(key, workspace=workspace, no_input=no_input)
     issued = reissue(run, workspace=workspace, key=signer, templates=templates)
@@ -106,7 +107,7 @@ def export_report(
     no_input: NoInputOption = False,
 ) -> None:
     """Write what the newest report says in another format. It is not signed: the report's statement is."""
-    from govern.workflow.documents import reported, write_export
+    from govern.workflow.publication.exports import reported, write_export
 
     found = reported(run, workspace=workspace)
     written = write_export(found, form.value, out)
@@ -152,8 +153,8 @@ def verify_report(
     from rich.text import Text
 
     from govern.cli.verify import STYLE
-    from govern.workflow.methods_report import is_comparison
-    from govern.workflow.report import check_report, is_revoked
+    from govern.workflow.people.reports import check_report, is_revoked
+    from govern.workflow.publication.comparison import is_comparison
 
     if is_comparison(report):
         verify_comparison(report, workspace=workspace, as_json=as_json)
@@ -191,7 +192,7 @@ def verify_comparison(report: Path, *, workspace: Path, as_json: bool) -> None:
     """Check a comparison of methods, and say how many files hold and who signed."""
     from rich.text import Text
 
-    from govern.workflow.methods_report import check_comparison
+    from govern.workflow.publication.comparison import check_comparison
 
     checked = check_comparison(report, workspace=workspace)
     claim = checked.claim

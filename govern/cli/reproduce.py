@@ -12,7 +12,7 @@ from govern.cli.options import DEFAULT_WORKSPACE, DeviceOption, JsonOption, NoIn
 from govern.errors import ExitCode, UsageError
 
 if TYPE_CHECKING:
-    from govern.workflow.reproduce import Reproduced
+    from govern.workflow.removal.reproduce import Reproduced
 
 STYLE = {"equal": "bold green", "within": "bold green", "different": "bold red"}
 
@@ -48,8 +48,8 @@ def reproduce(
     no_input: NoInputOption = False,
 ) -> None:
     """Make a removal again from its recorded plan and inputs, and compare the two."""
-    from govern.workflow.reproduce import reproduce as run_reproduce
-    from govern.workflow.reproduce import reproduce_pack
+    from govern.workflow.removal.reproduce import reproduce as run_reproduce
+    from govern.workflow.removal.reproduce import reproduce_pack
 
     if pack is None and any((model, edited, texts, inputs, delta)):
         raise UsageError("--model, --edited, --texts, --inputs and --delta go with --pack", where="govern reproduce")

@@ -34,7 +34,7 @@ def review(
     """Sign your decision over a report and over the log that it stands on."""
     from rich.text import Text
 
-    from govern.workflow.review import review as run_review
+    from govern.workflow.people.review import review as run_review
 
     if approve == reject:
         raise UsageError("say what you decide", where="govern review", hint="Use --approve or --reject.")

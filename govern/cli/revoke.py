@@ -26,7 +26,7 @@ def revoke(
     """Sign that a removal must not be relied on. It is for ever: nothing is issued or exported of the run any more."""
     from rich.text import Text
 
-    from govern.workflow.revoke import revoke as run_revoke
+    from govern.workflow.people.revoke import revoke as run_revoke
 
     ended = run_revoke(
         run,

@@ -31,7 +31,7 @@ def prune_runs(
     from rich.table import Table
     from rich.text import Text
 
-    from govern.workflow.prune import find_prunable, prune
+    from govern.workflow.removal.prune import find_prunable, prune
 
     if runs and (keep is not None or older_than is not None):
         raise UsageError("name runs or a rule, not both", where="govern runs prune")

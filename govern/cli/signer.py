@@ -33,7 +33,7 @@ KeyOption = Annotated[
 
 def signing_key(path: Path | None, *, workspace: Path, no_input: bool) -> SigningKey | None:
     """Load the key, asking for its password where needed; None where a throw-away one has to do."""
-    from govern.workflow.keys import signing_key_path
+    from govern.workflow.people.keys import signing_key_path
 
     own = signing_key_path(workspace)
     found = path or (own if own.exists() else None)

@@ -29,7 +29,7 @@ def site(
     """Write a signed, static index of all runs, or check one: filters, reports, sign-offs, comparisons."""
     from rich.text import Text
 
-    from govern.workflow.site import check_site, publish_site
+    from govern.workflow.publication.site import check_site, publish_site
 
     console = output()
     if check is None:

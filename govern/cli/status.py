@@ -13,7 +13,7 @@ from govern.cli.options import DEFAULT_WORKSPACE, JsonOption, NoInputOption, Wor
 if TYPE_CHECKING:
     from govern.signing.reviews import Review
     from govern.signing.waivers import Waived, WaiverState
-    from govern.workflow.status import RunStatus
+    from govern.workflow.publication.status import RunStatus
 
 
 def status(
@@ -30,7 +30,7 @@ def status(
     from rich.text import Text
 
     from govern.cli.verify import STYLE
-    from govern.workflow.status import status as run_status
+    from govern.workflow.publication.status import status as run_status
 
     found = run_status(workspace, run_id=run)
     if as_json:

@@ -20,7 +20,7 @@ from govern.cli.verify import EXIT, show_attacks
 from govern.errors import ExitCode
 
 if TYPE_CHECKING:
-    from govern.workflow.stress import Cost
+    from govern.workflow.verification.stress import Cost
 
 
 def stress(
@@ -38,7 +38,7 @@ def stress(
     """
     from rich.text import Text
 
-    from govern.workflow.stress import stress as run_stress
+    from govern.workflow.verification.stress import stress as run_stress
 
     with shown_progress() as progress:
         found = run_stress(

@@ -57,9 +57,9 @@ def sweep(
     """
     from rich.text import Text
 
-    from govern.workflow.cluster import on_ray
-    from govern.workflow.sweep import resumes_comparison, serial
-    from govern.workflow.sweep import sweep as run_sweep
+    from govern.workflow.sweeps.cluster import on_ray
+    from govern.workflow.sweeps.sweep import resumes_comparison, serial
+    from govern.workflow.sweeps.sweep import sweep as run_sweep
 
     signs = resume and resumes_comparison(policy, workspace=workspace)
     signer = signing_key(key, workspace=workspace, no_input=no_input) if signs else None
@@ -165,7 +165,7 @@ def methods_table(record: Sweep) -> Table:
     """Every point of every method. ● is its method's best on these questions, with the intervals of both accuracies."""
     from rich.table import Table
 
-    from govern.workflow.methods import best_of
+    from govern.evaluation.choice import best_of
 
     table = Table("", "method", "setting", "to forget", "to keep", "s", "GiB", "thresholds", box=None, pad_edge=False)
     for column in table.columns[3:7]:

@@ -37,7 +37,7 @@ def timestamp(
     """Let a timestamp authority (RFC 3161) sign that a checkpoint was there by now. Only its digest is sent."""
     from rich.text import Text
 
-    from govern.workflow.timestamp import fetch_timestamp, request_timestamp
+    from govern.workflow.log.timestamp import fetch_timestamp, request_timestamp
 
     if request_out is not None and (tsa, tsa_root, out) == (None, None, None):
         request_timestamp(checkpoint, request_out)
@@ -74,7 +74,7 @@ def check_timestamp(
     """Check a checkpoint and its timestamp: no log, no workspace, no network."""
     from rich.text import Text
 
-    from govern.workflow.timestamp import check_timestamp as run_check
+    from govern.workflow.log.timestamp import check_timestamp as run_check
 
     if tsa_root is None or log_key is None:
         raise UsageError(

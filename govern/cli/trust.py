@@ -16,7 +16,7 @@ from govern.errors import UsageError
 if TYPE_CHECKING:
     from govern.records import TrustEntry
     from govern.signing import PublicKey, SigningKey
-    from govern.workflow.trust import Trusting
+    from govern.workflow.people.trust import Trusting
 
 app = typer.Typer(help="Say whose signatures count: people, roles and their keys.", no_args_is_help=True)
 
@@ -40,7 +40,7 @@ def init(
     no_input: NoInputOption = False,
 ) -> None:
     """Begin the trust document, under a root key that signs nothing else."""
-    from govern.workflow.trust import init_trust
+    from govern.workflow.people.trust import init_trust
 
     show(init_trust(workspace, root=load_root(root_key, workspace, no_input=no_input)), as_json=as_json)
 
@@ -59,7 +59,7 @@ def add(
     no_input: NoInputOption = False,
 ) -> None:
     """Let a person's key sign, from now on or from --since, and until --until."""
-    from govern.workflow.trust import add_key
+    from govern.workflow.people.trust import add_key
 
     added = add_key(
         workspace,
@@ -84,7 +84,7 @@ def revoke(
     no_input: NoInputOption = False,
 ) -> None:
     """End a key. What it signed at --since or later, now by default, no longer counts."""
-    from govern.workflow.trust import revoke_key
+    from govern.workflow.people.trust import revoke_key
 
     root = load_root(root_key, workspace, no_input=no_input)
     show(revoke_key(workspace, fingerprint, root=root, since=parse_time(since)), as_json=as_json)
@@ -101,7 +101,7 @@ def rotate(
     no_input: NoInputOption = False,
 ) -> None:
     """Replace a key by a new one. Both sign; for a person's key, the root key does as well."""
-    from govern.workflow.trust import in_force, rotate_key
+    from govern.workflow.people.trust import in_force, rotate_key
 
     old_key, new_key = (load_signer(path, no_input=no_input) for path in (old, new))
     trusting = in_force(workspace)
@@ -115,7 +115,7 @@ def show_trust(
     *, workspace: WorkspaceOption = DEFAULT_WORKSPACE, as_json: JsonOption = False, no_input: NoInputOption = False
 ) -> None:
     """Check the whole series of trust documents and print the one in force."""
-    from govern.workflow.trust import in_force
+    from govern.workflow.people.trust import in_force
 
     trusting = in_force(workspace)
     if trusting is None:
@@ -130,7 +130,7 @@ def show(trusting: Trusting, *, as_json: bool) -> None:
     from rich.table import Table
     from rich.text import Text
 
-    from govern.workflow.trust import now
+    from govern.workflow.people.trust import now
 
     if as_json:
         print_json({"sha256": trusting.sha256, **trusting.trust.to_json()})

@@ -69,9 +69,9 @@ def verify(
     """Ask the model before and after, judge every gate, and issue a signed report."""
     from rich.text import Text
 
-    from govern.workflow.documents import reported, write_export
-    from govern.workflow.endpoint import open_endpoint
-    from govern.workflow.verify import verify as run_verify
+    from govern.workflow.publication.exports import reported, write_export
+    from govern.workflow.verification.endpoint import open_endpoint
+    from govern.workflow.verification.verify import verify as run_verify
 
     if (endpoint is None) != (endpoint_model is None):
         raise UsageError("--endpoint and --endpoint-model go together", where="govern verify")

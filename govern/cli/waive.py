@@ -32,7 +32,7 @@ def waive(
     from rich.text import Text
 
     from govern.cli.trust import parse_time
-    from govern.workflow.waive import waive as run_waive
+    from govern.workflow.people.waive import waive as run_waive
 
     granted = run_waive(
         run,

@@ -145,3 +145,11 @@ def _utility(point: SweepPoint) -> float:
 
 def _percent(share: float) -> str:
     return f"{100 * share:.1f} %"
+
+
+def best_of(points: Sequence[SweepPoint], method: str) -> SweepPoint | None:
+    """A method's own best point, by the rule of every sweep: the one that qualifies, or else the nearest to it."""
+    own = [point for point in points if point.group == method]
+    choice = choose(own)
+    number = choice.chosen if choice.chosen is not None else choice.nearest
+    return next((point for point in own if point.number == number), None)

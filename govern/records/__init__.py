@@ -23,6 +23,7 @@ from govern.records.stress import Stress
 from govern.records.sweep import Score, Standing, Sweep, SweepChoice, SweepPoint
 from govern.records.trust import Name, Trust, TrustEntry, UtcTime
 from govern.records.verdict import (
+    ENDPOINT,
     AttackResult,
     EndpointCheck,
     GateResult,
@@ -39,6 +40,7 @@ from govern.records.verdict import (
 from govern.records.waiver import GateName, Waiver
 
 __all__ = [
+    "ENDPOINT",
     "AttackResult",
     "AuditPosition",
     "Benchmark",

@@ -11,6 +11,9 @@ from govern.records.base import Record
 
 VerdictValue = Literal["pass", "fail", "inconclusive"]
 
+ENDPOINT = " (endpoint)"
+"""What the name of a question set ends with where an endpoint was asked it."""
+
 
 class Interval(Record):
     """A two-sided confidence interval at the verdict's confidence."""

@@ -8,9 +8,9 @@ import subprocess
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
-import govern
 from govern.errors import UsageError
 from govern.records import Environment
+from govern.version import __version__
 
 _PACKAGES = ("torch", "transformers", "tokenizers", "safetensors", "datasets", "lm-eval", "numpy", "scipy")
 
@@ -28,7 +28,7 @@ def describe_environment(device: str, *, workers: int = 1) -> Environment:
         raise UsageError("this is no device that govern knows", where=device, hint="Say cpu or cuda.")
     commit, dirty = _checkout()
     return Environment(
-        govern=govern.__version__,
+        govern=__version__,
         python=platform.python_version(),
         platform=platform.platform(terse=True),
         processor=torch.cuda.get_device_name() if device.startswith("cuda") else _processor(),
@@ -75,7 +75,7 @@ def _processor() -> str:
 
 def _checkout() -> tuple[str | None, bool | None]:
     """The commit of the checkout that govern runs from, and whether it has changes; None where it is installed."""
-    root = Path(govern.__file__).parent.parent
+    root = Path(__file__).parents[2]
     if not (root / ".git").exists():
         return None, None
     try:

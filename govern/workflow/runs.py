@@ -11,19 +11,8 @@ from govern.digests import sha256_file
 from govern.errors import IntegrityError, UsageError
 from govern.policy import LoadedPolicy, parse_policy
 from govern.records import Event, Plan, Removal, Sweep, Verification
+from govern.workflow.files import PLAN, POLICY, REMOVAL, SWEEP
 from govern.workspace import RunFolder, Workspace
-
-POLICY = "policy.yaml"
-PLAN = "plan.json"
-REMOVAL = "removal.json"
-SWEEP = "sweep.json"
-BEFORE = "before.json"
-DELTA = "delta.safetensors"
-REPORT = "report.html"
-REPORT_MARKDOWN = "report.md"
-STATEMENT = "statement.json"
-BUNDLE = "report.sigstore.json"
-SIGNER = "signer.pub"
 
 LATEST = "latest"
 """What the latest applied run is called."""

@@ -11,9 +11,9 @@ from small_log import PASSWORD, grow
 from tiny_policy import FORGET, RETAIN, TinyPolicy, questions, write_jsonl
 
 import govern
-from govern.workflow.checkpoints import sign_head
-from govern.workflow.evidence import pack
-from govern.workflow.keys import log_key_path, make_log_key
+from govern.workflow.log.checkpoints import sign_head
+from govern.workflow.people.keys import log_key_path, make_log_key
+from govern.workflow.publication.evidence import pack
 
 
 @pytest.fixture

@@ -10,10 +10,10 @@ from tiny_policy import TinyPolicy
 
 import govern
 from govern.signing import SigningKey, generate_key, load_key
-from govern.workflow.review import review
-from govern.workflow.revoke import revoke
-from govern.workflow.trust import add_key, init_trust
-from govern.workflow.waive import waive
+from govern.workflow.people.review import review
+from govern.workflow.people.revoke import revoke
+from govern.workflow.people.trust import add_key, init_trust
+from govern.workflow.people.waive import waive
 
 PEOPLE = {
     "ada": ("Ada Example", "safety-reviewer"),

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from govern.audit import Log, LogVerifier, parse_vkey
 from govern.signing import LogKey, load_log_key
-from govern.workflow.keys import log_key_path, verifier_path
+from govern.workflow.people.keys import log_key_path, verifier_path
 
 PASSWORD = b"password"
 

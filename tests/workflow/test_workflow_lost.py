@@ -18,14 +18,14 @@ from govern.audit import Log
 from govern.cli import app
 from govern.errors import ExitCode, GovernError, IntegrityError
 from govern.records import EventType
-from govern.workflow.audit import audit
-from govern.workflow.evidence import pack
-from govern.workflow.export import export
-from govern.workflow.keys import log_key_path, make_log_key
-from govern.workflow.prune import find_prunable, prune
-from govern.workflow.revoke import revoke
-from govern.workflow.status import status
-from govern.workflow.waive import waive
+from govern.workflow.people.keys import log_key_path, make_log_key
+from govern.workflow.people.revoke import revoke
+from govern.workflow.people.waive import waive
+from govern.workflow.publication.audit import audit
+from govern.workflow.publication.evidence import pack
+from govern.workflow.publication.status import status
+from govern.workflow.removal.export import export
+from govern.workflow.removal.prune import find_prunable, prune
 from govern.workspace import RunFolder
 
 

@@ -13,10 +13,10 @@ from test_workflow_story import event_types, stopped
 from tiny_policy import TinyPolicy
 
 import govern
-import govern.workflow.apply as story
+import govern.workflow.removal.apply as story
 from govern.errors import UsageError
 from govern.unlearning.workers import Alone
-from govern.workflow.audit import audit
+from govern.workflow.publication.audit import audit
 
 
 def torchrun(*arguments: object) -> subprocess.CompletedProcess[str]:

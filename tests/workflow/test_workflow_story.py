@@ -15,10 +15,11 @@ import govern
 from govern.audit import Log
 from govern.errors import GovernError, IntegrityError, SourceError, UsageError
 from govern.records import EventType
-from govern.workflow.audit import audit
-from govern.workflow.export import export
-from govern.workflow.report import check_report, find_report
-from govern.workflow.status import status
+from govern.workflow.people.reports import check_report
+from govern.workflow.publication.audit import audit
+from govern.workflow.publication.report import find_report
+from govern.workflow.publication.status import status
+from govern.workflow.removal.export import export
 
 
 def event_types(workspace: Path) -> list[EventType]:
@@ -201,7 +202,7 @@ def test_a_layer_that_the_model_lacks_is_found_at_its_place(tiny_policy: TinyPol
 
 
 def test_a_stale_plan_is_refused(tiny_policy: TinyPolicy, tmp_path: Path) -> None:
-    from govern.workflow.apply import apply
+    from govern.workflow.removal.apply import apply
 
     plan = tmp_path / "plan.json"
     plan.write_bytes(govern.plan(govern.load_policy(tiny_policy.path)).plan.canonical())
@@ -213,7 +214,7 @@ def test_a_stale_plan_is_refused(tiny_policy: TinyPolicy, tmp_path: Path) -> Non
 
 
 def test_a_plan_that_is_none_is_refused_before_anything_starts(tiny_policy: TinyPolicy, tmp_path: Path) -> None:
-    from govern.workflow.apply import apply
+    from govern.workflow.removal.apply import apply
 
     (tmp_path / "plan.json").write_text("{}")
     for path, message in ((tmp_path / "plan.json", "no plan"), (tmp_path / "missing.json", "cannot be read")):
@@ -226,7 +227,7 @@ def test_a_plan_that_is_none_is_refused_before_anything_starts(tiny_policy: Tiny
 
 def stopped(policy: TinyPolicy, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A run that was stopped after its plan, as a kill leaves it. Returns its folder."""
-    import govern.workflow.apply as story
+    import govern.workflow.removal.apply as story
 
     def stop(*arguments: object, **named: object) -> None:
         raise KeyboardInterrupt

@@ -10,8 +10,8 @@ import pytest
 from tiny_policy import TinyPolicy
 
 from govern.audit import Log
-from govern.workflow.audit import audit
-from govern.workflow.status import status
+from govern.workflow.publication.audit import audit
+from govern.workflow.publication.status import status
 
 STORY = """\
 import sys, govern

@@ -1,0 +1,3 @@
+"""The version of govern, which reports, statements and events name."""
+
+__version__ = "0.1.0"

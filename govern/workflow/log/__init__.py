@@ -1,0 +1,1 @@
+"""The audit log from outside: checkpoints, proofs, witnesses, timestamps."""

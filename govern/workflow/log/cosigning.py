@@ -1,0 +1,170 @@
+"""Cosignatures: two workspaces witness each other's logs, by files that people or machines carry between them.
+
+The log's holder writes a request, the witness checks it against what its own log remembers, records the checkpoint
+there as an event and answers with one line, and the holder puts the line under the checkpoint.
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+from filelock import FileLock
+
+from govern.audit import (
+    Checkpoint,
+    Cosigner,
+    Log,
+    LogVerifier,
+    Request,
+    add_cosignature,
+    cosign,
+    format_request,
+    open_checkpoint,
+    own_note,
+    parse_request,
+)
+from govern.audit.merkle import verify_consistency
+from govern.errors import IntegrityError, UsageError
+from govern.signing import LogKey
+from govern.workflow.log.checkpoints import Kept, at, check_kept, newest, read, refuse_existing, write
+from govern.workspace import Workspace, write_atomic
+
+
+@dataclass(frozen=True)
+class Cosigned:
+    """A checkpoint of somebody else's log that this workspace cosigned, and how far it knew that log before."""
+
+    checkpoint: Checkpoint
+    known: int
+    cosigner: Cosigner
+    time: int
+
+
+def request_cosignature(workspace: Path, out: Path, *, old: int = 0) -> Checkpoint:
+    """Write a request to cosign the newest checkpoint to the new file `out`.
+
+    `old` is the number of events that the witness cosigned last, 0 for none. Raises UsageError where there is no
+    checkpoint, it does not reach as far as `old`, or `out` exists.
+    """
+    refuse_existing(out)
+    place = Workspace.open(workspace)
+    with Log.open(place.database, create=False) as log:
+        kept = newest(place, log)
+        size = kept.checkpoint.size
+        if not 0 <= old <= size:
+            raise UsageError(
+                f"the newest checkpoint was signed over {size} events, so nothing leads there from {old}",
+                where="--old",
+                hint="Sign a new one: govern audit checkpoint",
+            )
+        hashes = log.prove_consistency(old, size) if 0 < old < size else []
+    write(out, format_request(Request(old, tuple(hashes), own_note(kept.note))))
+    return kept.checkpoint
+
+
+def cosign_request(workspace: Path, request: Path, out: Path, *, verifier: LogVerifier, key: LogKey) -> Cosigned:
+    """As a witness: check that a log only grew since this workspace cosigned it last, record that, and cosign.
+
+    `verifier` is the other log's key as the witness knows it. The checkpoint is an event of the witness's own log
+    before the line is written to the new file `out`. Raises IntegrityError where the other log was rewritten or its key
+    changed, UsageError where the request does not begin where the witness's memory ends or the log does not name `key`.
+    """
+    refuse_existing(out)
+    asked = parse_request_file(request)
+    with at(request):
+        checkpoint = open_checkpoint(asked.note, verifier)
+    place = Workspace.open(workspace)
+    with FileLock(place.root / ".cosign.lock"), Log.open(place.database, create=False, trust=place.trust) as log:
+        cosigner = Cosigner(log.verify().origin, key.public)
+        if cosigner.vkey not in cosigner_keys(log):
+            raise UsageError(
+                "this workspace's log does not name this key",
+                where=cosigner.vkey,
+                hint="Make a key to cosign with: govern keys generate --cosigner",
+            )
+        known = _known(log, verifier)
+        _check_grown(request, asked, checkpoint, known)
+        if checkpoint != known:
+            log.append(
+                "checkpoint.cosigned",
+                parameters={
+                    "origin": checkpoint.origin,
+                    "size": checkpoint.size,
+                    "root": checkpoint.root.hex(),
+                    "log_key": verifier.vkey,
+                    "note": own_note(asked.note).decode(),
+                },
+            )
+        now = int(time.time())
+        write(out, cosign(checkpoint, cosigner, now, key.sign))
+    return Cosigned(checkpoint, known.size if known else 0, cosigner, now)
+
+
+def accept_cosignature(workspace: Path, answer: Path, cosigner: Cosigner) -> Kept:
+    """Put a witness's line under the checkpoint that it is for, in the workspace's `checkpoints`.
+
+    Raises IntegrityError where it is for none of them.
+    """
+    line = read(answer)
+    place = Workspace.open(workspace)
+    with Log.open(place.database, create=False) as log:
+        checkpoints = check_kept(place, log, log.tree_head())
+    for kept in reversed(checkpoints):
+        try:
+            note = add_cosignature(kept.note, line, cosigner)
+        except IntegrityError:
+            continue
+        write_atomic(kept.path, note)
+        return Kept(kept.checkpoint, note, kept.path, kept.verifier)
+    raise IntegrityError(
+        f"this is no cosignature by {cosigner.vkey} of a checkpoint that this workspace keeps",
+        where=str(answer),
+        hint="Check the key that you were given, and whether the request was made here.",
+    )
+
+
+def cosigner_keys(log: Log) -> set[str]:
+    """The verifier keys of those that may cosign in a log's name: those that it names."""
+    named = (stored.event.parameters.get("cosigner") for stored in log.events(type="key.generated"))
+    return {vkey for vkey in named if isinstance(vkey, str)}
+
+
+def parse_request_file(path: Path) -> Request:
+    """A request in a file. Raises IntegrityError naming it, UsageError where it cannot be read."""
+    with at(path):
+        return parse_request(read(path))
+
+
+def _known(log: Log, verifier: LogVerifier) -> Checkpoint | None:
+    """The newest checkpoint of the other log that this one remembers. Raises IntegrityError for another key of it."""
+    found = [
+        stored.event.parameters
+        for stored in log.events(type="checkpoint.cosigned")
+        if stored.event.parameters["origin"] == verifier.name
+    ]
+    if not found:
+        return None
+    if found[-1]["log_key"] != verifier.vkey:
+        raise IntegrityError(
+            "this log was cosigned here under another key",
+            where=verifier.vkey,
+            hint=f"The key that is known here is {found[-1]['log_key']}.",
+        )
+    return Checkpoint(verifier.name, found[-1]["size"], bytes.fromhex(found[-1]["root"]))
+
+
+def _check_grown(path: Path, asked: Request, checkpoint: Checkpoint, known: Checkpoint | None) -> None:
+    size = known.size if known else 0
+    if asked.old != size:
+        raise UsageError(
+            f"{size} events of {checkpoint.origin} are known here, and the request proves growth from {asked.old}",
+            where=str(path),
+            hint=f"Ask for another one: govern audit request-cosignature --old {size}",
+        )
+    with at(path):
+        if known is not None:
+            verify_consistency(known.size, checkpoint.size, known.root, checkpoint.root, asked.hashes)
+        elif asked.hashes or not checkpoint.size:
+            raise IntegrityError("nothing is known of this log, and the request is not one for a beginning")

@@ -1,0 +1,1 @@
+"""Who may sign what: trust, sign-offs, waivers, revocations."""

@@ -1,0 +1,163 @@
+"""`govern audit`: read the log, and hold it and everything that it binds against each other."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from govern.audit import Checkpoint, Cosigner, Damage, Head, Log, LogVerifier, Stored, cosigned_at, fsck
+from govern.errors import IntegrityError
+from govern.signing import AuditPosition
+from govern.workflow.files import POLICY, REPORT
+from govern.workflow.log.checkpoints import Kept, at, check_kept, check_one, kept_paths, log_verifiers, read_series
+from govern.workflow.people.reports import check_report
+from govern.workflow.people.review import read_reviews
+from govern.workflow.people.revoke import read_revocation
+from govern.workflow.people.trust import check_trust
+from govern.workflow.people.waivers import read_waivers
+from govern.workflow.publication.comparison import check_comparison
+from govern.workflow.runs import bound_digests, check_artefacts, events_of, logged_runs, refuse_lost_log
+from govern.workspace import Workspace
+
+
+@dataclass(frozen=True)
+class Audited:
+    """A log that holds, and how much of what it binds was compared with it.
+
+    `checkpoints` counts those that the workspace keeps; `against` is the newest of the file that was named, and
+    `cosigned` when each of the named cosigners saw that one, in seconds since 1970.
+    """
+
+    head: Head
+    runs: int
+    artefacts: int
+    reports: int
+    reviews: int
+    checkpoints: int
+    against: Checkpoint | None
+    cosigned: dict[str, int]
+
+
+def read_log(workspace: Path, *, run: str | None = None) -> list[Stored]:
+    """The events of the log, oldest first, of one run or sweep where it is given."""
+    place = Workspace.open(workspace)
+    if run is not None and run not in {sweep.id for sweep in place.sweeps()}:
+        place.run(run)
+    with Log.open(place.database, create=False) as log:
+        return list(log.events(run=run))
+
+
+def audit(
+    workspace: Path,
+    *,
+    against: Path | None = None,
+    verifier: LogVerifier | None = None,
+    cosigners: Sequence[Cosigner] = (),
+) -> Audited:
+    """Check the log's chain, the trust documents, every artefact that the log binds and all that people signed.
+
+    The log must go on from every checkpoint that the workspace keeps, and from those in the file `against`, which was
+    kept elsewhere: one, or a witness's series. `verifier` is the log's key as the reader knows it; by default the keys
+    count that the log names. Each of `cosigners` must have cosigned the newest of them. Raises IntegrityError naming
+    the first event or artefact that is not what it was.
+    """
+    place = Workspace.open(workspace)
+    refuse_lost_log(place)
+    with Log.open(place.database, create=False) as log:
+        head = log.verify()
+        named = _hold_against(log, head, against, [verifier] if verifier else log_verifiers(log)) if against else None
+        seen = cosigned_by(named, cosigners) if named else {}
+        kept = check_kept(place, log, head.tree)
+        artefacts, reports, reviews = check_trust(place, log), 0, 0
+        runs = logged_runs(place, log)
+        for run in runs:
+            artefacts += check_artefacts(run, events_of(log, run))
+            if run.path(REPORT).is_file():
+                checked = check_report(run.path(REPORT), workspace=workspace)
+                refuse_lost_event(log, checked.claim.audit, run.path(REPORT))
+                reports += 1
+            reviews += len(read_reviews(log, run))
+            read_waivers(log, run)
+            read_revocation(log, run)
+        artefacts += check_sweeps(place, log)
+    against_tree = named.checkpoint if named else None
+    return Audited(head, len(runs), artefacts, reports, reviews, len(kept), against_tree, seen)
+
+
+def check_sweeps(place: Workspace, log: Log) -> int:
+    """Hold every artefact of every sweep against the log, and count them. Raises IntegrityError naming what differs."""
+    known = {stored.event.run for stored in log.events(type="sweep.started")}
+    for sweep in place.sweeps():
+        if sweep.id not in known and sweep.artefacts() - {POLICY}:
+            raise IntegrityError(f"sweep {sweep.id} is not in the log", where=str(sweep.root))
+    missing = known - {sweep.id for sweep in place.sweeps()}
+    if missing:
+        raise IntegrityError(
+            f"sweep {min(filter(None, missing))} is in the log and its folder is missing",
+            where=str(place.root / "sweeps"),
+        )
+    artefacts = 0
+    for sweep in place.sweeps():
+        if sweep.id not in known:
+            continue
+        events = events_of(log, sweep)
+        artefacts += check_artefacts(sweep, events)
+        if sweep.path(REPORT).is_file():
+            if REPORT not in bound_digests(events):
+                raise IntegrityError(
+                    f"the log does not know of the report of sweep {sweep.id}",
+                    where=str(sweep.path(REPORT)),
+                    hint="Where the comparison was stopped as it ended, finish it: govern sweep --resume. Otherwise "
+                    "the log was cut: restore it from a backup.",
+                )
+            checked = check_comparison(sweep.path(REPORT), workspace=place.root)
+            refuse_lost_event(log, checked.claim.audit, sweep.path(REPORT))
+    return artefacts
+
+
+def find_damage(workspace: Path) -> list[Damage]:
+    """All that is wrong with the log's file, its events and the checkpoints that the workspace keeps of it."""
+    place = Workspace.open(workspace)
+    damage = list(fsck(place.database))
+    paths = kept_paths(place)
+    if not paths:
+        return damage
+    try:
+        with Log.open(place.database, create=False) as log:
+            tree, verifiers = log.tree_head(), log_verifiers(log)
+            for path in paths:
+                try:
+                    check_one(path, log, tree, verifiers)
+                except IntegrityError as error:
+                    damage.append(Damage(path.relative_to(place.root).as_posix(), error.message))
+    except IntegrityError as error:
+        damage.append(Damage("checkpoints", f"they cannot be held against the log: {error.message}"))
+    return damage
+
+
+def _hold_against(log: Log, head: Head, path: Path, verifiers: list[LogVerifier]) -> Kept:
+    series = read_series(path, verifiers)
+    for known in series:
+        with at(path):
+            log.check_prefix(head.tree, known.checkpoint)
+    return series[-1]
+
+
+def cosigned_by(kept: Kept, cosigners: Sequence[Cosigner]) -> dict[str, int]:
+    """When each cosigner saw a checkpoint, by its verifier key. Raises IntegrityError where one did not."""
+    with at(kept.path):
+        return {cosigner.vkey: cosigned_at(kept.note, cosigner) for cosigner in cosigners}
+
+
+def refuse_lost_event(log: Log, position: AuditPosition, report: Path) -> None:
+    """Raise IntegrityError where the log no longer holds the event that a signed report stands on."""
+    head = log.head()
+    held = log.event(position.seq) if head and position.seq <= head.event.seq else None
+    if held is None or held.leaf != position.leaf:
+        raise IntegrityError(
+            f"the report stands on event {position.seq} with leaf sha256:{position.leaf}, and the log "
+            + ("ends before it" if held is None else f"has sha256:{held.leaf} there"),
+            where=str(report),
+            hint="The log was cut or replaced after the report was issued. Restore it from a backup.",
+        )

@@ -1,0 +1,1 @@
+"""From a policy to an edited model: plan, apply, reproduce, export, prune."""

@@ -1,0 +1,84 @@
+"""`govern export`: a removal becomes a normal model folder, signed where there is a key."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from govern.digests import sha256_bytes
+from govern.errors import IntegrityError
+from govern.evidence import model_folder
+from govern.models import export_model, model_digest, read_delta
+from govern.progress import Progress, silent
+from govern.signing import SigningKey
+from govern.signing.model_signature import MODEL_SIGNATURE, sign_model
+from govern.sources import resolve_model
+from govern.workflow.files import DELTA, SIGNER
+from govern.workflow.runs import check_artefacts, held_run, refuse_pruned, refuse_revoked, stored_policy, stored_removal
+from govern.workspace import RunFolder, write_atomic
+
+
+@dataclass(frozen=True)
+class Exported:
+    """A model folder that anybody can load, and its digest. `signer` is the fingerprint of the key that signed it."""
+
+    run: RunFolder
+    path: Path
+    model_digest: str
+    signer: str | None
+
+
+def export(
+    run_id: str | None, out: Path, *, workspace: Path, key: SigningKey | None = None, progress: Progress = silent
+) -> Exported:
+    """Write the edited model of a run to `out`, with its signature where there is a key.
+
+    Raises UsageError where the removal was revoked or its weights were pruned, IntegrityError where it is not the model
+    of the removal.
+    """
+    with held_run(workspace, run_id) as (_, log, run, events):
+        refuse_revoked(run, events)
+        refuse_pruned(run, events)
+        check_artefacts(run, events)
+        loaded, removal = stored_policy(run, events), stored_removal(run)
+        model = loaded.policy.model
+        base = resolve_model(model.source, revision=model.revision, base=loaded.path.parent, progress=progress)
+        found = model_digest(base.path)
+        if found != removal.base_model_digest:
+            raise IntegrityError(
+                f"the base model changed: the removal was made on sha256:{removal.base_model_digest}, "
+                f"it is sha256:{found}",
+                where=str(base.path),
+            )
+        delta = read_delta(run.path(DELTA), sha256=removal.delta_sha256, base_digest=removal.base_model_digest)
+        digest = export_model(base.path, delta, out)
+        if digest != removal.edited_model_digest:
+            raise IntegrityError(
+                f"the exported model is sha256:{digest}, the removal promised sha256:{removal.edited_model_digest}",
+                where=str(out),
+            )
+        signed = _sign(run, out, key) if key else {}
+        signer = key.public.fingerprint if key else None
+        log.append(
+            "export.finished",
+            actor=signer,
+            run=run.id,
+            policy_digest=loaded.digest,
+            model_before=removal.base_model_digest,
+            model_after=digest,
+            digests=signed,
+            parameters={"folder": str(out.absolute())},
+        )
+    return Exported(run, out, digest, signer)
+
+
+def _sign(run: RunFolder, out: Path, key: SigningKey) -> dict[str, str]:
+    """Sign an exported folder, and keep what the signature is checked with. Returns the digests to log."""
+    # Read back from the disk: what is signed is what lies there.
+    signature = sign_model(out.name, model_folder(out), key)
+    folder = run.next_numbered("exports")
+    artefacts = {f"{folder}/{MODEL_SIGNATURE}": signature, f"{folder}/{SIGNER}": key.public.pem}
+    for name, data in artefacts.items():
+        run.write(name, data)
+    write_atomic(out / MODEL_SIGNATURE, signature)
+    return {name: sha256_bytes(data) for name, data in artefacts.items()}

@@ -1,0 +1,1 @@
+"""Choosing settings: grids, ablations, comparisons of methods."""

@@ -1,0 +1,270 @@
+"""`govern stress`: attacks on a removal, each on the edited model and on the untouched one as control."""
+
+from __future__ import annotations
+
+import shutil
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from itertools import product
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from govern.digests import canonical_digest
+from govern.errors import GovernError, IntegrityError, Interrupted
+from govern.evaluation.harness import quiet
+from govern.evaluation.recovery import recovery
+from govern.models import apply_delta, load_model, load_tokenizer, read_delta
+from govern.policy import LoadedPolicy
+from govern.progress import Progress, labelled, silent
+from govern.records import AttackResult, Environment, Removal, Stress, VerdictValue, worst
+from govern.sources import cache_folder
+from govern.stress.exam import Exam
+from govern.stress.protocol import Attempt, Target, load_attack
+from govern.stress.settings import STANDARD, AnyAttack, describe, effort, expand
+from govern.workflow.environment import default_device, describe_environment
+from govern.workflow.files import ATTACKING, DELTA
+from govern.workflow.removal.plan import Planned, make_plan, question_sets
+from govern.workflow.runs import check_artefacts, held_run, refuse_pruned, stored_plan, stored_policy, stored_removal
+from govern.workflow.verification.measure import Memory, certifying_questions
+from govern.workflow.verification.side_by_side import fits_side_by_side, side_by_side
+from govern.workspace import RunFolder
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
+
+STRESS = "stress.json"
+
+
+@dataclass(frozen=True)
+class Cost:
+    """What one attack takes, on both models together.
+
+    Steps of fine-tuning, questions to answer, and prefixes to try, each on `searched` questions.
+    """
+
+    name: str
+    task: str
+    steps: int
+    questions: int
+    prefixes: int
+    searched: int
+
+
+@dataclass(frozen=True)
+class Stressed:
+    """A finished stress test."""
+
+    run: RunFolder
+    stress: Stress
+    path: Path
+
+
+def stress(
+    run_id: str | None = None,
+    *,
+    workspace: Path,
+    mirror: Path | None = None,
+    device: str | None = None,
+    announce: Callable[[tuple[Cost, ...]], None] | None = None,
+    progress: Progress = silent,
+) -> Stressed:
+    """Attack a run, the latest applied one by default, with what its policy lists, or else with the standard attacks.
+
+    `announce` is told the cost before anything starts. The run's report and verdict stay as they are. Raises
+    UsageError where the run's weights were pruned, IntegrityError where an artefact of the run is not what it was.
+    """
+    environment = describe_environment(device or default_device())
+    with held_run(workspace, run_id) as (_, log, run, events):
+        refuse_pruned(run, events)
+        check_artefacts(run, events)
+        loaded, plan, removal = stored_policy(run, events), stored_plan(run), stored_removal(run)
+        attacks = expand(loaded.policy.verification.stress) or STANDARD
+        planned = make_plan(loaded, device=environment.device, mirror=mirror, stored=run, progress=progress)
+        if planned.plan.model.digest != plan.model.digest:
+            raise IntegrityError("the base model changed since the removal was planned", where=plan.model.source)
+        exams = make_exams(loaded, attacks, mirror)
+        if announce:
+            announce(costs(exams, attacks, environment.device))
+        log.append(
+            "stress.started",
+            run=run.id,
+            policy_digest=plan.policy_digest,
+            model_before=removal.base_model_digest,
+            model_after=removal.edited_model_digest,
+            parameters={"attacks": [describe(each) for each in attacks], "tasks": [exam.task for exam in exams]},
+            environment=environment.to_json(),
+        )
+        started = time.monotonic()
+        try:
+            results = attack_all(planned, loaded, removal, run, exams, attacks, environment, progress)
+        except Exception as error:
+            # The message of an unforeseen error may quote a question, so the log gets its kind alone.
+            reason = error.message if isinstance(error, GovernError) else type(error).__name__
+            log.append("stress.failed", run=run.id, parameters={"error": reason})
+            raise
+        except KeyboardInterrupt:
+            raise Interrupted(
+                f"the stress test of run {run.id} was interrupted",
+                where=str(run.root),
+                hint=f"Start it again with: govern stress {run.id}",
+            ) from None
+        judged = limited(results)
+        found = Stress(
+            run=run.id,
+            plan_digest=plan.sha256,
+            edited_model_digest=removal.edited_model_digest,
+            confidence=loaded.policy.verification.confidence,
+            verdict=worst(judged) if judged else None,
+            results=results,
+            seconds=round(time.monotonic() - started, 3),
+        )
+        name = f"{run.next_numbered('stress')}/{STRESS}"
+        run.write(name, found.canonical())
+        log.append(
+            "stress.finished",
+            run=run.id,
+            policy_digest=plan.policy_digest,
+            model_before=removal.base_model_digest,
+            model_after=removal.edited_model_digest,
+            digests={name: found.sha256},
+            parameters={"verdict": found.verdict},
+            environment=environment.to_json(),
+        )
+        shutil.rmtree(run.path(ATTACKING), ignore_errors=True)
+    return Stressed(run, found, run.path(name))
+
+
+def attack_removal(
+    planned: Planned,
+    loaded: LoadedPolicy,
+    removal: Removal,
+    run: RunFolder,
+    mirror: Path | None,
+    environment: Environment,
+    progress: Progress,
+) -> tuple[AttackResult, ...]:
+    """The attacks that the policy lists, none where it lists none."""
+    attacks = expand(loaded.policy.verification.stress)
+    if not attacks:
+        return ()
+    exams = make_exams(loaded, attacks, mirror)
+    return attack_all(planned, loaded, removal, run, exams, attacks, environment, progress)
+
+
+def limited(results: Sequence[AttackResult]) -> list[VerdictValue]:
+    """The verdicts of the attacks that the policy sets a limit for."""
+    return [result.verdict for result in results if result.verdict is not None]
+
+
+def make_exams(loaded: LoadedPolicy, attacks: Sequence[AnyAttack], mirror: Path | None) -> tuple[Exam, ...]:
+    """One exam for each task that the policy wants forgotten, long enough for every attack."""
+    limit = max(attack.questions for attack in attacks)
+    own = {task.name: task for task in question_sets(loaded) if not isinstance(task, str)}
+    exams = []
+    for name in dict.fromkeys(gate.task for gate in loaded.policy.verification.forget):
+        task = own.get(name, name)
+        kind = "letters" if isinstance(task, str) else task.kind
+        exams.append(Exam.halve(name, kind, certifying_questions(task, loaded, mirror), limit=limit))
+    return tuple(exams)
+
+
+def costs(exams: Sequence[Exam], attacks: Sequence[AnyAttack], device: str) -> tuple[Cost, ...]:
+    """What each attack will take at most."""
+    found = []
+    for exam in exams:
+        for attack in attacks:
+            taken = exam.first(attack.questions)
+            one = effort(attack, asked=len(taken.asked), others=len(taken.others), device=device)
+            name = describe(attack)
+            found.append(Cost(name, exam.task, 2 * one.steps, 2 * one.questions, 2 * one.prefixes, one.searched))
+    return tuple(found)
+
+
+def attack_all(
+    planned: Planned,
+    loaded: LoadedPolicy,
+    removal: Removal,
+    run: RunFolder,
+    exams: Sequence[Exam],
+    attacks: Sequence[AnyAttack],
+    environment: Environment,
+    progress: Progress,
+) -> tuple[AttackResult, ...]:
+    """Ask both models, attack both, ask again, and say what came back.
+
+    What a model said under an attack is kept as soon as it is there, so that a killed stress test goes on where it was.
+    """
+    import torch
+
+    device = environment.device
+    trust = planned.plan.model.remote_code
+    delta = read_delta(run.path(DELTA), sha256=removal.delta_sha256, base_digest=planned.plan.model.digest)
+
+    def base() -> PreTrainedModel:
+        return load_model(planned.model.path, dtype=torch.float32, device=device, trust_remote_code=trust)
+
+    def edited() -> PreTrainedModel:
+        model = base()
+        apply_delta(model, delta)
+        return model
+
+    unrelated, related = planned.text("retain"), planned.text("forget")
+    # A tokenizer each: truncation and padding are its state.
+    untouched, changed = (
+        Target(load, load_tokenizer(planned.model.path, trust_remote_code=trust), unrelated, related, base, delta)
+        for load in (base, edited)
+    )
+    # A base model's answers outlive the run, so only code that can be named may have given them.
+    lasting = environment.dirty is False or environment.commit is None
+    kept = cache_folder() / "attacks" if lasting else run.path(ATTACKING)
+    sides = {
+        "base": (untouched, Memory(kept, removal.base_model_digest, environment)),
+        "edited": (changed, Memory(run.path(ATTACKING), removal.edited_model_digest, environment)),
+    }
+    at_once = fits_side_by_side(planned.plan.model.parameters, device)
+    results = []
+    with quiet(offline=True):  # around both threads: what each silences is the process's, and the last one restores
+        for exam, (number, attack) in product(exams, enumerate(attacks, start=1)):
+            asked = exam.first(attack.questions)
+            told = labelled(progress, f"attack {number} of {len(attacks)}")
+            before, after = side_by_side(partial(_left_alone, asked), sides, told, at_once=at_once)
+            started = time.monotonic()
+            needs = [asked.digest, unrelated.digest, related.digest, attack.model_dump(mode="json")]
+            digest = canonical_digest([*needs, removal.delta_sha256 if attack.knows_the_removal else None])
+            control, attacked = side_by_side(partial(_attacked, attack, asked, digest), sides, told, at_once=at_once)
+            results.append(
+                recovery(
+                    before.answers,
+                    after.answers,
+                    control.answers,
+                    attacked.answers,
+                    attack=attack.attack,
+                    name=describe(attack),
+                    parameters=attack.model_dump(mode="json", exclude={"attack", "max_recovery"}),
+                    max_recovery=attack.max_recovery,
+                    confidence=loaded.policy.verification.confidence,
+                    seconds=time.monotonic() - started,
+                    found={"base": control.found, "edited": attacked.found} if attacked.found else {},
+                )
+            )
+    return tuple(results)
+
+
+def _left_alone(exam: Exam, side: tuple[Target, Memory], progress: Progress) -> Attempt:
+    target, memory = side
+
+    def ask() -> tuple[Attempt]:
+        return (Attempt(answers=exam.ask(target.load(), target.tokenizer, progress=progress)),)
+
+    return memory.answers("plain", exam.digest, Attempt, ask)[0]
+
+
+def _attacked(attack: AnyAttack, exam: Exam, digest: str, side: tuple[Target, Memory], progress: Progress) -> Attempt:
+    target, memory = side
+
+    def ask() -> tuple[Attempt]:
+        return (load_attack(attack.attack)(attack, target, exam, progress),)
+
+    return memory.answers(attack.attack, digest, Attempt, ask)[0]

@@ -1,0 +1,217 @@
+"""Attacks in a policy become part of the verdict and its report; `govern stress` tries them at any time."""
+
+from __future__ import annotations
+
+import base64
+import json
+import logging
+from pathlib import Path
+from typing import Any
+
+import datasets
+import lm_eval.api.task
+import pytest
+import torch
+from review_team import gather
+from tiny_policy import TinyPolicy
+
+import govern
+from govern.audit import Log
+from govern.errors import Interrupted, UsageError
+from govern.policy import load_policy
+from govern.records import Stress, VerdictValue
+from govern.stress.protocol import AttackMethod, load_attack
+from govern.stress.settings import describe
+from govern.workflow.people.reports import check_report
+from govern.workflow.people.waive import waive
+from govern.workflow.publication.audit import audit
+from govern.workflow.publication.exports import reported, write_export
+from govern.workflow.publication.report import issue_report
+from govern.workflow.publication.status import status
+from govern.workflow.removal.prune import find_prunable, prune
+from govern.workflow.runs import events_of, stored_plan, stored_policy, stored_removal
+from govern.workflow.verification.stress import Cost, stress
+
+ATTACKS = """
+    - {attack: relearn, text: unrelated, documents: 4, epochs: 1, lora_rank: 2, questions: 8, max_recovery: 0.5}
+    - {attack: quantise, bits: 4, questions: 8}
+    - {attack: logit_lens, questions: 8}
+    - {attack: format, form: letters, questions: 8, max_recovery: 1}"""
+
+
+@pytest.fixture
+def attacked(tiny_policy: TinyPolicy) -> TinyPolicy:
+    tiny_policy.path.write_text(tiny_policy.path.read_text().rstrip() + f"\n  stress:{ATTACKS}\n")
+    govern.apply(tiny_policy.path, workspace=tiny_policy.workspace)
+    return tiny_policy
+
+
+def test_an_attack_that_was_not_passed_can_be_waived_like_any_gate(tiny_policy: TinyPolicy) -> None:
+    attack = "{attack: quantise, bits: 4, questions: 8, max_recovery: 0.5}"
+    tiny_policy.path.write_text(tiny_policy.path.read_text().rstrip() + f"\n  stress: [{attack}]\n")
+    team = gather(tiny_policy)
+    granted = waive(
+        None,
+        gate="secret/recovery/quantise to 4 bits, nearest",
+        until="2099-01-01T00:00:00Z",
+        reason="It never runs in 4 bits.",
+        workspace=team.workspace,
+        key=team.keys["max"],
+    )
+    assert str(granted.waiver.gate) == "secret/recovery/quantise to 4 bits, nearest"
+    (found,) = status(team.workspace)
+    [(_, state)] = found.waivers
+    assert (state, found.verdict) == ("in force", "inconclusive")
+    audit(team.workspace)
+
+
+def test_attacks_with_a_limit_are_gates_and_all_are_on_the_page(attacked: TinyPolicy, tmp_path: Path) -> None:
+    names = [describe(attack) for attack in load_policy(attacked.path).policy.verification.stress]
+    verified = govern.verify(workspace=attacked.workspace)
+    found = verified.verdict.stress
+    assert [result.name for result in found] == names
+    assert [result.verdict is None for result in found] == [False, True, True, False]
+    # A random model knows nothing that could come back, so the attacks decide nothing, and that is not a pass.
+    assert {result.verdict for result in found} == {None, "inconclusive"}
+    assert verified.verdict.verdict != "pass"
+    for page in (verified.run.path("report.html"), verified.run.path("report.md")):
+        text = page.read_text()
+        assert all(name in text for name in names)
+        assert "Other attacks may succeed" in text
+        assert "No attack was tried" not in text
+    payload = base64.b64decode(json.loads(verified.run.read("gates.sigstore.json"))["dsseEnvelope"]["payload"])
+    warned = json.loads(payload)["predicate"]["warnedTests"]
+    assert [f"secret recovery {name}" in warned for name in names] == [True, False, False, True]
+    assert audit(attacked.workspace).runs == 1
+    exported = reported(None, workspace=attacked.workspace)
+    write_export(exported, "junit", tmp_path / "junit.xml")
+    assert f'name="{names[0]}: recovered at most 50.0 %"' in (tmp_path / "junit.xml").read_text()
+    write_export(exported, "sarif", tmp_path / "gates.sarif")
+    (run,) = json.loads((tmp_path / "gates.sarif").read_text())["runs"]
+    recoveries = [result for result in run["results"] if result["ruleId"] == "max_recovery"]
+    assert [result["kind"] for result in recoveries] == ["open", "open"]
+
+
+@pytest.mark.parametrize("came_back", ["pass", "fail"])
+def test_an_attack_can_fail_a_removal_whose_gates_all_pass(attacked: TinyPolicy, came_back: VerdictValue) -> None:
+    """A random model passes nothing, so the verdict is written by hand and issued as any other."""
+    verified = govern.verify(workspace=attacked.workspace)
+    run, found = verified.run, verified.verdict
+    verdict = found.model_copy(
+        update={
+            "verdict": came_back,
+            "gates": tuple(gate.model_copy(update={"verdict": "pass"}) for gate in found.gates),
+            "stress": tuple(
+                attack.model_copy(update={"verdict": came_back if attack.verdict else None}) for attack in found.stress
+            ),
+        }
+    )
+    with Log.open(attacked.workspace / "audit.db", create=False) as log:
+        events = events_of(log, run)
+        (position,) = log.events(run=run.id, type="verify.finished")
+        issue_report(
+            log,
+            run,
+            stored_policy(run, events),
+            stored_plan(run),
+            stored_removal(run),
+            verdict,
+            position,
+            key=None,
+            templates=None,
+        )
+    claim = check_report(run.path("report.html"), workspace=attacked.workspace).claim
+    assert claim.verdict == came_back
+    assert [attack.verdict for attack in claim.attacks] == [came_back, came_back]
+    assert {gate.verdict for gate in claim.gates} == {"pass"}
+
+
+EVERY_OTHER = """
+    - {attack: linear_probe, questions: 8}
+    - {attack: ablate, documents: 2, questions: 8}
+    - {attack: prune, sparsity: 0.5, weights: changed, questions: 8}
+    - {attack: endure, stages: [2, 4], epochs: 1, lora_rank: 2, questions: 8}
+    - {attack: format, form: paraphrase, questions: 8}
+    - {attack: generate, max_new_tokens: 4, questions: 8, max_recovery: 1}
+    - {attack: gcg, length: 4, steps: 2, candidates: 4, searched: 2, questions: 8}"""
+
+
+def test_a_killed_stress_test_goes_on_where_it_was(tiny_policy: TinyPolicy, monkeypatch: pytest.MonkeyPatch) -> None:
+    tiny_policy.path.write_text(tiny_policy.path.read_text().rstrip() + f"\n  stress:{EVERY_OTHER}\n")
+    govern.apply(tiny_policy.path, workspace=tiny_policy.workspace)
+    monkeypatch.setenv("GOVERN_CACHE", str(tiny_policy.workspace / "cache"))  # where no control was kept before
+    made: list[str] = []
+
+    def watched(name: str) -> AttackMethod[Any]:
+        made.append(name)
+        if len(made) == 6:
+            raise KeyboardInterrupt
+        return load_attack(name)
+
+    monkeypatch.setattr("govern.workflow.verification.stress.load_attack", watched)
+    with pytest.raises(Interrupted):
+        stress(workspace=tiny_policy.workspace)
+    costs: list[Cost] = []
+    found = stress(workspace=tiny_policy.workspace, announce=costs.extend).stress.results
+    names = ["linear_probe", "ablate", "prune", "endure", "format", "generate", "gcg"]
+    assert [result.attack for result in found] == names
+    # Two attempts an attack: five and a half were made before it was killed, and none of those again.
+    assert made[:5] == ["linear_probe", "linear_probe", "ablate", "ablate", "prune"]
+    assert set(made[6:]) <= {"prune", "endure", "format", "generate", "gcg"}
+    assert (costs[-1].prefixes, costs[-1].searched) == (16, 2)
+    measured = {result.attack: set(result.found.get("edited", {})) for result in found}
+    assert "samples_sha256" in measured["generate"]
+    assert "prefix_sha256" in measured["gcg"]
+    assert not list(tiny_policy.workspace.glob("runs/*/attacking"))
+
+
+def test_models_attacked_at_once_leave_the_process_as_it_was_and_say_the_same_as_in_turn(
+    attacked: TinyPolicy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("GOVERN_CACHE", str(attacked.workspace / "cache"))
+    threads, loggers = torch.get_num_threads(), [logging.getLogger(name) for name in ("lm_eval", "transformers")]
+    before = (datasets.config.HF_HUB_OFFLINE, lm_eval.api.task.tqdm, [logger.level for logger in loggers])
+    found = []
+    for number in (2, 1):
+        torch.set_num_threads(number)
+        found.append(stress(workspace=attacked.workspace).stress.results)
+        monkeypatch.setenv("GOVERN_CACHE", str(attacked.workspace / f"cache{number}"))
+    torch.set_num_threads(threads)
+    assert (datasets.config.HF_HUB_OFFLINE, lm_eval.api.task.tqdm, [logger.level for logger in loggers]) == before
+    at_once, in_turn = ([each.model_dump(exclude={"seconds"}) for each in results] for results in found)
+    assert at_once == in_turn
+
+
+def test_a_policy_without_attacks_says_so_and_its_verdict_keeps_its_form(tiny_policy: TinyPolicy) -> None:
+    govern.apply(tiny_policy.path, workspace=tiny_policy.workspace)
+    verified = govern.verify(workspace=tiny_policy.workspace)
+    assert "stress" not in verified.verdict.to_json()
+    assert "No attack was tried" in verified.run.path("report.html").read_text()
+
+
+def test_a_run_without_its_weights_is_refused_in_words(attacked: TinyPolicy) -> None:
+    govern.verify(workspace=attacked.workspace)
+    prune(attacked.workspace, find_prunable(attacked.workspace, keep=0))
+    with pytest.raises(UsageError, match="pruned"):
+        stress(workspace=attacked.workspace)
+
+
+def test_the_command_tries_them_again_and_leaves_the_report_alone(attacked: TinyPolicy) -> None:
+    govern.verify(workspace=attacked.workspace)
+    costs = []
+    first = stress(workspace=attacked.workspace, announce=costs.extend)
+    second = stress(workspace=attacked.workspace)
+    assert (first.path.parent.name, second.path.parent.name) == ("001", "002")
+    assert [(cost.steps, cost.questions) for cost in costs] == [(2, 16), (0, 16), (0, 32), (0, 16)]
+    stored = Stress.parse(first.path.read_bytes())
+    assert stored == first.stress
+
+    def facts(found: Stress) -> list[dict[str, object]]:
+        return [result.model_dump(exclude={"seconds"}) for result in found.results]
+
+    assert facts(first.stress) == facts(second.stress)
+    with Log.open(attacked.workspace / "audit.db", create=False) as log:
+        kinds = [stored.event.type for stored in log.events(run=first.run.id)]
+    assert kinds[-4:] == ["stress.started", "stress.finished", "stress.started", "stress.finished"]
+    audited = audit(attacked.workspace)
+    assert audited.reports == 1
