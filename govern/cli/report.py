@@ -6,7 +6,7 @@ import json
 import sys
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
@@ -20,6 +20,12 @@ from govern.cli.options import (
     WorkspaceOption,
 )
 from govern.cli.signer import KeyOption, print_signer, signing_key
+from govern.reporting.exports import EXPORTS
+
+if TYPE_CHECKING:
+    ExportName = str
+else:
+    ExportName = Literal[tuple(EXPORTS)]
 
 app = typer.Typer(help="Open a report, export it, or check one that somebody gave you.", no_args_is_help=True)
 
@@ -69,17 +75,6 @@ def render_report(
     typer.echo(str(issued.path))
 
 
-class ExportFormat(StrEnum):
-    """The formats of `govern report export`."""
-
-    CYCLONEDX = "cyclonedx"
-    MODEL_CARD = "model-card"
-    JUNIT = "junit"
-    SARIF = "sarif"
-    JSON = "json"
-    PDF = "pdf"
-
-
 class SchemaName(StrEnum):
     """The schemas of `govern report schema`."""
 
@@ -92,7 +87,7 @@ def export_report(
     run: RunArgument = None,
     *,
     form: Annotated[
-        ExportFormat,
+        ExportName,
         typer.Option(
             "--format",
             help="CycloneDX 1.7 ML-BOM, Hugging Face model card, JUnit XML, SARIF 2.1.0, our own JSON, or PDF by the "
@@ -110,9 +105,9 @@ def export_report(
     from govern.workflow.publication.exports import reported, write_export
 
     found = reported(run, workspace=workspace)
-    written = write_export(found, form.value, out)
+    written = write_export(found, form, out)
     if as_json:
-        print_json({"run": found.run.id, "format": form.value, "files": [str(path) for path in written]})
+        print_json({"run": found.run.id, "format": form, "files": [str(path) for path in written]})
         return
     for path in written:
         typer.echo(str(path))
@@ -128,7 +123,7 @@ def print_schema(
     no_input: NoInputOption = False,
 ) -> None:
     """Print the JSON Schema (draft 2020-12) of a report's or a verdict's JSON."""
-    from govern.reporting.exports import schema
+    from govern.reporting.exports.schemas import schema
 
     if as_json:
         print_json({"schema": schema(name.value)})

@@ -7,7 +7,7 @@ elsewhere.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
@@ -48,6 +48,22 @@ class Fact(Record):
         if fields.get("kind") == "prose":
             return fields
         return {**fields, "text": one_line(fields["text"])}
+
+
+@dataclass(frozen=True)
+class Field:
+    """How a value of a record is shown: its name there, its label, and its form. `beside` is shown with it.
+
+    `heading` heads its column, where that is not the label. A name with slashes leads into what the record holds, an
+    empty one is the record itself.
+    """
+
+    name: str
+    label: str
+    form: Form | None = None
+    kind: Kind = "text"
+    beside: Field | None = None
+    heading: str | None = None
 
 
 class Column(Record):
@@ -100,6 +116,48 @@ class Documents:
             else:
                 found.append(self.fact(here, name, kind=kind))
         return tuple(found)
+
+    def each(self, pointer: str) -> list[str]:
+        """A pointer to each entry of the JSON array at `pointer`; none where the record leaves it out."""
+        holder, _, name = pointer.rpartition("/")
+        return [f"{pointer}/{index}" for index in range(len(self.read(holder).get(name, ())))]
+
+    def show(self, field: Field, here: str = "") -> Fact:
+        """A field of the record at `here`, by default of all documents."""
+        beside = self.show(field.beside, here) if field.beside else None
+        pointer = f"{here}/{field.name}" if field.name else here
+        return self.fact(pointer, field.label, field.form, kind=field.kind, beside=beside)
+
+    def rows(self, fields: Iterable[Field], here: str = "") -> tuple[Fact, ...]:
+        """One fact for each field of the record at `here`."""
+        return tuple(self.show(field, here) for field in fields)
+
+    def table(self, caption: str, fields: Iterable[Field], places: Iterable[str]) -> Table:
+        """A row for each record at `places`, a column for each field."""
+        fields = tuple(fields)
+        return Table(caption=caption, columns=columns(fields), rows=tuple(self.rows(fields, here) for here in places))
+
+
+def columns(fields: Iterable[Field]) -> tuple[Column, ...]:
+    """The columns of a table of these fields."""
+    return tuple(Column(label=field.heading or field.label, numeric=field.kind == "number") for field in fields)
+
+
+def code(name: str, label: str, form: Form | None = None, *, beside: Field | None = None) -> Field:
+    """A field for machines: an identifier, a digest."""
+    return Field(name, label, form, "code", beside)
+
+
+def number(
+    name: str, label: str, form: Form | None = None, *, beside: Field | None = None, heading: str | None = None
+) -> Field:
+    """A field that is a number, by default a count."""
+    return Field(name, label, form or count, "number", beside, heading)
+
+
+def between(name: str, form: Form) -> Field:
+    """The interval that goes with an estimate."""
+    return number(name, "Interval", form)
 
 
 def escape_pointer(name: str) -> str:

@@ -5,12 +5,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any
 
 from govern.digests import canonical_json
 from govern.records import VerdictValue, Waiver
-from govern.reporting.exports.document import Judged, RunDocument, judged, plain_spaces
+from govern.reporting.document import RunDocument
+from govern.reporting.exports.judged import Judged, judged, plain_spaces
+from govern.reporting.exports.protocol import Export, GatePlace
 
 _SCHEMA = "https://docs.oasis-open.org/sarif/sarif/v2.1.0/errata01/os/schemas/sarif-schema-2.1.0.json"
 _KINDS: dict[VerdictValue, str] = {"pass": "pass", "fail": "fail", "inconclusive": "open"}
@@ -34,14 +35,6 @@ _RULES = {
         "The upper bound of the share that an attack brought back is at most what the policy allows.",
     ),
 }
-
-
-@dataclass(frozen=True)
-class GatePlace:
-    """Where a gate stands in its policy; line and column count from 1."""
-
-    line: int
-    column: int
 
 
 def sarif(
@@ -126,3 +119,6 @@ def _suppression(waiver: Waiver) -> dict[str, Any]:
         "justification": plain_spaces(f"Waived until {waiver.until} by {approver}: {waiver.reason}"),
         "properties": {"until": waiver.until, "report": waiver.report},
     }
+
+
+EXPORT = Export(("document", "policy_uri", "places", "waivers"), sarif)

@@ -12,8 +12,9 @@ from govern.errors import UsageError
 from govern.evidence import edit_statements
 from govern.policy import LoadedPolicy
 from govern.records import Event, Plan, Removal, Verdict
+from govern.reporting.document import FailedRun, Issue, RunDocument, Signer
 from govern.reporting.render import render_report
-from govern.reporting.view import FailedRun, Signer, build_view
+from govern.reporting.view import build_view
 from govern.signing import (
     AttackClaim,
     AuditPosition,
@@ -71,23 +72,25 @@ def issue_report(
     signing_key = key or throwaway_key()
     signer = Signer(fingerprint=signing_key.public.fingerprint, throwaway=signing_key.throwaway)
     issued = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-    view = build_view(
+    document = RunDocument(
         plan=plan,
         removal=removal,
         verdict=verdict,
-        policy_text=loaded.source.decode(),
-        run=run.id,
-        issued=issued,
-        audit_origin=position.event.origin,
-        audit_seq=position.event.seq,
-        audit_leaf=position.leaf,
-        signer=signer,
-        failed_runs=earlier_attempts(log, plan, position),
+        report=Issue(
+            run=run.id,
+            issued=issued,
+            audit_origin=position.event.origin,
+            audit_seq=position.event.seq,
+            audit_leaf=position.leaf,
+            signer=signer,
+            failed_runs=earlier_attempts(log, plan, position),
+            verifications=verifications(events_of(log, run), until=position.event.seq),
+            valid_until=plan.valid_until(position.event.time),
+            waivers=tuple(waived.waiver for waived in read_waivers(log, run)),
+        ),
         sweep=stored_sweep(run, plan),
-        verifications=verifications(events_of(log, run), until=position.event.seq),
-        valid_until=plan.valid_until(position.event.time),
-        waivers=tuple(waived.waiver for waived in read_waivers(log, run)),
     )
+    view = build_view(document, loaded.source.decode())
     html, markdown = render_report(view, templates=templates)
     statement = report_statement(
         {REPORT: sha256_bytes(html.data), REPORT_MARKDOWN: sha256_bytes(markdown.data)},

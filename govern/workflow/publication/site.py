@@ -14,7 +14,7 @@ from typing import Final
 from govern.audit import Log
 from govern.digests import sha256_bytes, sha256_file
 from govern.errors import IntegrityError, UsageError
-from govern.reporting.exports import RunDocument
+from govern.reporting.document import RunDocument
 from govern.reporting.facts import utc
 from govern.reporting.site import INDEX, Site, SiteRun, outcome, render_site, sign_off
 from govern.signing import (

@@ -1,64 +1,15 @@
-"""The JSON of a run: what the pointers on a report's page point into, and what every other export is made from."""
+"""What decided about a verdict, in words for programs: the same in every export."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
 
-from pydantic import Field
-
-from govern.records import GateName, GateResult, Plan, Removal, Sweep, Verdict, VerdictValue
+from govern.records import GateName, GateResult, Verdict, VerdictValue
 from govern.records.base import Record
-from govern.reporting.facts import METRICS, NO_BREAK_SPACE, Fact, measure, percent, points
+from govern.reporting.facts import METRICS, NO_BREAK_SPACE, measure, percent, points
 from govern.reporting.text import one_line
-from govern.reporting.view import Issue, ReportView, build_view
 
 _RULES = {"ceiling": "at most", "floor": "at least", "max_drop": "drop at most", "max_increase": "rise at most"}
-
-
-class RunDocument(Record):
-    """All that a report says of its run, but the policy's text. It holds neither texts nor questions.
-
-    `sweep` is left out of the JSON where no sweep chose the parameters.
-    """
-
-    format_version: Literal[1] = 1
-    plan: Plan
-    removal: Removal
-    verdict: Verdict
-    report: Issue
-    sweep: Sweep | None = Field(default=None, exclude_if=lambda sweep: sweep is None)
-
-    @property
-    def model_name(self) -> str:
-        """A name for the edited model: the base model's own, and the policy's."""
-        base = self.plan.model.source.partition(":")[2].rstrip("/").rpartition("/")[2]
-        return one_line(f"{base or 'model'}-{self.plan.policy_name}")
-
-    def limits(self) -> tuple[Fact, ...]:
-        """What the report says that it does not claim."""
-        return self.view().not_claimed
-
-    def view(self) -> ReportView:
-        """The report's view, without the policy's text."""
-        report = self.report
-        return build_view(
-            plan=self.plan,
-            removal=self.removal,
-            verdict=self.verdict,
-            policy_text="",
-            run=report.run,
-            issued=report.issued,
-            audit_origin=report.audit_origin,
-            audit_seq=report.audit_seq,
-            audit_leaf=report.audit_leaf,
-            signer=report.signer,
-            failed_runs=report.failed_runs,
-            sweep=self.sweep,
-            verifications=report.verifications,
-            valid_until=report.valid_until,
-            waivers=report.waivers,
-        )
 
 
 def hub_name(source: str) -> str | None:

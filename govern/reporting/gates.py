@@ -1,0 +1,134 @@
+"""The gates on a page: each with its facts and its picture, and the attacks with a limit among them."""
+
+from __future__ import annotations
+
+from functools import partial
+
+from govern.records import AttackResult, GateResult, VerdictValue
+from govern.records.base import Record
+from govern.reporting.charts import ChangeChart, attack_chart, gate_chart
+from govern.reporting.document import RunDocument
+from govern.reporting.facts import (
+    METRICS,
+    VERDICTS,
+    Documents,
+    Fact,
+    Field,
+    Form,
+    between,
+    count,
+    interval,
+    measure,
+    number,
+    or_else,
+    percent,
+    points,
+    telling_apart,
+)
+
+_RULES = {"ceiling": "at most", "floor": "at least", "max_drop": "drop at most", "max_increase": "rise at most"}
+_BOUNDED = {"ceiling": "accuracy after", "floor": "accuracy after", "max_drop": "drop", "max_increase": "rise"}
+
+
+class GateView(Record):
+    """One gate: its facts and its picture. `verdict` chooses colour and shape; the word is in `outcome`."""
+
+    verdict: VerdictValue
+    chart: ChangeChart
+    task: Fact
+    rule: Fact
+    metric: Fact
+    before: Fact
+    after: Fact
+    bound: Fact
+    threshold: Fact
+    questions: Fact
+    clusters: Fact
+    method: Fact
+    outcome: Fact
+    reason: Fact
+
+
+def gate_views(document: RunDocument, documents: Documents | None = None) -> tuple[GateView, ...]:
+    """The policy's gates, in the verdict's order."""
+    documents = documents or document.documents()
+    chances = {
+        (result.task, result.metric): result.chance
+        for result in reversed(document.verdict.results)
+        if result.part == "certification"
+    }
+    return tuple(
+        _view(
+            documents,
+            f"/verdict/gates/{index}",
+            gate.verdict,
+            gate_chart(gate, chance=chances.get((gate.task, gate.metric))),
+            _gate(gate),
+        )
+        for index, gate in enumerate(document.verdict.gates)
+    )
+
+
+def attack_gates(document: RunDocument, documents: Documents) -> tuple[GateView, ...]:
+    """The attacks with a limit as gates: the model before and after each, and the share that came back."""
+    return tuple(
+        _view(documents, f"/verdict/stress/{index}", found.verdict, attack_chart(found), _attack(found))
+        for index, found in enumerate(document.verdict.stress)
+        if found.verdict is not None
+    )
+
+
+def _view(
+    documents: Documents, here: str, verdict: VerdictValue, chart: ChangeChart, own: dict[str, Field]
+) -> GateView:
+    """A gate by its `own` fields and those that all have."""
+    common = {
+        "task": Field("task", "Gate"),
+        "clusters": number("clusters", "Clusters", or_else(count, "none: independent")),
+        "method": Field("method", "Bound by"),
+        "outcome": Field("verdict", "Verdict", VERDICTS.__getitem__, "verdict"),
+        "reason": Field("reason", "Reason"),
+    }
+    facts = {name: documents.show(field, here) for name, field in {**common, **own}.items()}
+    return GateView(verdict=verdict, chart=chart, **facts)
+
+
+def _gate(gate: GateResult) -> dict[str, Field]:
+    form = points if gate.kind == "max_drop" else percent
+    exact: Form = partial(form, decimals=telling_apart(gate.bound, gate.threshold, form))
+    return {
+        "rule": Field("kind", "Rule", _RULES.__getitem__),
+        "metric": Field("metric", "Metric", METRICS.__getitem__),
+        "before": estimate("before", gate.metric),
+        "after": estimate("after", gate.metric),
+        "bound": number("bound", _bound_name(gate), exact),
+        "threshold": number("threshold", "Threshold", exact),
+        "questions": number("n", "Documents" if gate.metric == "perplexity" else "Questions"),
+    }
+
+
+def _bound_name(gate: GateResult) -> str:
+    """A gate passes by the bound on the threshold's side, and fails by the opposite one."""
+    upper = (gate.kind == "floor") == (gate.verdict == "fail")
+    return f"{'Upper' if upper else 'Lower'} bound of the {_BOUNDED[gate.kind]}"
+
+
+def _attack(found: AttackResult) -> dict[str, Field]:
+    limit, bound = found.max_recovery or 0.0, found.bound
+    exact: Form = partial(percent, decimals=1 if bound is None else telling_apart(bound, limit, percent))
+    side = "Lower" if found.verdict == "fail" else "Upper"
+    return {
+        "rule": Field("attack", "Rule", lambda _: "recovered at most"),
+        "metric": Field("name", "Metric", lambda name: f"accuracy, attack {name}"),
+        "before": number("edited", "Edited", percent),
+        "after": number("attacked", "Attacked", percent),
+        "bound": number("bound", f"{side} bound of what came back", or_else(exact, "no bound")),
+        "threshold": number("max_recovery", "Threshold", exact),
+        "questions": number("n", "Questions"),
+    }
+
+
+def estimate(when: str, metric: str) -> Field:
+    """What was measured "before" or "after", with its interval."""
+    spread = between(f"{when}_interval", interval(metric))
+    return number(when, when.capitalize(), measure(metric), beside=spread)
