@@ -20,15 +20,15 @@ from govern.signing import (
     AuditPosition,
     GateClaim,
     ReportPredicate,
-    SignerIdentity,
     SigningKey,
     report_statement,
     sign,
     throwaway_key,
 )
 from govern.signing.model_signature import MODEL_SIGNATURE, WHOLE, sign_model
+from govern.signing.page import identity, sign_page
 from govern.version import __version__
-from govern.workflow.files import BUNDLE, DELTA, REPORT, REPORT_MARKDOWN, SIGNER, STATEMENT
+from govern.workflow.files import DELTA, REPORT, REPORT_MARKDOWN
 from govern.workflow.people.reports import unverified
 from govern.workflow.people.waivers import read_waivers
 from govern.workflow.runs import (
@@ -92,38 +92,31 @@ def issue_report(
     )
     view = build_view(document, loaded.source.decode())
     html, markdown = render_report(view, templates=templates)
-    statement = report_statement(
-        {REPORT: sha256_bytes(html.data), REPORT_MARKDOWN: sha256_bytes(markdown.data)},
-        ReportPredicate(
-            govern=__version__,
-            run=run.id,
-            issued=issued,
-            policy_digest=plan.policy_digest,
-            plan_digest=plan.sha256,
-            model_before=removal.base_model_digest,
-            model_after=removal.edited_model_digest,
-            delta_sha256=removal.delta_sha256,
-            verdict=verdict.verdict,
-            verdict_digest=verdict.sha256,
-            gates=tuple(GateClaim(**gate.model_dump(include=set(GateClaim.model_fields))) for gate in verdict.gates),
-            attacks=tuple(
-                AttackClaim(**found.model_dump(include=set(AttackClaim.model_fields)))
-                for found in verdict.stress
-                if found.verdict is not None
-            ),
-            templates={REPORT: html.template_sha256, REPORT_MARKDOWN: markdown.template_sha256},
-            audit=AuditPosition(origin=position.event.origin, seq=position.event.seq, leaf=position.leaf),
-            signer=SignerIdentity(
-                fingerprint=signing_key.public.fingerprint, kind="throwaway" if signing_key.throwaway else "kept"
-            ),
+    predicate = ReportPredicate(
+        govern=__version__,
+        run=run.id,
+        issued=issued,
+        policy_digest=plan.policy_digest,
+        plan_digest=plan.sha256,
+        model_before=removal.base_model_digest,
+        model_after=removal.edited_model_digest,
+        delta_sha256=removal.delta_sha256,
+        verdict=verdict.verdict,
+        verdict_digest=verdict.sha256,
+        gates=tuple(GateClaim(**gate.model_dump(include=set(GateClaim.model_fields))) for gate in verdict.gates),
+        attacks=tuple(
+            AttackClaim(**found.model_dump(include=set(AttackClaim.model_fields)))
+            for found in verdict.stress
+            if found.verdict is not None
         ),
+        templates={REPORT: html.template_sha256, REPORT_MARKDOWN: markdown.template_sha256},
+        audit=AuditPosition(origin=position.event.origin, seq=position.event.seq, leaf=position.leaf),
+        signer=identity(signing_key),
     )
+    pages = {REPORT: html.data, REPORT_MARKDOWN: markdown.data}
     artefacts = {
-        REPORT: html.data,
-        REPORT_MARKDOWN: markdown.data,
-        STATEMENT: statement,
-        BUNDLE: sign(statement, signing_key),
-        SIGNER: signing_key.public.pem,
+        **pages,
+        **sign_page(pages, lambda drawn: report_statement(drawn, predicate), signing_key),
         **{name: sign(said, signing_key) for name, said in edit_statements(plan, removal, verdict).items()},
         MODEL_SIGNATURE: sign_model(DELTA, {WHOLE: removal.delta_sha256}, signing_key),
     }
