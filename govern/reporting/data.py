@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from govern.records import Plan
-from govern.reporting.facts import Documents, Fact, Field, Table, code, count, number, or_else, percent, plain
+from govern.reporting import forms
+from govern.reporting.facts import Documents, Fact, Field, Table, code, number
 
-_NO_REVISION = or_else(plain, "none: bound by the digest alone")
+_NO_REVISION = forms.or_else(forms.plain, "none: bound by the digest alone")
 _MODEL = (
     code("source", "Source"),
     code("revision", "Revision", _NO_REVISION),
@@ -51,8 +52,8 @@ _TEXT_SIZE = (
 )
 _OVERLAP = (
     Field("topic", "Topic"),
-    number("unigram", "Unigrams", percent),
-    number("bigram", "Bigrams", percent),
+    number("unigram", "Unigrams", forms.percent),
+    number("bigram", "Bigrams", forms.percent),
     Field("warn", "High"),
 )
 _QUESTIONS = (
@@ -60,7 +61,7 @@ _QUESTIONS = (
     Field("kind", "Form"),
     number("selection", "Choose settings"),
     number("certification", "Certify"),
-    number("clusters", "Clusters", or_else(count, "none")),
+    number("clusters", "Clusters", forms.or_else(forms.count, "none")),
     code("digest", "SHA-256"),
 )
 

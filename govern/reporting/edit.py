@@ -6,21 +6,9 @@ from collections.abc import Sequence
 from functools import partial
 
 from govern.records import Removal
+from govern.reporting import forms
 from govern.reporting.charts import sample
-from govern.reporting.facts import (
-    Documents,
-    Fact,
-    Field,
-    Table,
-    code,
-    mebibytes,
-    number,
-    or_else,
-    percent,
-    plain,
-    seconds,
-    short,
-)
+from govern.reporting.facts import Documents, Fact, Field, Table, code, number
 
 _CURVE_ROWS = 9
 # Figures of side effects, by the last part of their names; a topic or a layer may stand in front.
@@ -28,17 +16,18 @@ _SIDE_EFFECTS = {"first_token_drift"}
 
 _METHOD = (
     code("removal/method", "Method"),
-    code("removal/solver", "Solver", or_else(plain, "none")),
-    number("plan/seed", "Seed", plain),
-    number("removal/seconds", "Time of the removal", seconds),
-    number("removal/peak_memory_bytes", "Peak memory", mebibytes),
+    code("removal/solver", "Solver", forms.or_else(forms.plain, "none")),
+    number("plan/seed", "Seed", forms.plain),
+    number("removal/seconds", "Time of the removal", forms.seconds),
+    number("removal/peak_memory_bytes", "Peak memory", forms.mebibytes),
     number("removal/resumed", "Times resumed after an interruption"),
 )
+_CHANGE = partial(forms.percent, decimals=2)
 _TENSORS = (
     code("name", "Tensor"),
     Field("shape", "Shape", lambda shape: " × ".join(map(str, shape))),
     Field("dtype", "Type"),
-    number("relative_change", "Relative change", partial(percent, decimals=2), heading="Relative change ‖ΔW‖/‖W‖"),
+    number("relative_change", "Relative change", _CHANGE, heading="Relative change ‖ΔW‖/‖W‖"),
 )
 
 
@@ -58,10 +47,10 @@ def curve(documents: Documents, removal: Removal) -> Table:
         (
             number("step", "Step"),
             Field("topic", "Topic"),
-            number("forget_loss", "Forget loss", short),
-            *([number("retain_loss", "Retain loss", or_else(short, "none"))] if retain else []),
-            number("loss", "Loss", short),
-            *([number("gradient_norm", "Gradient norm", short)] if gradient else []),
+            number("forget_loss", "Forget loss", forms.short),
+            *([number("retain_loss", "Retain loss", forms.or_else(forms.short, "none"))] if retain else []),
+            number("loss", "Loss", forms.short),
+            *([number("gradient_norm", "Gradient norm", forms.short)] if gradient else []),
         ),
         (f"/removal/curve/{index}" for index in rows),
     )

@@ -6,25 +6,10 @@ from functools import partial
 
 from govern.records import AttackResult, GateResult, VerdictValue
 from govern.records.base import Record
+from govern.reporting import forms
 from govern.reporting.charts import ChangeChart, attack_chart, gate_chart
 from govern.reporting.document import RunDocument
-from govern.reporting.facts import (
-    METRICS,
-    VERDICTS,
-    Documents,
-    Fact,
-    Field,
-    Form,
-    between,
-    count,
-    interval,
-    measure,
-    number,
-    or_else,
-    percent,
-    points,
-    telling_apart,
-)
+from govern.reporting.facts import Documents, Fact, Field, between, number
 
 _RULES = {"ceiling": "at most", "floor": "at least", "max_drop": "drop at most", "max_increase": "rise at most"}
 _BOUNDED = {"ceiling": "accuracy after", "floor": "accuracy after", "max_drop": "drop", "max_increase": "rise"}
@@ -84,9 +69,9 @@ def _view(
     """A gate by its `own` fields and those that all have."""
     common = {
         "task": Field("task", "Gate"),
-        "clusters": number("clusters", "Clusters", or_else(count, "none: independent")),
+        "clusters": number("clusters", "Clusters", forms.or_else(forms.count, "none: independent")),
         "method": Field("method", "Bound by"),
-        "outcome": Field("verdict", "Verdict", VERDICTS.__getitem__, "verdict"),
+        "outcome": Field("verdict", "Verdict", forms.VERDICTS.__getitem__, "verdict"),
         "reason": Field("reason", "Reason"),
     }
     facts = {name: documents.show(field, here) for name, field in {**common, **own}.items()}
@@ -94,11 +79,11 @@ def _view(
 
 
 def _gate(gate: GateResult) -> dict[str, Field]:
-    form = points if gate.kind == "max_drop" else percent
-    exact: Form = partial(form, decimals=telling_apart(gate.bound, gate.threshold, form))
+    form = forms.points if gate.kind == "max_drop" else forms.percent
+    exact: forms.Form = partial(form, decimals=forms.telling_apart(gate.bound, gate.threshold, form))
     return {
         "rule": Field("kind", "Rule", _RULES.__getitem__),
-        "metric": Field("metric", "Metric", METRICS.__getitem__),
+        "metric": Field("metric", "Metric", forms.METRICS.__getitem__),
         "before": estimate("before", gate.metric),
         "after": estimate("after", gate.metric),
         "bound": number("bound", _bound_name(gate), exact),
@@ -115,14 +100,16 @@ def _bound_name(gate: GateResult) -> str:
 
 def _attack(found: AttackResult) -> dict[str, Field]:
     limit, bound = found.max_recovery or 0.0, found.bound
-    exact: Form = partial(percent, decimals=1 if bound is None else telling_apart(bound, limit, percent))
+    exact: forms.Form = partial(
+        forms.percent, decimals=1 if bound is None else forms.telling_apart(bound, limit, forms.percent)
+    )
     side = "Lower" if found.verdict == "fail" else "Upper"
     return {
         "rule": Field("attack", "Rule", lambda _: "recovered at most"),
         "metric": Field("name", "Metric", lambda name: f"accuracy, attack {name}"),
-        "before": number("edited", "Edited", percent),
-        "after": number("attacked", "Attacked", percent),
-        "bound": number("bound", f"{side} bound of what came back", or_else(exact, "no bound")),
+        "before": number("edited", "Edited", forms.percent),
+        "after": number("attacked", "Attacked", forms.percent),
+        "bound": number("bound", f"{side} bound of what came back", forms.or_else(exact, "no bound")),
         "threshold": number("max_recovery", "Threshold", exact),
         "questions": number("n", "Questions"),
     }
@@ -130,5 +117,5 @@ def _attack(found: AttackResult) -> dict[str, Field]:
 
 def estimate(when: str, metric: str) -> Field:
     """What was measured "before" or "after", with its interval."""
-    spread = between(f"{when}_interval", interval(metric))
-    return number(when, when.capitalize(), measure(metric), beside=spread)
+    spread = between(f"{when}_interval", forms.interval(metric))
+    return number(when, when.capitalize(), forms.measure(metric), beside=spread)

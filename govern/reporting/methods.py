@@ -8,39 +8,25 @@ from typing import Any
 
 from govern.records import Plan, Sweep, SweepPoint
 from govern.records.base import Record
+from govern.reporting import forms
 from govern.reporting.charts import MethodsChart, methods_chart
-from govern.reporting.facts import (
-    NO_BREAK_SPACE,
-    Column,
-    Documents,
-    Fact,
-    Field,
-    Line,
-    code,
-    columns,
-    number,
-    or_else,
-    percent,
-    plain,
-    seconds,
-    utc,
-)
+from govern.reporting.facts import Column, Documents, Fact, Field, Line, code, columns, number
 from govern.reporting.reason import STANDINGS, score
 from govern.reporting.render import Page, Rendered, render
 
 _STYLES = ("report.css", "methods.css")
 
 _COMPARED = (
-    number("report/budget", "Budget of one removal", or_else(seconds, "not recorded")),
-    number("report/points", "Settings of each method", plain),
+    number("report/budget", "Budget of one removal", forms.or_else(forms.seconds, "not recorded")),
+    number("report/points", "Settings of each method", forms.plain),
     number("sweep/points", "Points in all"),
-    number("plan/seed", "Seed", plain),
+    number("plan/seed", "Seed", forms.plain),
     score("sweep/forget_before", "To forget, unedited"),
     score("sweep/utility_before", "To keep, unedited"),
     number("sweep/forget_before/n", "Questions about what has to go"),
     number("sweep/utility_before/n", "Questions about what must stay"),
-    number("sweep/chance", "Guessing", percent),
-    number("sweep/seconds", "Time of the comparison", seconds),
+    number("sweep/chance", "Guessing", forms.percent),
+    number("sweep/seconds", "Time of the comparison", forms.seconds),
     Field("plan/environment/processor", "Processor"),
     Field("plan/environment/device", "Device"),
 )
@@ -52,7 +38,7 @@ _BOUND = (
     code("sweep/model_digest", "Model's digest"),
     code("report/signer/fingerprint", "Signer's key"),
     code("report/audit/origin", "Audit log"),
-    number("report/audit/seq", "Stands on event", plain),
+    number("report/audit/seq", "Stands on event", forms.plain),
     code("report/audit/leaf", "Leaf of that event"),
 )
 
@@ -92,7 +78,7 @@ def build_methods(sweep: Sweep, plan: Plan, report: Mapping[str, Any], best: Map
     return MethodsView(
         title=f"Methods on {plan.policy_name}",
         throwaway=report["signer"]["kind"] == "throwaway",
-        issued=documents.fact("/report/issued", "Issued", utc),
+        issued=documents.fact("/report/issued", "Issued", forms.utc),
         sweep=documents.fact("/sweep/sweep", "Comparison", kind="code"),
         model=documents.fact("/plan/model/source", "Model"),
         compared=documents.rows(_COMPARED),
@@ -104,7 +90,7 @@ def build_methods(sweep: Sweep, plan: Plan, report: Mapping[str, Any], best: Map
             for place, point in enumerate(sweep.points)
         ),
         unscored=tuple(dict.fromkeys(point.group for point in sweep.points if point.group not in best)),
-        confidence=documents.fact("/sweep/confidence", "Confidence", partial(percent, decimals=0), kind="number"),
+        confidence=documents.fact("/sweep/confidence", "Confidence", partial(forms.percent, decimals=0), kind="number"),
     )
 
 
@@ -125,7 +111,7 @@ def _fields(point: SweepPoint | None = None) -> Iterator[Field]:
     yield Field("label", "Setting", lambda label: label or "none")
     for name, label in (("forget", "To forget"), ("utility", "To keep")):
         yield score(name, label) if scored else Field(name, label, _none)
-    yield number("edit_seconds", "Time of the removal", seconds if tried else _none)
+    yield number("edit_seconds", "Time of the removal", forms.seconds if tried else _none)
     if point is None or point.edit_peak_bytes is not None:
         yield number("edit_peak_bytes", "Peak memory", gibibytes)
     else:
@@ -142,4 +128,4 @@ def _none(_value: Any) -> str:
 
 def gibibytes(value: int) -> str:
     """A size of memory."""
-    return f"{value / 2**30:.2f}{NO_BREAK_SPACE}GiB"
+    return f"{value / 2**30:.2f}{forms.NO_BREAK_SPACE}GiB"

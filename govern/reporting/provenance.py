@@ -4,19 +4,8 @@ from __future__ import annotations
 
 from govern.records import GateName, Plan
 from govern.records.base import Record
-from govern.reporting.facts import (
-    VERDICTS,
-    Documents,
-    Fact,
-    Field,
-    Line,
-    Table,
-    code,
-    number,
-    or_else,
-    plain,
-    utc,
-)
+from govern.reporting import forms
+from govern.reporting.facts import Documents, Fact, Field, Line, Table, code, number
 
 PERSONS = (
     Field("plan/owner/name", "Owner"),
@@ -33,8 +22,8 @@ POLICY = (
 )
 ENVIRONMENT = (
     Field("plan/environment/govern", "govern"),
-    code("plan/environment/commit", "Commit of the code", or_else(plain, "an installed release")),
-    Field("plan/environment/dirty", "Uncommitted changes", or_else(plain, "not applicable")),
+    code("plan/environment/commit", "Commit of the code", forms.or_else(forms.plain, "an installed release")),
+    Field("plan/environment/dirty", "Uncommitted changes", forms.or_else(forms.plain, "not applicable")),
     Field("plan/environment/python", "Python"),
     Field("plan/environment/platform", "Platform"),
     Field("plan/environment/processor", "Processor"),
@@ -43,24 +32,24 @@ ENVIRONMENT = (
 )
 AUDIT = (
     code("report/audit_origin", "Log"),
-    number("report/audit_seq", "Event of the verification (counted from 0)", plain),
+    number("report/audit_seq", "Event of the verification (counted from 0)", forms.plain),
     code("report/audit_leaf", "Its leaf hash"),
     code("verdict/plan_digest", "Digest of the plan"),
 )
 _WAIVERS = (
     Field("gate", "Gate", lambda gate: str(GateName(**gate))),
-    Field("verdict", "Verdict", VERDICTS.__getitem__),
+    Field("verdict", "Verdict", forms.VERDICTS.__getitem__),
     Field("approver/person", "Approver", beside=Field("approver/role", "Role")),
-    Field("time", "Signed", utc),
-    Field("until", "Until", utc),
+    Field("time", "Signed", forms.utc),
+    Field("until", "Until", forms.utc),
     Field("reason", "Reason"),
     code("report", "For the report"),
 )
 _FAILED_RUNS = (
     code("run", "Run"),
     code("type", "Event"),
-    Field("time", "Time", utc),
-    Field("message", "Message", or_else(plain, "none")),
+    Field("time", "Time", forms.utc),
+    Field("message", "Message", forms.or_else(forms.plain, "none")),
 )
 _SAID = (
     ("intended_use", "Intended use"),

@@ -8,23 +8,9 @@ from typing import Any
 
 from govern.records import Standing, Sweep
 from govern.records.base import Record
+from govern.reporting import forms
 from govern.reporting.charts import FrontChart, front_chart
-from govern.reporting.facts import (
-    Documents,
-    Fact,
-    Field,
-    Table,
-    between,
-    code,
-    columns,
-    interval,
-    number,
-    or_else,
-    percent,
-    plain,
-    seconds,
-    short,
-)
+from govern.reporting.facts import Documents, Fact, Field, Table, between, code, columns, number
 from govern.stress.settings import Relearning, describe
 
 # More points than this make a table that nobody reads; the picture still has them all.
@@ -48,8 +34,8 @@ _ATTACK = (
     number(
         "sweep/attacked_before/value",
         "To forget, unedited and attacked",
-        percent,
-        beside=between("sweep/attacked_before/interval", interval("acc")),
+        forms.percent,
+        beside=between("sweep/attacked_before/interval", forms.interval("acc")),
     ),
 )
 
@@ -71,13 +57,13 @@ def build_reason(documents: Documents, sweep: Sweep) -> ReasonView:
                 Field("sweep/rule", "Rule"),
                 Field("sweep/reason", "Reason"),
                 number("sweep/points", "Points tried"),
-                number("plan/sweep/point", "Chosen point (counted from 0)", plain),
+                number("plan/sweep/point", "Chosen point (counted from 0)", forms.plain),
                 *(score(f"sweep/{name}_before", label) for name, label in unedited),
                 *(_ATTACK if sweep.attack and sweep.attacked_before else ()),
                 code("plan/sweep/sweep", "Sweep"),
                 code("plan/sweep/digest", "SHA-256 of its record"),
                 code(f"sweep/points/{sweep.chosen}/delta_sha256", "Delta that the sweep scored"),
-                number("sweep/seconds", "Time of the sweep", seconds),
+                number("sweep/seconds", "Time of the sweep", forms.seconds),
             )
         ),
         chart=front_chart(sweep),
@@ -87,7 +73,7 @@ def build_reason(documents: Documents, sweep: Sweep) -> ReasonView:
 
 def score(name: str, label: str) -> Field:
     """A score of a sweep, with its interval."""
-    return number(f"{name}/value", label, percent, beside=between(f"{name}/interval", interval("acc")))
+    return number(f"{name}/value", label, forms.percent, beside=between(f"{name}/interval", forms.interval("acc")))
 
 
 def _table(documents: Documents, sweep: Sweep) -> Table:
@@ -109,7 +95,7 @@ def _fields(sweep: Sweep, *, broken: bool = False) -> Iterator[Field]:
     """A point's columns; one that is `broken` has no scores, and its error."""
 
     def measured(name: str, label: str) -> Field:
-        return Field(name, label, or_else(plain, "none")) if broken else score(name, label)
+        return Field(name, label, forms.or_else(forms.plain, "none")) if broken else score(name, label)
 
     yield number("number", "Point", partial(_marked, sweep=sweep))
     for name in sweep.swept:
@@ -118,7 +104,7 @@ def _fields(sweep: Sweep, *, broken: bool = False) -> Iterator[Field]:
     yield measured("utility", "To keep")
     if sweep.attack:
         yield measured("attacked", "After the attack")
-    yield number("change_norm", "‖ΔW‖", or_else(short, "none"))
+    yield number("change_norm", "‖ΔW‖", forms.or_else(forms.short, "none"))
     yield Field("error", "Thresholds") if broken else Field("standing", "Thresholds", STANDINGS.__getitem__)
 
 
@@ -129,4 +115,4 @@ def _marked(number: int, *, sweep: Sweep) -> str:
 
 
 def _setting(value: Any) -> str:
-    return f"{plain(value['relative'])} × mean ‖h‖" if isinstance(value, dict) else plain(value)
+    return f"{forms.plain(value['relative'])} × mean ‖h‖" if isinstance(value, dict) else forms.plain(value)

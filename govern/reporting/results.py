@@ -6,31 +6,15 @@ from typing import Final
 
 from govern.records import TaskResult
 from govern.records.base import Record
+from govern.reporting import forms
 from govern.reporting.charts import ChangeChart, result_chart
 from govern.reporting.document import RunDocument
-from govern.reporting.facts import (
-    METRICS,
-    NO_BREAK_SPACE,
-    VERDICTS,
-    Documents,
-    Fact,
-    Field,
-    Table,
-    between,
-    code,
-    count,
-    number,
-    or_else,
-    percent,
-    plain,
-    points,
-    seconds,
-    short,
-    utc,
-)
+from govern.reporting.facts import Documents, Fact, Field, Table, between, code, number
 from govern.reporting.gates import estimate
 
-VALID_UNTIL: Final = Field("report/valid_until", "To be repeated after", or_else(utc, "the policy sets no end"))
+VALID_UNTIL: Final = Field(
+    "report/valid_until", "To be repeated after", forms.or_else(forms.utc, "the policy sets no end")
+)
 
 _PARTS = {"selection": "chooses settings", "certification": "certifies", "all": "all questions"}
 _SEQUENTIAL = (
@@ -38,18 +22,18 @@ _SEQUENTIAL = (
     number("looks", "Looks planned"),
     number("asked", "Certifying questions asked"),
     number("questions", "Certifying questions there are"),
-    number("failing", "Confidence of the bounds that could fail a gate", percent),
+    number("failing", "Confidence of the bounds that could fail a gate", forms.percent),
     Field("stopped", "Stopped early"),
     Field("unjudged", "Gates that were not looked at"),
 )
 _SUBJECTS = (
     Field("subject", "Subject", beside=Field("task", "Task")),
     number("n", "n"),
-    number("before", "Before", percent),
-    number("after", "After", percent),
-    number("drop", "Drop", points),
-    number("bound", "At least", points),
-    number("p", "p", short),
+    number("before", "Before", forms.percent),
+    number("after", "After", forms.percent),
+    number("drop", "Drop", forms.points),
+    number("bound", "At least", forms.points),
+    number("p", "p", forms.short),
     Field("lost", "Lost"),
 )
 _ENDPOINT = (
@@ -64,8 +48,8 @@ _ENDPOINT = (
     number("as_base", "As base"),
 )
 _VERIFICATIONS = (
-    Field("time", "Time", utc),
-    Field("verdict", "Verdict", VERDICTS.__getitem__),
+    Field("time", "Time", forms.utc),
+    Field("verdict", "Verdict", forms.VERDICTS.__getitem__),
     number("attempt", "Attempt"),
     Field("harness", "lm-eval"),
     Field("govern", "govern"),
@@ -99,11 +83,11 @@ def result_views(document: RunDocument, documents: Documents) -> tuple[ResultVie
 def _result(documents: Documents, here: str, result: TaskResult, task: int | None) -> ResultView:
     fields = {
         "task": Field("task", "Question set"),
-        "metric": Field("metric", "Metric", METRICS.__getitem__),
+        "metric": Field("metric", "Metric", forms.METRICS.__getitem__),
         "part": Field("part", "Part", _PARTS.__getitem__),
         "questions": number("n", "n"),
-        "clusters": number("clusters", "Clusters", or_else(count, "none")),
-        "chance": number("chance", "Chance", or_else(percent, "none")),
+        "clusters": number("clusters", "Clusters", forms.or_else(forms.count, "none")),
+        "chance": number("chance", "Chance", forms.or_else(forms.percent, "none")),
         "before": estimate("before", result.metric),
         "after": estimate("after", result.metric),
     }
@@ -117,14 +101,14 @@ def _result(documents: Documents, here: str, result: TaskResult, task: int | Non
 def results_facts(document: RunDocument, documents: Documents) -> tuple[Fact, ...]:
     """What all results have in common; of a verification that could stop early, how far it looked."""
     verdict = document.verdict
-    anew = number("verdict/held_back_seed", "Held-back text sampled anew, seed", plain)
+    anew = number("verdict/held_back_seed", "Held-back text sampled anew, seed", forms.plain)
     return (
         *documents.rows(
             (
-                number("verdict/confidence", "Confidence of all bounds and intervals", percent),
+                number("verdict/confidence", "Confidence of all bounds and intervals", forms.percent),
                 number("verdict/attempt", "Certification attempt on these question sets"),
                 code("verdict/answers_sha256", "SHA-256 of the stored answers"),
-                number("verdict/seconds", "Time to verify", seconds),
+                number("verdict/seconds", "Time to verify", forms.seconds),
                 *((anew,) if verdict.held_back_seed is not None else ()),
             )
         ),
@@ -154,15 +138,11 @@ def neighbours(documents: Documents) -> Table:
             number("n", "n"),
             estimate("before", "acc"),
             estimate("after", "acc"),
-            number("drop", "Drop", points, beside=between("drop_interval", _drops)),
+            number("drop", "Drop", forms.points, beside=between("drop_interval", forms.span(forms.points, " to "))),
             Field("method", "Interval by"),
         ),
         documents.each("/verdict/neighbours"),
     )
-
-
-def _drops(value: dict[str, float]) -> str:
-    return f"{points(value['low']).removesuffix(f'{NO_BREAK_SPACE}points')} to {points(value['high'])}"
 
 
 def endpoint(documents: Documents) -> Table:

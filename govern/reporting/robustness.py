@@ -4,55 +4,36 @@ from __future__ import annotations
 
 from govern.records import AttackResult, Verdict, VerdictValue
 from govern.records.base import Record
-from govern.reporting.facts import (
-    NO_BREAK_SPACE,
-    VERDICTS,
-    Documents,
-    Fact,
-    Field,
-    Table,
-    between,
-    code,
-    count,
-    number,
-    or_else,
-    percent,
-    plain,
-    seconds,
-)
-
-
-def _interval(value: dict[str, float]) -> str:
-    return f"{percent(value['low']).removesuffix(f'{NO_BREAK_SPACE}%')} to {percent(value['high'])}"
-
+from govern.reporting import forms
+from govern.reporting.facts import Documents, Fact, Field, Table, between, code, number
 
 _RECOVERED = number(
     "recovered",
     "Recovered",
-    or_else(percent, "unknown"),
-    beside=between("recovered_interval", or_else(_interval, "not bounded")),
+    forms.or_else(forms.percent, "unknown"),
+    beside=between("recovered_interval", forms.or_else(forms.span(forms.percent, " to "), "not bounded")),
 )
 _ROW = (
     Field("name", "Attack"),
     Field("task", "Question set"),
     number("n", "Questions"),
-    number("edited", "Edited", percent),
-    number("attacked", "Attacked", percent),
-    number("base", "Base", percent),
-    number("control", "Control", percent),
+    number("edited", "Edited", forms.percent),
+    number("attacked", "Attacked", forms.percent),
+    number("base", "Base", forms.percent),
+    number("control", "Control", forms.percent),
     _RECOVERED,
-    number("max_recovery", "Allowed", or_else(percent, "no limit")),
-    Field("verdict", "Verdict", or_else(VERDICTS.__getitem__, "not a gate")),
+    number("max_recovery", "Allowed", forms.or_else(forms.percent, "no limit")),
+    Field("verdict", "Verdict", forms.or_else(forms.VERDICTS.__getitem__, "not a gate")),
 )
 _DETAILS = (
     number("n", "Questions"),
-    number("clusters", "Clusters", or_else(count, "none: independent")),
-    number("chance", "Chance", percent),
+    number("clusters", "Clusters", forms.or_else(forms.count, "none: independent")),
+    number("chance", "Chance", forms.percent),
     _RECOVERED,
-    number("bound", "Bound held against the limit", or_else(percent, "none")),
-    number("max_recovery", "Limit", or_else(percent, "no limit")),
-    Field("method", "Bound by", or_else(plain, "none")),
-    number("seconds", "Time of the attack", seconds),
+    number("bound", "Bound held against the limit", forms.or_else(forms.percent, "none")),
+    number("max_recovery", "Limit", forms.or_else(forms.percent, "no limit")),
+    Field("method", "Bound by", forms.or_else(forms.plain, "none")),
+    number("seconds", "Time of the attack", forms.seconds),
 )
 
 
@@ -93,7 +74,7 @@ def _view(documents: Documents, here: str, result: AttackResult) -> AttackView:
         name=fact(f"{here}/name", "Attack"),
         task=fact(f"{here}/task", "Question set"),
         verdict=result.verdict,
-        outcome=None if result.verdict is None else fact(f"{here}/verdict", "Verdict", VERDICTS.__getitem__),
+        outcome=None if result.verdict is None else fact(f"{here}/verdict", "Verdict", forms.VERDICTS.__getitem__),
         reason=fact(f"{here}/reason", "Reason"),
         facts=(
             documents.show(code("attack", "Kind of attack"), here),

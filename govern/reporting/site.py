@@ -14,7 +14,8 @@ from govern.records import SignOff, VerdictValue
 from govern.records.base import Record
 from govern.reporting.comparison import Comparison, compare
 from govern.reporting.document import RunDocument
-from govern.reporting.facts import VERDICTS, Line, Text, utc
+from govern.reporting.facts import Line, Text
+from govern.reporting.forms import VERDICTS, utc
 from govern.reporting.gates import GateView, gate_views
 from govern.reporting.render import Page, render
 

@@ -11,7 +11,8 @@ from govern.reporting.charts import CurveChart, curve_charts
 from govern.reporting.commands import Command
 from govern.reporting.crosswalk import CrosswalkView, build_crosswalk
 from govern.reporting.document import RunDocument
-from govern.reporting.facts import VERDICTS, Documents, Fact, Field, Line, Table, Text, code, number, percent, utc
+from govern.reporting.facts import Documents, Fact, Field, Line, Table, Text, code, number
+from govern.reporting.forms import VERDICTS, percent, utc
 from govern.reporting.gates import GateView, attack_gates, gate_views
 from govern.reporting.not_claimed import not_claimed
 from govern.reporting.provenance import Said

@@ -23,7 +23,8 @@ from reporting_records import (
 
 from govern.records import GateResult, Overlap, Record, RequestIdentity, Verdict
 from govern.reporting.document import FailedRun, Issue, Signer
-from govern.reporting.facts import Documents, Fact, percent, plain, points, seconds, telling_apart, utc
+from govern.reporting.facts import Documents, Fact
+from govern.reporting.forms import percent, plain, points, seconds, telling_apart, utc
 from govern.reporting.render import render_html, render_markdown
 from govern.reporting.view import ReportView
 

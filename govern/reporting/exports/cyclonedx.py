@@ -16,7 +16,7 @@ from govern.records.base import Record
 from govern.reporting.document import RunDocument
 from govern.reporting.exports.judged import Judged, finding, hub_name, judged, plain_spaces, rule
 from govern.reporting.exports.protocol import Export
-from govern.reporting.facts import METRICS
+from govern.reporting.forms import METRICS
 from govern.reporting.not_claimed import not_claimed
 
 _EDITED, _BASE, _DELTA = "model/edited", "model/base", "delta"

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from govern.records import GateName, GateResult, Verdict, VerdictValue
 from govern.records.base import Record
-from govern.reporting.facts import METRICS, NO_BREAK_SPACE, measure, percent, points
+from govern.reporting import forms
 from govern.reporting.text import one_line
 
 _RULES = {"ceiling": "at most", "floor": "at least", "max_drop": "drop at most", "max_increase": "rise at most"}
@@ -20,14 +20,14 @@ def hub_name(source: str) -> str | None:
 
 def rule(gate: GateResult) -> str:
     """What a gate asks for: `accuracy at most 40.0 %`."""
-    threshold = points(gate.threshold) if gate.kind == "max_drop" else percent(gate.threshold)
-    return plain_spaces(f"{METRICS[gate.metric]} {_RULES[gate.kind]} {threshold}")
+    threshold = forms.points(gate.threshold) if gate.kind == "max_drop" else forms.percent(gate.threshold)
+    return plain_spaces(f"{forms.METRICS[gate.metric]} {_RULES[gate.kind]} {threshold}")
 
 
 def finding(gate: GateResult) -> str:
     """What was found: before, after, and the bound that was held against the threshold."""
-    value = measure(gate.metric)
-    bound = points(gate.bound) if gate.kind == "max_drop" else percent(gate.bound)
+    value = forms.measure(gate.metric)
+    bound = forms.points(gate.bound) if gate.kind == "max_drop" else forms.percent(gate.bound)
     return plain_spaces(f"{value(gate.before)} before, {value(gate.after)} after, bound {bound} by {gate.method}")
 
 
@@ -67,13 +67,13 @@ def judged(verdict: Verdict) -> tuple[Judged, ...]:
     for found in verdict.stress:
         if found.verdict is None or found.max_recovery is None:
             continue
-        share = "an unknown share" if found.recovered is None else percent(found.recovered)
+        share = "an unknown share" if found.recovered is None else forms.percent(found.recovered)
         gates.append(
             Judged(
                 found.task,
                 "max_recovery",
                 f"{found.task} recovery {found.name}",
-                plain_spaces(f"{found.name}: recovered at most {percent(found.max_recovery)}"),
+                plain_spaces(f"{found.name}: recovered at most {forms.percent(found.max_recovery)}"),
                 plain_spaces(f"recovered {share} by {found.name}"),
                 found.reason,
                 found.verdict,
@@ -87,4 +87,4 @@ def judged(verdict: Verdict) -> tuple[Judged, ...]:
 
 def plain_spaces(text: str) -> str:
     """Text for programs, in which a no-break space would only surprise."""
-    return one_line(text).replace(NO_BREAK_SPACE, " ")
+    return one_line(text).replace(forms.NO_BREAK_SPACE, " ")

@@ -16,7 +16,7 @@ from govern.records import TaskResult
 from govern.reporting.document import RunDocument
 from govern.reporting.exports.judged import hub_name, judged, plain_spaces
 from govern.reporting.exports.protocol import Export
-from govern.reporting.facts import METRICS, VERDICTS
+from govern.reporting.forms import METRICS, VERDICTS
 from govern.reporting.not_claimed import not_claimed
 from govern.reporting.text import clean, escape_markdown
 

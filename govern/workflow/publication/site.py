@@ -15,7 +15,7 @@ from govern.audit import Log
 from govern.digests import sha256_bytes, sha256_file
 from govern.errors import IntegrityError, UsageError
 from govern.reporting.document import RunDocument
-from govern.reporting.facts import utc
+from govern.reporting.forms import utc
 from govern.reporting.site import INDEX, Site, SiteRun, outcome, render_site, sign_off
 from govern.signing import AuditPosition, SigningKey, throwaway_key
 from govern.signing.page import Beside, check_page, identity, sign_page
