@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from govern.records import Plan
 from govern.reporting import forms
-from govern.reporting.facts import Documents, Fact, Field, Table, code, number
+from govern.reporting.facts import Documents, Fact, Field, Listing, code, number
 
 _NO_REVISION = forms.or_else(forms.plain, "none: bound by the digest alone")
-_MODEL = (
+MODEL_BEFORE = (
     code("source", "Source"),
     code("revision", "Revision", _NO_REVISION),
     code("digest", "Digest of the base model"),
@@ -50,25 +50,28 @@ _TEXT_SIZE = (
     Field("licence", "Licence"),
     code("digest", "SHA-256"),
 )
-_OVERLAP = (
-    Field("topic", "Topic"),
-    number("unigram", "Unigrams", forms.percent),
-    number("bigram", "Bigrams", forms.percent),
-    Field("warn", "High"),
+OVERLAP = Listing(
+    "Share of distinct forget n-grams that occur in the retain text",
+    "/plan/overlap",
+    (
+        Field("topic", "Topic"),
+        number("unigram", "Unigrams", forms.percent),
+        number("bigram", "Bigrams", forms.percent),
+        Field("warn", "High"),
+    ),
 )
-_QUESTIONS = (
-    Field("name", "Question set", beside=code("source", "Source")),
-    Field("kind", "Form"),
-    number("selection", "Choose settings"),
-    number("certification", "Certify"),
-    number("clusters", "Clusters", forms.or_else(forms.count, "none")),
-    code("digest", "SHA-256"),
+QUESTIONS = Listing(
+    "Questions that choose settings never certify",
+    "/plan/tasks",
+    (
+        Field("name", "Question set", beside=code("source", "Source")),
+        Field("kind", "Form"),
+        number("selection", "Choose settings"),
+        number("certification", "Certify"),
+        number("clusters", "Clusters", forms.or_else(forms.count, "none")),
+        code("digest", "SHA-256"),
+    ),
 )
-
-
-def model_before(documents: Documents) -> tuple[Fact, ...]:
-    """The base model."""
-    return documents.rows(_MODEL, "/plan/model")
 
 
 def model_after(documents: Documents, plan: Plan) -> tuple[Fact, ...]:
@@ -104,14 +107,3 @@ def corpora(documents: Documents) -> tuple[tuple[Fact, ...], ...]:
         )
         for here in documents.each("/plan/corpora")
     )
-
-
-def overlap(documents: Documents) -> Table:
-    """How entangled forget and retain text are."""
-    caption = "Share of distinct forget n-grams that occur in the retain text"
-    return documents.table(caption, _OVERLAP, documents.each("/plan/overlap"))
-
-
-def questions(documents: Documents) -> Table:
-    """The question sets."""
-    return documents.table("Questions that choose settings never certify", _QUESTIONS, documents.each("/plan/tasks"))

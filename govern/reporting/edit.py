@@ -8,13 +8,13 @@ from functools import partial
 from govern.records import Removal
 from govern.reporting import forms
 from govern.reporting.charts import sample
-from govern.reporting.facts import Documents, Fact, Field, Table, code, number
+from govern.reporting.facts import Documents, Fact, Field, Listing, Table, code, number
 
 _CURVE_ROWS = 9
 # Figures of side effects, by the last part of their names; a topic or a layer may stand in front.
 _SIDE_EFFECTS = {"first_token_drift"}
 
-_METHOD = (
+METHOD = (
     code("removal/method", "Method"),
     code("removal/solver", "Solver", forms.or_else(forms.plain, "none")),
     number("plan/seed", "Seed", forms.plain),
@@ -23,17 +23,16 @@ _METHOD = (
     number("removal/resumed", "Times resumed after an interruption"),
 )
 _CHANGE = partial(forms.percent, decimals=2)
-_TENSORS = (
-    code("name", "Tensor"),
-    Field("shape", "Shape", lambda shape: " × ".join(map(str, shape))),
-    Field("dtype", "Type"),
-    number("relative_change", "Relative change", _CHANGE, heading="Relative change ‖ΔW‖/‖W‖"),
+TENSORS = Listing(
+    "Changed tensors",
+    "/removal/tensors",
+    (
+        code("name", "Tensor"),
+        Field("shape", "Shape", lambda shape: " × ".join(map(str, shape))),
+        Field("dtype", "Type"),
+        number("relative_change", "Relative change", _CHANGE, heading="Relative change ‖ΔW‖/‖W‖"),
+    ),
 )
-
-
-def method(documents: Documents) -> tuple[Fact, ...]:
-    """The method and what it took."""
-    return documents.rows(_METHOD)
 
 
 def curve(documents: Documents, removal: Removal) -> Table:
@@ -61,11 +60,6 @@ def figures(documents: Documents) -> tuple[tuple[Fact, ...], tuple[Fact, ...]]:
     found = documents.facts("/removal/figures", kind="number")
     aside = [figure for figure in found if figure.label.rpartition(".")[2] in _SIDE_EFFECTS]
     return tuple(aside), tuple(figure for figure in found if figure not in aside)
-
-
-def tensors(documents: Documents) -> Table:
-    """Every tensor that was changed."""
-    return documents.table("Changed tensors", _TENSORS, documents.each("/removal/tensors"))
 
 
 def shares(values: Sequence[float]) -> tuple[str, ...]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, NamedTuple
 
 from pydantic import AfterValidator, model_validator
 
@@ -56,6 +56,14 @@ class Field:
     kind: Kind = "text"
     beside: Field | None = None
     heading: str | None = None
+
+
+class Listing(NamedTuple):
+    """How an array of records is shown: a table with a row for each, a column for each field."""
+
+    caption: str
+    pointer: str
+    fields: tuple[Field, ...]
 
 
 class Column(Record):
@@ -123,6 +131,10 @@ class Documents:
     def rows(self, fields: Iterable[Field], here: str = "") -> tuple[Fact, ...]:
         """One fact for each field of the record at `here`."""
         return tuple(self.show(field, here) for field in fields)
+
+    def listed(self, listing: Listing) -> Table:
+        """The table of a whole array."""
+        return self.table(listing.caption, listing.fields, self.each(listing.pointer))
 
     def table(self, caption: str, fields: Iterable[Field], places: Iterable[str]) -> Table:
         """A row for each record at `places`, a column for each field."""

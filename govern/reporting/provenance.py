@@ -5,7 +5,7 @@ from __future__ import annotations
 from govern.records import GateName, Plan
 from govern.records.base import Record
 from govern.reporting import forms
-from govern.reporting.facts import Documents, Fact, Field, Line, Table, code, number
+from govern.reporting.facts import Documents, Fact, Field, Line, Listing, code, number
 
 PERSONS = (
     Field("plan/owner/name", "Owner"),
@@ -36,20 +36,28 @@ AUDIT = (
     code("report/audit_leaf", "Its leaf hash"),
     code("verdict/plan_digest", "Digest of the plan"),
 )
-_WAIVERS = (
-    Field("gate", "Gate", lambda gate: str(GateName(**gate))),
-    Field("verdict", "Verdict", forms.VERDICTS.__getitem__),
-    Field("approver/person", "Approver", beside=Field("approver/role", "Role")),
-    Field("time", "Signed", forms.utc),
-    Field("until", "Until", forms.utc),
-    Field("reason", "Reason"),
-    code("report", "For the report"),
+WAIVERS = Listing(
+    "Waivers of this run when the report was issued, each for the report whose digest it names",
+    "/report/waivers",
+    (
+        Field("gate", "Gate", lambda gate: str(GateName(**gate))),
+        Field("verdict", "Verdict", forms.VERDICTS.__getitem__),
+        Field("approver/person", "Approver", beside=Field("approver/role", "Role")),
+        Field("time", "Signed", forms.utc),
+        Field("until", "Until", forms.utc),
+        Field("reason", "Reason"),
+        code("report", "For the report"),
+    ),
 )
-_FAILED_RUNS = (
-    code("run", "Run"),
-    code("type", "Event"),
-    Field("time", "Time", forms.utc),
-    Field("message", "Message", forms.or_else(forms.plain, "none")),
+FAILED_RUNS = Listing(
+    "What the log holds about this policy or this model before this report",
+    "/report/failed_runs",
+    (
+        code("run", "Run"),
+        code("type", "Event"),
+        Field("time", "Time", forms.utc),
+        Field("message", "Message", forms.or_else(forms.plain, "none")),
+    ),
 )
 _SAID = (
     ("intended_use", "Intended use"),
@@ -64,18 +72,6 @@ class Said(Record):
 
     label: Line
     fact: Fact | None
-
-
-def waivers(documents: Documents) -> Table:
-    """Exceptions that had been granted for earlier reports."""
-    caption = "Waivers of this run when the report was issued, each for the report whose digest it names"
-    return documents.table(caption, _WAIVERS, documents.each("/report/waivers"))
-
-
-def failed_runs(documents: Documents) -> Table:
-    """Attempts that came to nothing."""
-    caption = "What the log holds about this policy or this model before this report"
-    return documents.table(caption, _FAILED_RUNS, documents.each("/report/failed_runs"))
 
 
 def said(documents: Documents, plan: Plan) -> tuple[Said, ...]:

@@ -9,7 +9,7 @@ from govern.records.base import Record
 from govern.reporting import forms
 from govern.reporting.charts import ChangeChart, result_chart
 from govern.reporting.document import RunDocument
-from govern.reporting.facts import Documents, Fact, Field, Table, between, code, number
+from govern.reporting.facts import Documents, Fact, Field, Listing, Table, between, code, number
 from govern.reporting.gates import estimate
 
 VALID_UNTIL: Final = Field(
@@ -36,23 +36,44 @@ _SUBJECTS = (
     number("p", "p", forms.short),
     Field("lost", "Lost"),
 )
-_ENDPOINT = (
-    Field("task", "Question set"),
-    code("url", "Endpoint"),
-    code("model", "Model"),
-    Field("form", "Form"),
-    number("n", "n"),
-    number("unanswered", "No letter"),
-    number("as_edited", "As edited"),
-    number("telling", "Telling"),
-    number("as_base", "As base"),
+ENDPOINT = Listing(
+    "The deployed model, asked over the network: whether it answers as the verified one",
+    "/verdict/endpoint",
+    (
+        Field("task", "Question set"),
+        code("url", "Endpoint"),
+        code("model", "Model"),
+        Field("form", "Form"),
+        number("n", "n"),
+        number("unanswered", "No letter"),
+        number("as_edited", "As edited"),
+        number("telling", "Telling"),
+        number("as_base", "As base"),
+    ),
 )
-_VERIFICATIONS = (
-    Field("time", "Time", forms.utc),
-    Field("verdict", "Verdict", forms.VERDICTS.__getitem__),
-    number("attempt", "Attempt"),
-    Field("harness", "lm-eval"),
-    Field("govern", "govern"),
+VERIFICATIONS = Listing(
+    "Every verification of this run, the reported one last",
+    "/report/verifications",
+    (
+        Field("time", "Time", forms.utc),
+        Field("verdict", "Verdict", forms.VERDICTS.__getitem__),
+        number("attempt", "Attempt"),
+        Field("harness", "lm-eval"),
+        Field("govern", "govern"),
+    ),
+)
+NEIGHBOURS = Listing(
+    "The subjects next to the hazard, pooled question by question: what a removal damages first",
+    "/verdict/neighbours",
+    (
+        Field("hazard", "Hazard", beside=Field("task", "Task")),
+        Field("subjects", "Subjects"),
+        number("n", "n"),
+        estimate("before", "acc"),
+        estimate("after", "acc"),
+        number("drop", "Drop", forms.points, beside=between("drop_interval", forms.span(forms.points, " to "))),
+        Field("method", "Interval by"),
+    ),
 )
 
 
@@ -126,32 +147,3 @@ def subjects(document: RunDocument, documents: Documents) -> Table:
         _SUBJECTS,
         (f"/verdict/subjects/{index}" for index in places),
     )
-
-
-def neighbours(documents: Documents) -> Table:
-    """The subjects next to the hazard."""
-    return documents.table(
-        "The subjects next to the hazard, pooled question by question: what a removal damages first",
-        (
-            Field("hazard", "Hazard", beside=Field("task", "Task")),
-            Field("subjects", "Subjects"),
-            number("n", "n"),
-            estimate("before", "acc"),
-            estimate("after", "acc"),
-            number("drop", "Drop", forms.points, beside=between("drop_interval", forms.span(forms.points, " to "))),
-            Field("method", "Interval by"),
-        ),
-        documents.each("/verdict/neighbours"),
-    )
-
-
-def endpoint(documents: Documents) -> Table:
-    """What a deployed model answered."""
-    caption = "The deployed model, asked over the network: whether it answers as the verified one"
-    return documents.table(caption, _ENDPOINT, documents.each("/verdict/endpoint"))
-
-
-def verifications(documents: Documents) -> Table:
-    """The verifications of the run."""
-    caption = "Every verification of this run, the reported one last"
-    return documents.table(caption, _VERIFICATIONS, documents.each("/report/verifications"))

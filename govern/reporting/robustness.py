@@ -5,7 +5,7 @@ from __future__ import annotations
 from govern.records import AttackResult, Verdict, VerdictValue
 from govern.records.base import Record
 from govern.reporting import forms
-from govern.reporting.facts import Documents, Fact, Field, Table, between, code, number
+from govern.reporting.facts import Documents, Fact, Field, Listing, between, code, number
 
 _RECOVERED = number(
     "recovered",
@@ -13,17 +13,21 @@ _RECOVERED = number(
     forms.or_else(forms.percent, "unknown"),
     beside=between("recovered_interval", forms.or_else(forms.span(forms.percent, " to "), "not bounded")),
 )
-_ROW = (
-    Field("name", "Attack"),
-    Field("task", "Question set"),
-    number("n", "Questions"),
-    number("edited", "Edited", forms.percent),
-    number("attacked", "Attacked", forms.percent),
-    number("base", "Base", forms.percent),
-    number("control", "Control", forms.percent),
-    _RECOVERED,
-    number("max_recovery", "Allowed", forms.or_else(forms.percent, "no limit")),
-    Field("verdict", "Verdict", forms.or_else(forms.VERDICTS.__getitem__, "not a gate")),
+ROBUSTNESS = Listing(
+    "Attacks on the removal. The base model under the same attack is the control",
+    "/verdict/stress",
+    (
+        Field("name", "Attack"),
+        Field("task", "Question set"),
+        number("n", "Questions"),
+        number("edited", "Edited", forms.percent),
+        number("attacked", "Attacked", forms.percent),
+        number("base", "Base", forms.percent),
+        number("control", "Control", forms.percent),
+        _RECOVERED,
+        number("max_recovery", "Allowed", forms.or_else(forms.percent, "no limit")),
+        Field("verdict", "Verdict", forms.or_else(forms.VERDICTS.__getitem__, "not a gate")),
+    ),
 )
 _DETAILS = (
     number("n", "Questions"),
@@ -55,12 +59,6 @@ def untried(verdict: Verdict) -> str:
     if verdict.sequential is not None and verdict.sequential.stopped:
         return "verification stopped at a gate that failed, before any attack"
     return "the policy asks for no attack"
-
-
-def robustness(documents: Documents) -> Table:
-    """One row an attack."""
-    caption = "Attacks on the removal. The base model under the same attack is the control"
-    return documents.table(caption, _ROW, documents.each("/verdict/stress"))
 
 
 def attack_views(documents: Documents, results: tuple[AttackResult, ...]) -> tuple[AttackView, ...]:

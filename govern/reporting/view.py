@@ -18,7 +18,7 @@ from govern.reporting.not_claimed import not_claimed
 from govern.reporting.provenance import Said
 from govern.reporting.reason import ReasonView, build_reason
 from govern.reporting.results import ResultView
-from govern.reporting.robustness import AttackView, attack_views, robustness, untried
+from govern.reporting.robustness import ROBUSTNESS, AttackView, attack_views, untried
 from govern.reporting.sections import SECTIONS, Section
 
 
@@ -110,7 +110,7 @@ def build_view(document: RunDocument, policy_text: str = "") -> ReportView:
     """Arrange the records of one run for reading. Hazardous text is in none of them and so in no report."""
     plan, removal, verdict, report = document.plan, document.removal, document.verdict, document.report
     documents = document.documents()
-    fact, rows = documents.fact, documents.rows
+    fact, rows, listed = documents.fact, documents.rows, documents.listed
     side_effects, figures = edit.figures(documents)
     return ReportView(
         title=fact("/plan/title", "Title"),
@@ -127,16 +127,16 @@ def build_view(document: RunDocument, policy_text: str = "") -> ReportView:
         scope=data.scope(documents, plan),
         rationale=fact("/plan/rationale", "Rationale", kind="prose"),
         persons=rows(provenance.PERSONS),
-        model_before=data.model_before(documents),
+        model_before=rows(data.MODEL_BEFORE, "/plan/model"),
         model_after=data.model_after(documents, plan),
         policy=rows(provenance.POLICY),
         policy_text=policy_text,
-        waivers=provenance.waivers(documents),
+        waivers=listed(provenance.WAIVERS),
         corpora=data.corpora(documents),
-        overlap=data.overlap(documents),
-        questions=data.questions(documents),
+        overlap=listed(data.OVERLAP),
+        questions=listed(data.QUESTIONS),
         warnings=tuple(fact(here, "Warning") for here in documents.each("/plan/warnings")),
-        method=edit.method(documents),
+        method=rows(edit.METHOD),
         parameters=documents.facts("/plan/parameters"),
         reason=build_reason(documents, document.sweep) if document.sweep else None,
         curve=edit.curve(documents, removal),
@@ -144,14 +144,14 @@ def build_view(document: RunDocument, policy_text: str = "") -> ReportView:
         results=results.result_views(document, documents),
         results_facts=results.results_facts(document, documents),
         subjects=results.subjects(document, documents),
-        neighbours=results.neighbours(documents),
-        endpoint=results.endpoint(documents),
-        robustness=robustness(documents),
+        neighbours=listed(results.NEIGHBOURS),
+        endpoint=listed(results.ENDPOINT),
+        robustness=listed(ROBUSTNESS),
         attacks=attack_views(documents, verdict.stress),
         untried=untried(verdict),
         side_effects=side_effects,
         figures=figures,
-        tensors=edit.tensors(documents),
+        tensors=listed(edit.TENSORS),
         tensor_shares=edit.shares([tensor.relative_change for tensor in removal.tensors]),
         not_claimed=not_claimed(document, documents),
         said=provenance.said(documents, plan),
@@ -159,8 +159,8 @@ def build_view(document: RunDocument, policy_text: str = "") -> ReportView:
         monitoring_commands=commands.monitoring(report.run, plan, report.issued),
         rollback=rows(_ROLLBACK),
         rollback_commands=commands.rollback(report.run, removal.base_model_digest),
-        failed_runs=provenance.failed_runs(documents),
-        verifications=results.verifications(documents),
+        failed_runs=listed(provenance.FAILED_RUNS),
+        verifications=listed(results.VERIFICATIONS),
         environment=rows(provenance.ENVIRONMENT),
         packages=documents.facts("/plan/environment/packages"),
         audit=rows(provenance.AUDIT),
