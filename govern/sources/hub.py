@@ -62,6 +62,21 @@ def hub_dataset(name: str, *, revision: str, into: Path) -> None:
         raise explained from None
 
 
+def hub_file(name: str, file: str) -> Path:
+    """One file of a hub model, in the hub's own cache. Raises SourceError where it is not to be had."""
+    from huggingface_hub import HfApi, hf_hub_download
+
+    try:
+        if not _offline():
+            HfApi().model_info(name, timeout=20)  # fails at once without a network, as for a data set
+        return Path(hf_hub_download(name, file))
+    except Exception as error:
+        explained = explain("model", name, None, error)
+        if explained is None:
+            raise
+        raise explained from None
+
+
 def _snapshot(name: str, revision: str | None, *, local_files_only: bool = False) -> Path:
     from huggingface_hub import snapshot_download
 
