@@ -13,8 +13,7 @@ from typing import Literal
 
 from govern.records import AttackResult, CurvePoint, GateResult, Interval, Sweep, SweepPoint, TaskResult
 from govern.records.base import Record
-from govern.reporting.facts import LARGEST_FINITE, MINUS
-from govern.reporting.text import Line
+from govern.reporting.facts import LARGEST_FINITE, MINUS, Line
 
 
 class Tick(Record):

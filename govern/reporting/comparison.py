@@ -8,8 +8,7 @@ from typing import Any, Literal
 from govern.records import GateResult, VerdictValue
 from govern.records.base import Record
 from govern.reporting.exports.document import RunDocument, rule
-from govern.reporting.facts import escape_pointer, plain
-from govern.reporting.text import Line
+from govern.reporting.facts import Line, escape_pointer, plain
 
 # What two runs can differ in, and where each is found in a run's document. What was measured is not among them.
 _GROUPS: tuple[tuple[str, tuple[str, ...]], ...] = (

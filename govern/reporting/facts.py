@@ -9,13 +9,16 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import model_validator
+from pydantic import AfterValidator, model_validator
 
 from govern.records.base import Record
 from govern.records.verdict import VerdictValue
-from govern.reporting.text import Line, Text, one_line
+from govern.reporting.text import clean, one_line
+
+Text = Annotated[str, AfterValidator(clean)]
+Line = Annotated[str, AfterValidator(one_line)]
 
 Form = Callable[[Any], str]
 Kind = Literal["text", "number", "code", "prose", "verdict"]

@@ -14,6 +14,7 @@ from govern.reporting.facts import (
     Column,
     Documents,
     Fact,
+    Line,
     count,
     interval,
     or_else,
@@ -21,8 +22,7 @@ from govern.reporting.facts import (
     seconds,
     utc,
 )
-from govern.reporting.render import Rendered, render_page
-from govern.reporting.text import Line
+from govern.reporting.render import Page, Rendered, render
 
 _STYLES = ("report.css", "methods.css")
 
@@ -118,7 +118,7 @@ def build_methods(sweep: Sweep, plan: Plan, report: Mapping[str, Any], best: Map
 
 def render_methods(view: MethodsView) -> Rendered:
     """The page: one self-contained HTML file."""
-    return render_page("methods.html.j2", styles=_STYLES, view=view)
+    return render([Page("methods.html.j2", {"view": view}, _STYLES)])[0]
 
 
 def _row(documents: Documents, point: SweepPoint, place: int) -> tuple[Fact, ...]:

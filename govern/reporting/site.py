@@ -7,14 +7,15 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from pydantic import computed_field
+
 from govern.digests import sha256_bytes
 from govern.records import SignOff, VerdictValue
 from govern.records.base import Record
 from govern.reporting.comparison import Comparison, compare
 from govern.reporting.exports.document import RunDocument
-from govern.reporting.facts import VERDICTS, utc
-from govern.reporting.render import render_page
-from govern.reporting.text import Line, Text
+from govern.reporting.facts import VERDICTS, Line, Text, utc
+from govern.reporting.render import Page, render
 from govern.reporting.view import GateView
 
 _STYLES = ("report.css", "site.css")
@@ -53,6 +54,7 @@ class SiteRun(Record):
     signer: Line | None
     sign_offs: tuple[SiteSignOff, ...]
 
+    @computed_field  # type: ignore[prop-decorator]
     @property
     def page(self) -> str:
         """The run's page."""
@@ -115,14 +117,10 @@ def render_site(site: Site, documents: Sequence[RunDocument], *, templates: Path
 
     Raises GovernError with file:line for a broken template.
     """
-    pages: dict[str, bytes] = {}
-    digests: dict[str, str] = {}
+    pages: dict[str, Page] = {}
 
     def add(name: str, template: str, **values: object) -> None:
-        up = "../" * name.count("/")
-        rendered = render_page(template, templates=templates, styles=_STYLES, site=site, up=up, **values)
-        pages[name] = rendered.data
-        digests[template] = rendered.template_sha256
+        pages[name] = Page(template, {"site": site, "up": "../" * name.count("/"), **values}, _STYLES)
 
     groups = tuple(_filters(site.runs))
     newest_first = tuple(reversed(site.runs))
@@ -152,7 +150,11 @@ def render_site(site: Site, documents: Sequence[RunDocument], *, templates: Path
         document = by_run.get(run.run)
         gates = document.view().gates if document else ()
         add(run.page, "site_run.html.j2", run=run, gates=gates, comparisons=tuple(links.get(run.run, ())))
-    return RenderedSite(pages, digests)
+    rendered = render([*pages.values()], templates=templates)
+    return RenderedSite(
+        {name: drawn.data for name, drawn in zip(pages, rendered, strict=True)},
+        {page.template: drawn.template_sha256 for page, drawn in zip(pages.values(), rendered, strict=True)},
+    )
 
 
 def pairs(documents: Sequence[RunDocument]) -> Iterator[tuple[RunDocument, RunDocument]]:

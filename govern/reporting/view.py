@@ -42,7 +42,9 @@ from govern.reporting.facts import (
     Documents,
     Fact,
     Form,
+    Line,
     Table,
+    Text,
     count,
     interval,
     measure,
@@ -59,7 +61,6 @@ from govern.reporting.facts import (
 from govern.reporting.reason import ReasonView, build_reason
 from govern.reporting.robustness import AttackView, attack_views, robustness, untried
 from govern.reporting.sections import SECTIONS, Section
-from govern.reporting.text import Line, Text
 
 _CURVE_ROWS = 9
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from reporting_records import FAILING, PASSING, UNDECIDED, full_arguments, make_arguments, make_verdict, swept_arguments
 
-from govern.reporting import ReportView, build_view
+from govern.reporting.view import ReportView, build_view
 
 
 @pytest.fixture

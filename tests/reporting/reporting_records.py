@@ -39,7 +39,7 @@ from govern.records import (
     Waiver,
     worst,
 )
-from govern.reporting import FailedRun, Signer
+from govern.reporting.view import FailedRun, Signer
 
 POLICY_TEXT = """\
 # yaml-language-server: $schema=policy.schema.json

@@ -12,8 +12,9 @@ from devtools import CHROMIUM, Tab, browser
 from reporting_records import FAILING, UNDECIDED, full_arguments, make_arguments, make_verdict, swept_arguments
 from test_reporting_site import a_site
 
-from govern.reporting import build_view, render_html
+from govern.reporting.render import render_html
 from govern.reporting.site import render_site
+from govern.reporting.view import build_view
 
 AXE = Path(os.environ.get("GOVERN_NPM", "")) / "node_modules" / "axe-core" / "axe.min.js"
 SECTION = "<p>Answers are kept for ten years, <code>{{ view.run.text }}</code>.</p>"

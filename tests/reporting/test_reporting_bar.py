@@ -13,8 +13,9 @@ from test_reporting_text import HOSTILE
 from test_reporting_view import facts_of
 
 from govern.records import Deployment, NeighbourResult, Reviewer
-from govern.reporting import ReportView, build_view, render_html, render_markdown
+from govern.reporting.render import render_html, render_markdown
 from govern.reporting.text import one_line
+from govern.reporting.view import ReportView, build_view
 
 # Numbers of the page's own sentences: names of standards and forms, and the crosswalk's points.
 WORDS = r"SHA-256|sha256|RFC 8785|RFC 3339|SHA256|base64|DSSEv1|float32"

@@ -12,7 +12,8 @@ import pytest
 from reporting_records import PASSING, make_arguments, make_plan, make_removal, make_verdict
 
 from govern.records import Overlap, Person
-from govern.reporting import FailedRun, ReportView, build_view, render_html
+from govern.reporting.render import render_html
+from govern.reporting.view import FailedRun, ReportView, build_view
 
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 

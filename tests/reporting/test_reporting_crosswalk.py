@@ -9,7 +9,6 @@ from lxml import etree
 from reporting_records import ATTACKS, DEPLOYMENT, full_arguments, make_arguments, make_plan, make_verdict
 
 from govern.records import Deployment, RequestIdentity
-from govern.reporting import build_view, render_html, render_markdown
 from govern.reporting.crosswalk import (
     AI_600_1,
     AI_RMF,
@@ -20,7 +19,9 @@ from govern.reporting.crosswalk import (
     Framework,
     build_crosswalk,
 )
+from govern.reporting.render import render_html, render_markdown
 from govern.reporting.sections import SECTIONS
+from govern.reporting.view import build_view
 
 ANCHORS = [section.id for section in SECTIONS]
 

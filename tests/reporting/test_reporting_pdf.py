@@ -16,8 +16,9 @@ from reporting_records import full_arguments
 from test_reporting_render import hostile_view
 
 from govern.errors import GovernError, UsageError
-from govern.reporting import build_view, render_html
 from govern.reporting.exports import find_chromium, pdf
+from govern.reporting.render import render_html
+from govern.reporting.view import build_view
 
 ISSUED = "2026-11-24T10:18:42.120345Z"
 
@@ -94,7 +95,11 @@ def test_without_a_browser_it_says_what_to_install(monkeypatch: pytest.MonkeyPat
     [
         ("exit 1", "it said nothing", "govern report open"),
         ("echo 'FATAL: No usable sandbox!' >&2; exit 1", "No usable sandbox", "does not turn the sandbox off"),
-        ("for last; do :; done; echo not a page > report.pdf", "it said nothing", "govern report open"),
+        (
+            "for a; do case $a in --print-to-pdf=*) echo not a page > ${a#*=};; esac; done",
+            "it said nothing",
+            "govern report open",
+        ),
     ],
 )
 def test_a_browser_that_prints_nothing(script: str, said: str, hint: str, tmp_path: Path) -> None:

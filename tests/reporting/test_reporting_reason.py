@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from reporting_records import digest, make_arguments, make_removal, make_sweep, swept_arguments
 
-from govern.reporting import build_view, render_html, render_markdown
 from govern.reporting.charts import front_chart
+from govern.reporting.render import render_html, render_markdown
+from govern.reporting.view import build_view
 
 
 def test_the_picture_has_every_scored_point_and_the_chosen_one_on_top() -> None:

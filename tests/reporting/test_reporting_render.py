@@ -26,8 +26,9 @@ from test_reporting_view import facts_of
 from govern.digests import canonical_digest, sha256_file
 from govern.errors import GovernError
 from govern.records import Person
-from govern.reporting import FailedRun, ReportView, build_view, render_html, render_markdown
+from govern.reporting.render import render_html, render_markdown
 from govern.reporting.text import one_line
+from govern.reporting.view import FailedRun, ReportView, build_view
 from govern.shipped import shipped
 
 VOID = {"meta", "br", "hr", "img", "link", "input", "circle", "rect", "line", "path", "polyline"}

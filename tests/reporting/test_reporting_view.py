@@ -21,9 +21,9 @@ from reporting_records import (
 )
 
 from govern.records import GateResult, Overlap, Record, RequestIdentity, Verdict
-from govern.reporting import FailedRun, ReportView, Signer, build_view, render_html, render_markdown
 from govern.reporting.facts import Documents, Fact, percent, plain, points, seconds, telling_apart, utc
-from govern.reporting.view import Issue
+from govern.reporting.render import render_html, render_markdown
+from govern.reporting.view import FailedRun, Issue, ReportView, Signer, build_view
 
 
 def facts_of(value: Any) -> Iterator[Fact]:

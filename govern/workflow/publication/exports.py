@@ -12,9 +12,8 @@ from govern.audit import Log
 from govern.errors import UsageError
 from govern.policy import LoadedPolicy, PerplexityGate, TaskGate
 from govern.records import ENDPOINT, Verdict, Waiver
-from govern.reporting import Signer
 from govern.reporting.exports import GatePlace, RunDocument, find_chromium, junit, ml_bom, model_card, pdf, sarif
-from govern.reporting.view import Issue
+from govern.reporting.view import Issue, Signer
 from govern.signing import parse_statement, report_predicate
 from govern.workflow.files import REPORT, STATEMENT
 from govern.workflow.people.reports import unverified

@@ -12,7 +12,8 @@ from govern.errors import UsageError
 from govern.evidence import edit_statements
 from govern.policy import LoadedPolicy
 from govern.records import Event, Plan, Removal, Verdict
-from govern.reporting import FailedRun, Signer, build_view, render_html, render_markdown
+from govern.reporting.render import render_report
+from govern.reporting.view import FailedRun, Signer, build_view
 from govern.signing import (
     AttackClaim,
     AuditPosition,
@@ -87,7 +88,7 @@ def issue_report(
         valid_until=plan.valid_until(position.event.time),
         waivers=tuple(waived.waiver for waived in read_waivers(log, run)),
     )
-    html, markdown = render_html(view, templates=templates), render_markdown(view, templates=templates)
+    html, markdown = render_report(view, templates=templates)
     statement = report_statement(
         {REPORT: sha256_bytes(html.data), REPORT_MARKDOWN: sha256_bytes(markdown.data)},
         ReportPredicate(

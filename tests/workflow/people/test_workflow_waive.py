@@ -20,7 +20,7 @@ from govern.audit import Log
 from govern.digests import sha256_bytes
 from govern.errors import IntegrityError, UsageError
 from govern.records import AuditPosition, GateName, Reviewer, Trust, TrustEntry, Waiver
-from govern.reporting import render_html
+from govern.reporting.render import render_html
 from govern.signing import AttackClaim, GateClaim, throwaway_key
 from govern.signing.waivers import Waived, waiver_state
 from govern.workflow.people.trust import revoke_key
