@@ -11,6 +11,7 @@ from govern.digests import sha256_file
 from govern.errors import IntegrityError, UsageError
 from govern.policy import LoadedPolicy, parse_policy
 from govern.records import Event, Plan, Removal, Sweep, Verification
+from govern.records.told import ApplyBegan, RunPruned, VerifyFinished, ran_in, told
 from govern.workflow.files import PLAN, POLICY, REMOVAL, SWEEP
 from govern.workspace import RunFolder, Workspace
 
@@ -122,8 +123,7 @@ def bound_digests(events: list[Event]) -> dict[str, str]:
     for event in events:
         bound |= event.digests
         if event.type == "run.pruned":
-            with told_by(event):
-                dropped = event.parameters["dropped"]
+            dropped = told(event, RunPruned).dropped
             bound = {name: digest for name, digest in bound.items() if name not in dropped}
     return bound
 
@@ -179,20 +179,20 @@ def verifications(events: list[Event], *, until: int | None = None) -> tuple[Ver
 
 
 def _verification(event: Event) -> Verification:
-    with told_by(event):
-        return Verification(
-            time=event.time,
-            verdict=event.parameters["verdict"],
-            attempt=event.parameters["attempt"],
-            harness=event.environment["packages"].get("lm-eval", ""),
-            govern=event.environment["govern"],
-        )
+    finished, ran = told(event, VerifyFinished), ran_in(event)
+    return Verification(
+        time=event.time,
+        verdict=finished.verdict,
+        attempt=finished.attempt,
+        harness=ran.packages.get("lm-eval", ""),
+        govern=ran.govern,
+    )
 
 
 def stored_policy(run: RunFolder, events: list[Event]) -> LoadedPolicy:
     """The run's own copy of its policy; relative paths in it still start at the folder of the original."""
     started = next(event for event in events if event.type == "apply.started")
-    return parse_policy(run.read(POLICY), path=Path(started.parameters["policy_path"]))
+    return parse_policy(run.read(POLICY), path=Path(told(started, ApplyBegan).policy_path))
 
 
 def stored_plan(run: RunFolder) -> Plan:

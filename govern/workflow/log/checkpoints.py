@@ -13,6 +13,7 @@ from pathlib import Path
 
 from govern.audit import Checkpoint, Log, LogVerifier, open_checkpoint, parse_vkey, sign_checkpoint, split_notes
 from govern.errors import IntegrityError, UsageError
+from govern.records.told import KeyGenerated, told
 from govern.signing import LogKey
 from govern.workspace import Workspace, write_atomic
 
@@ -101,7 +102,7 @@ def log_verifiers(log: Log) -> list[LogVerifier]:
     """The keys that may sign checkpoints of a log: those that it names."""
     verifiers = []
     for stored in log.events(type="key.generated"):
-        if isinstance(vkey := stored.event.parameters.get("vkey"), str):
+        if (vkey := told(stored.event, KeyGenerated).vkey) is not None:
             with at(f"{log.where} event {stored.event.seq}"):
                 verifiers.append(parse_vkey(vkey))
     return verifiers

@@ -8,6 +8,7 @@ from pathlib import Path
 from govern.audit import Cosigner, Log, LogVerifier
 from govern.digests import sha256_bytes
 from govern.errors import UsageError
+from govern.records.told import KeyGenerated
 from govern.signing import LogKey, SigningKey, generate_key, generate_log_key, public_path
 from govern.workflow.log.checkpoints import write
 from govern.workspace import Workspace, write_atomic
@@ -56,7 +57,7 @@ def generate(workspace: Path, password: bytes, *, out: Path | None = None) -> Ge
         log.append(
             "key.generated",
             actor=key.fingerprint,
-            parameters={"algorithm": "ECDSA P-256 SHA-256", "public_sha256": sha256_bytes(key.pem)},
+            parameters=KeyGenerated(algorithm="ECDSA P-256 SHA-256", public_sha256=sha256_bytes(key.pem)).to_json(),
         )
     return GeneratedKey(path=path, public=public, fingerprint=key.fingerprint)
 
@@ -74,7 +75,9 @@ def adopt(workspace: Path, key: SigningKey, out: Path) -> GeneratedKey:
         log.append(
             "key.generated",
             actor=key.public.fingerprint,
-            parameters={"algorithm": "ECDSA P-256 SHA-256", "public_sha256": sha256_bytes(key.public.pem)},
+            parameters=KeyGenerated(
+                algorithm="ECDSA P-256 SHA-256", public_sha256=sha256_bytes(key.public.pem)
+            ).to_json(),
         )
     return GeneratedKey(path=out, public=out, fingerprint=key.public.fingerprint)
 
@@ -89,7 +92,7 @@ def adopt_log_key(workspace: Path, key: LogKey, out: Path) -> str:
     with Log.open(place.database, trust=place.trust) as log:
         vkey = LogVerifier(log.verify().origin, key.public).vkey
         write(out, f"{vkey}\n".encode())
-        log.append("key.generated", parameters={"algorithm": "Ed25519", "vkey": vkey})
+        log.append("key.generated", parameters=KeyGenerated(algorithm="Ed25519", vkey=vkey).to_json())
     return vkey
 
 
@@ -120,7 +123,7 @@ def _make_log_key(
         key = generate_log_key(path, password)
         vkey = kind(origin, key.public).vkey
         write_atomic(public, f"{vkey}\n".encode())
-        log.append("key.generated", parameters={"algorithm": "Ed25519", field: vkey})
+        log.append("key.generated", parameters=KeyGenerated(algorithm="Ed25519", **{field: vkey}).to_json())
     return key
 
 

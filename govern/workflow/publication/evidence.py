@@ -10,6 +10,7 @@ from govern.audit import Log, Stored, format_proof, own_note
 from govern.errors import UsageError
 from govern.evidence import CheckedPack, names, verify_pack, write_pack
 from govern.records import EventType
+from govern.records.told import KeyGenerated, told
 from govern.signing import LogKey
 from govern.workflow.log.checkpoints import Kept, sign_head
 from govern.workflow.people.review import read_reviews
@@ -106,7 +107,9 @@ def _add_proofs(log: Log, kept: Kept, files: dict[str, bytes], events: Mapping[s
     files[names.CHECKPOINT] = note
     files[names.LOG_KEY] = f"{kept.verifier.vkey}\n".encode()
     made = next(
-        entry for entry in log.events(type="key.generated") if entry.event.parameters.get("vkey") == kept.verifier.vkey
+        entry
+        for entry in log.events(type="key.generated")
+        if told(entry.event, KeyGenerated).vkey == kept.verifier.vkey
     )
     for name, stored in {**events, names.LOG_EVENT: made}.items():
         files[name] = stored.body

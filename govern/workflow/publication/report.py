@@ -12,6 +12,7 @@ from govern.errors import UsageError
 from govern.evidence import edit_statements
 from govern.policy import LoadedPolicy
 from govern.records import Event, Plan, Removal, Verdict
+from govern.records.told import Failed, ReportIssued, VerifyFinished, told
 from govern.reporting.render import render_report
 from govern.reporting.view import FailedRun, Signer, build_view
 from govern.signing import (
@@ -135,7 +136,7 @@ def issue_report(
         model_before=removal.base_model_digest,
         model_after=removal.edited_model_digest,
         digests={path: sha256_bytes(data) for name, data in artefacts.items() for path in (f"{folder}/{name}", name)},
-        parameters={"verdict": verdict.verdict, "throwaway_key": signer.throwaway},
+        parameters=ReportIssued(verdict=verdict.verdict, throwaway_key=signer.throwaway).to_json(),
     )
     for name, data in artefacts.items():
         run.write(name, data)
@@ -221,9 +222,9 @@ def earlier_attempts(log: Log, plan: Plan, position: Stored) -> tuple[FailedRun,
         elif event.type == "verify.finished":
             applied.pop(event.run, None)
         if event.type in ("apply.failed", "verify.failed"):
-            found.append(_failed(event, event.parameters["error"]))
+            found.append(_failed(event, told(event, Failed).error))
         elif event.type == "verify.finished":
-            found.append(_failed(event, f"verdict {event.parameters['verdict']}"))
+            found.append(_failed(event, f"verdict {told(event, VerifyFinished).verdict}"))
     found += [_failed(stored.event, "never finished") for run, stored in started.items() if run not in ended]
     found += [_failed(event, "applied, never verified") for event in applied.values()]
     return tuple(sorted(found, key=lambda attempt: attempt.time))

@@ -14,6 +14,7 @@ from typing import Final
 from govern.audit import Log
 from govern.digests import sha256_bytes, sha256_file
 from govern.errors import IntegrityError, UsageError
+from govern.records.told import SitePublished
 from govern.reporting.exports import RunDocument
 from govern.reporting.facts import utc
 from govern.reporting.site import INDEX, Site, SiteRun, outcome, render_site, sign_off
@@ -121,11 +122,9 @@ def publish_site(out: Path, *, workspace: Path, key: SigningKey | None, template
             log.append(
                 "site.published",
                 actor=fingerprint,
-                parameters={
-                    "statement": sha256_bytes(statement),
-                    "runs": len(site.runs),
-                    "throwaway_key": signing_key.throwaway,
-                },
+                parameters=SitePublished(
+                    statement=sha256_bytes(statement), runs=len(site.runs), throwaway_key=signing_key.throwaway
+                ).to_json(),
             )
             _put_in_place(temporary, out)
     return Published(out, len(site.runs), len(files) + len(signature), fingerprint, signing_key.throwaway)

@@ -19,6 +19,7 @@ from govern.models import edited_digest, read_tensors, write_delta
 from govern.policy import LoadedPolicy, load_policy
 from govern.progress import Progress, silent
 from govern.records import Environment, Plan, Removal, TensorChange
+from govern.records.told import ApplyBegan
 from govern.unlearning.followers import hand_out
 from govern.unlearning.protocol import Edit, Request
 from govern.unlearning.registry import METHODS
@@ -164,7 +165,9 @@ def announce(log: Log, run: RunFolder, loaded: LoadedPolicy, environment: Enviro
         run=run.id,
         policy_digest=loaded.digest,
         digests={POLICY: loaded.sha256},
-        parameters={"policy_path": str(loaded.path.absolute()), **loaded.policy.removal.model_dump(mode="json")},
+        parameters=ApplyBegan(
+            policy_path=str(loaded.path.absolute()), **loaded.policy.removal.model_dump(mode="json")
+        ).to_json(),
         seed=loaded.policy.removal.seed,
         environment=environment.to_json(),
     )

@@ -12,6 +12,7 @@ from govern.audit import Log
 from govern.errors import UsageError
 from govern.policy import LoadedPolicy
 from govern.records import Event, Plan, Sweep, SweepChoice
+from govern.records.told import SweepFinished, told
 from govern.unlearning.registry import METHODS
 from govern.unlearning.settings import MethodSettings
 from govern.workflow.files import PLAN, SWEEP
@@ -79,7 +80,7 @@ def _finished(log: Log, loaded: LoadedPolicy, sweep_id: str | None) -> Event:
     grids = [
         stored.event
         for stored in log.events(type="sweep.finished")
-        if stored.event.parameters["kind"] == "grid" and sweep_id in (None, stored.event.run)
+        if told(stored.event, SweepFinished).kind == "grid" and sweep_id in (None, stored.event.run)
     ]
     own = [event for event in grids if event.policy_digest == loaded.digest]
     if own:

@@ -10,6 +10,7 @@ from govern.errors import IntegrityError
 from govern.evidence import model_folder
 from govern.models import export_model, model_digest, read_delta
 from govern.progress import Progress, silent
+from govern.records.told import ExportFinished
 from govern.signing import SigningKey
 from govern.signing.model_signature import MODEL_SIGNATURE, sign_model
 from govern.sources import resolve_model
@@ -67,7 +68,7 @@ def export(
             model_before=removal.base_model_digest,
             model_after=digest,
             digests=signed,
-            parameters={"folder": str(out.absolute())},
+            parameters=ExportFinished(folder=str(out.absolute())).to_json(),
         )
     return Exported(run, out, digest, signer)
 

@@ -19,6 +19,7 @@ from govern.models import edited_digest, identify, load_tokenizer, read_delta, r
 from govern.policy import LoadedPolicy, parse_policy
 from govern.progress import Progress, silent
 from govern.records import Environment, Plan, Removal
+from govern.records.told import Failed, ReproduceFinished
 from govern.sources import ResolvedModel, resolve_model
 from govern.unlearning.protocol import Edit, Request, Topic
 from govern.unlearning.registry import METHODS
@@ -107,7 +108,7 @@ def reproduce(
             except Exception as error:
                 # The message of an unforeseen error may quote text, so the log gets its kind alone.
                 reason = error.message if isinstance(error, GovernError) else type(error).__name__
-                append("reproduce.failed", parameters={"error": reason})
+                append("reproduce.failed", parameters=Failed(error=reason).to_json())
                 raise
             except KeyboardInterrupt:
                 raise Interrupted(
@@ -117,13 +118,13 @@ def reproduce(
                 ) from None
             append(
                 "reproduce.finished",
-                parameters={
-                    "result": found.result,
-                    "largest_difference": found.largest,
-                    "tolerance": found.tolerance,
-                    "delta_sha256": found.delta_sha256,
-                    "changed": list(found.changed),
-                },
+                parameters=ReproduceFinished(
+                    result=found.result,
+                    largest_difference=found.largest,
+                    tolerance=found.tolerance,
+                    delta_sha256=found.delta_sha256,
+                    changed=list(found.changed),
+                ).to_json(),
                 seed=plan.seed,
             )
     return found

@@ -15,6 +15,7 @@ from govern.models import apply_delta, load_model, load_tokenizer, model_digest,
 from govern.policy import LoadedPolicy
 from govern.progress import Progress, labelled, silent
 from govern.records import Benchmark, BenchmarkedModel, Environment, Record, Removal
+from govern.records.told import BenchmarkFinished, BenchmarkStarted, Failed
 from govern.sources import ResolvedModel, cache_folder, resolve_model
 from govern.workflow.environment import default_device, describe_environment
 from govern.workflow.files import DELTA
@@ -94,15 +95,17 @@ def _benchmark_run(session: _Session, run_id: str | None, workspace: Path) -> Be
             model_after=removal.edited_model_digest,
             environment=session.environment.to_json(),
         )
-        stated = {"pack": session.name, "split": session.asked.split, "limit": session.asked.limit}
-        append("benchmark.started", parameters={**stated, "data_digest": session.pack.digest})
+        began = BenchmarkStarted(
+            pack=session.name, split=session.asked.split, limit=session.asked.limit, data_digest=session.pack.digest
+        ).to_json()
+        append("benchmark.started", parameters=began)
         started = time.monotonic()
         try:
             models = _ask_all(session, run, loaded, removal)
         except Exception as error:
             # The message of an unforeseen error may quote a question, so the log gets its kind alone.
             reason = error.message if isinstance(error, GovernError) else type(error).__name__
-            log.append("benchmark.failed", run=run.id, parameters={"error": reason})
+            log.append("benchmark.failed", run=run.id, parameters=Failed(error=reason).to_json())
             raise
         except KeyboardInterrupt:
             raise Interrupted(f"the benchmark of run {run.id} was interrupted", where=str(run.root)) from None
@@ -126,7 +129,7 @@ def _benchmark_run(session: _Session, run_id: str | None, workspace: Path) -> Be
         append(
             "benchmark.finished",
             digests={name: found.sha256},
-            parameters={**stated, "data_digest": session.pack.digest, "models": digests, "figures": figures},
+            parameters=BenchmarkFinished(**began, models=digests, figures=figures).to_json(),
         )
     return Benchmarked(run, found, run.path(name))
 

@@ -19,6 +19,7 @@ from govern.models import apply_delta, load_model, load_tokenizer, read_delta
 from govern.policy import LoadedPolicy
 from govern.progress import Progress, labelled, silent
 from govern.records import AttackResult, Environment, Removal, Stress, VerdictValue, worst
+from govern.records.told import Failed, StressFinished, StressStarted
 from govern.sources import cache_folder
 from govern.stress.exam import Exam
 from govern.stress.protocol import Attempt, Target, load_attack
@@ -93,7 +94,9 @@ def stress(
             policy_digest=plan.policy_digest,
             model_before=removal.base_model_digest,
             model_after=removal.edited_model_digest,
-            parameters={"attacks": [describe(each) for each in attacks], "tasks": [exam.task for exam in exams]},
+            parameters=StressStarted(
+                attacks=[describe(each) for each in attacks], tasks=[exam.task for exam in exams]
+            ).to_json(),
             environment=environment.to_json(),
         )
         started = time.monotonic()
@@ -102,7 +105,7 @@ def stress(
         except Exception as error:
             # The message of an unforeseen error may quote a question, so the log gets its kind alone.
             reason = error.message if isinstance(error, GovernError) else type(error).__name__
-            log.append("stress.failed", run=run.id, parameters={"error": reason})
+            log.append("stress.failed", run=run.id, parameters=Failed(error=reason).to_json())
             raise
         except KeyboardInterrupt:
             raise Interrupted(
@@ -129,7 +132,7 @@ def stress(
             model_before=removal.base_model_digest,
             model_after=removal.edited_model_digest,
             digests={name: found.sha256},
-            parameters={"verdict": found.verdict},
+            parameters=StressFinished(verdict=found.verdict).to_json(),
             environment=environment.to_json(),
         )
         shutil.rmtree(run.path(ATTACKING), ignore_errors=True)

@@ -37,6 +37,7 @@ from govern.records import (
     Verdict,
     worst,
 )
+from govern.records.told import Failed, VerifyFinished, VerifyStarted, told
 from govern.signing import SigningKey
 from govern.sources import cache_folder
 from govern.workflow.environment import default_device, describe_environment
@@ -105,7 +106,7 @@ def verify(
         try:
             check_artefacts(run, events)
         except IntegrityError as error:
-            log.append("verify.failed", run=run.id, parameters={"error": error.message})
+            log.append("verify.failed", run=run.id, parameters=Failed(error=error.message).to_json())
             raise
         loaded, plan, removal = stored_policy(run, events), stored_plan(run), stored_removal(run)
         attempt = certification_attempts(log, plan) + 1
@@ -115,7 +116,7 @@ def verify(
             policy_digest=plan.policy_digest,
             model_before=removal.base_model_digest,
             model_after=removal.edited_model_digest,
-            parameters={"attempt": attempt, "tasks": {task.name: task.digest for task in plan.tasks}},
+            parameters=VerifyStarted(attempt=attempt, tasks={task.name: task.digest for task in plan.tasks}).to_json(),
             environment=asking.to_json(),
         )
         try:
@@ -175,7 +176,7 @@ def verify(
                 run=run.id,
                 policy_digest=plan.policy_digest,
                 model_before=removal.base_model_digest,
-                parameters={"error": reason},
+                parameters=Failed(error=reason).to_json(),
             )
             raise
         except KeyboardInterrupt:
@@ -201,12 +202,12 @@ def verify(
                 f"{folder}/verdict.json": verdict.sha256,
                 **{name: sha256_bytes(tokens) for name, tokens in read_anew.items()},
             },
-            parameters={
-                "attempt": attempt,
-                "verdict": verdict.verdict,
-                "remembered": {"before": list(before.remembered), "after": list(after.remembered)},
-                "questions": {task.name: [task.source, task.digest] for task in planned.plan.tasks},
-            },
+            parameters=VerifyFinished(
+                attempt=attempt,
+                verdict=verdict.verdict,
+                remembered={"before": list(before.remembered), "after": list(after.remembered)},
+                questions={task.name: [task.source, task.digest] for task in planned.plan.tasks},
+            ).to_json(),
             environment=asking.to_json(),
         )
         for kept in (MEASURING, ATTACKING):
@@ -219,7 +220,7 @@ def certification_attempts(log: Log, plan: Plan) -> int:
     """How many verifications have already looked at any of the plan's question sets, whatever their run."""
     digests = {task.digest for task in plan.tasks}
     return sum(
-        not digests.isdisjoint(stored.event.parameters["tasks"].values())
+        not digests.isdisjoint(told(stored.event, VerifyStarted).tasks.values())
         for stored in log.events(type="verify.started")
     )
 
