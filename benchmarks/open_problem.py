@@ -30,9 +30,9 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from govern.corpora import TokenCorpus, tokenize
 from govern.evaluation.answers import Answers
-from govern.evaluation.choice import score
 from govern.evaluation.harness import ask_questions, perplexity
 from govern.evaluation.questions import OwnTask, Question, load_questions
+from govern.gates.choice import score
 from govern.models import apply_delta, load_model, load_tokenizer
 from govern.policy import load_policy
 from govern.records import Score

@@ -165,7 +165,7 @@ def methods_table(record: Sweep) -> Table:
     """Every point of every method. ● is its method's best on these questions, with the intervals of both accuracies."""
     from rich.table import Table
 
-    from govern.evaluation.choice import best_of
+    from govern.gates.choice import best_of
 
     table = Table("", "method", "setting", "to forget", "to keep", "s", "GiB", "thresholds", box=None, pad_edge=False)
     for column in table.columns[3:7]:

@@ -26,7 +26,6 @@ if TYPE_CHECKING:
 
 EXIT = {"pass": ExitCode.OK, "fail": ExitCode.GATE_FAILED, "inconclusive": ExitCode.INCONCLUSIVE}
 STYLE = {"pass": "bold green", "fail": "bold red", "inconclusive": "bold yellow"}
-SIGN = {"ceiling": "at most", "floor": "at least", "max_drop": "drop at most", "max_increase": "rise at most"}
 
 
 def verify(
@@ -114,6 +113,8 @@ def show_verdict(verdict: Verdict) -> None:
     from rich.table import Table
     from rich.text import Text
 
+    from govern.gates.registry import GATES
+
     console = output()
     table = Table("gate", "before", "after", "bound", "allowed", "verdict", box=None, pad_edge=False)
     for column in table.columns[1:4]:
@@ -124,7 +125,7 @@ def show_verdict(verdict: Verdict) -> None:
             figure(gate, gate.before),
             figure(gate, gate.after),
             bound(gate),
-            f"{SIGN[gate.kind]} {gate.threshold:.1%}",
+            f"{GATES[gate.kind].rule} {gate.threshold:.1%}",
             Text(gate.verdict, style=STYLE[gate.verdict]),
         )
     console.print(table)
@@ -146,7 +147,7 @@ def show_verdict(verdict: Verdict) -> None:
 
 
 def beside_the_gates(verdict: Verdict) -> Iterator[str]:
-    """What else was found, in sentences: subjects next to the hazard, subjects that lost, looks, the endpoint."""
+    """What else was found, in sentences: neighbours, subjects that lost, the sequential test, the endpoint."""
     for found in verdict.neighbours:
         between = found.drop_interval
         yield (
@@ -207,4 +208,6 @@ def figure(gate: GateResult, value: float) -> str:
 
 def bound(gate: GateResult) -> str:
     """The bound that was held against the threshold, in the threshold's unit."""
-    return f"{gate.bound:+.1%}" if gate.kind in ("max_drop", "max_increase") else f"{gate.bound:.1%}"
+    from govern.gates.registry import GATES
+
+    return f"{gate.bound:+.1%}" if GATES[gate.kind].change else f"{gate.bound:.1%}"

@@ -8,7 +8,8 @@ from typing import Any, NamedTuple
 from pydantic_core import ErrorDetails
 
 from govern.policy.document import Document, Finding, shorten
-from govern.policy.schema import PATTERNS, did_you_mean, json_schema
+from govern.policy.part import PATTERNS, did_you_mean
+from govern.policy.schema import json_schema
 
 Location = tuple[str | int, ...]
 

@@ -10,6 +10,7 @@ from govern.records.base import Record, Sha256
 from govern.records.event import AuditPosition
 from govern.records.signoff import Reviewer, readable
 from govern.records.trust import UtcTime
+from govern.records.verdict import LimitKind
 
 # A person's own words, and there have to be some.
 Reason = Annotated[
@@ -22,7 +23,7 @@ class GateName(Record):
 
     task: str
     metric: Literal["acc", "acc_norm", "perplexity", "recovery"]
-    kind: Literal["ceiling", "floor", "max_drop", "max_increase", "max_recovery"]
+    kind: LimitKind
     attack: str | None = Field(default=None, exclude_if=lambda attack: attack is None)
 
     def __str__(self) -> str:

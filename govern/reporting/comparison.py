@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any, Literal
 
-from govern.records import GateResult, VerdictValue
+from govern.records import GateKind, GateResult, VerdictValue
 from govern.records.base import Record
 from govern.reporting.exports.document import RunDocument, rule
 from govern.reporting.facts import Line, escape_pointer, plain
@@ -39,7 +39,7 @@ class ComparedGate(Record):
 
     task: Line
     metric: Literal["acc", "acc_norm", "perplexity"]
-    kind: Literal["ceiling", "floor", "max_drop", "max_increase"]
+    kind: GateKind
     first: GateResult | None
     second: GateResult | None
     same_questions: bool

@@ -9,6 +9,8 @@ from typing import Literal
 
 from pydantic import Field
 
+from govern.gates.max_recovery import KIND as MAX_RECOVERY
+from govern.gates.registry import GATES
 from govern.records import (
     AttackResult,
     GateName,
@@ -37,6 +39,7 @@ from govern.reporting.crosswalk import CrosswalkView, build_crosswalk
 from govern.reporting.facts import (
     METRICS,
     NO_BREAK_SPACE,
+    UNITS,
     VERDICTS,
     Column,
     Documents,
@@ -474,20 +477,10 @@ def _edited_elsewhere(documents: Documents, plan: Plan) -> tuple[Fact, ...]:
     )
 
 
-_RULES = {"ceiling": "at most", "floor": "at least", "max_drop": "drop at most", "max_increase": "rise at most"}
-_BOUNDED = {"ceiling": "accuracy after", "floor": "accuracy after", "max_drop": "drop", "max_increase": "rise"}
-
-
-def _bound_name(gate: GateResult) -> str:
-    """A gate passes by the bound on the threshold's side, and fails by the opposite one."""
-    upper = (gate.kind == "floor") == (gate.verdict == "fail")
-    return f"{'Upper' if upper else 'Lower'} bound of the {_BOUNDED[gate.kind]}"
-
-
 def _gate(documents: Documents, index: int, gate: GateResult, results: Sequence[TaskResult]) -> GateView:
     here = f"/verdict/gates/{index}"
     fact = documents.fact
-    form = points if gate.kind == "max_drop" else percent
+    kind, form = GATES[gate.kind], UNITS[GATES[gate.kind].unit]
     exact: Form = partial(form, decimals=telling_apart(gate.bound, gate.threshold, form))
     chance = next(
         (
@@ -501,11 +494,11 @@ def _gate(documents: Documents, index: int, gate: GateResult, results: Sequence[
         verdict=gate.verdict,
         chart=gate_chart(gate, chance=chance),
         task=fact(f"{here}/task", "Gate"),
-        rule=fact(f"{here}/kind", "Rule", _RULES.__getitem__),
+        rule=fact(f"{here}/kind", "Rule", lambda _: kind.rule),
         metric=fact(f"{here}/metric", "Metric", METRICS.__getitem__),
         before=_estimate(documents, here, "before", gate.metric),
         after=_estimate(documents, here, "after", gate.metric),
-        bound=fact(f"{here}/bound", _bound_name(gate), exact, kind="number"),
+        bound=fact(f"{here}/bound", kind.bound_name(gate.verdict), exact, kind="number"),
         threshold=fact(f"{here}/threshold", "Threshold", exact, kind="number"),
         questions=fact(f"{here}/n", "Documents" if gate.metric == "perplexity" else "Questions", count, kind="number"),
         clusters=fact(f"{here}/clusters", "Clusters", or_else(count, "none: independent"), kind="number"),
@@ -521,16 +514,15 @@ def _attack_gate(documents: Documents, index: int, found: AttackResult) -> GateV
     fact = documents.fact
     limit, bound = found.max_recovery or 0.0, found.bound
     exact: Form = partial(percent, decimals=1 if bound is None else telling_apart(bound, limit, percent))
-    side = "Lower" if found.verdict == "fail" else "Upper"
     return GateView(
         verdict=found.verdict or "inconclusive",
         chart=attack_chart(found),
         task=fact(f"{here}/task", "Gate"),
-        rule=fact(f"{here}/attack", "Rule", lambda _: "recovered at most"),
+        rule=fact(f"{here}/attack", "Rule", lambda _: MAX_RECOVERY.rule),
         metric=fact(f"{here}/name", "Metric", lambda name: f"accuracy, attack {name}"),
         before=fact(f"{here}/edited", "Edited", percent, kind="number"),
         after=fact(f"{here}/attacked", "Attacked", percent, kind="number"),
-        bound=fact(f"{here}/bound", f"{side} bound of what came back", or_else(exact, "no bound"), kind="number"),
+        bound=fact(f"{here}/bound", MAX_RECOVERY.bound_name(found.verdict), or_else(exact, "no bound"), kind="number"),
         threshold=fact(f"{here}/max_recovery", "Threshold", exact, kind="number"),
         questions=fact(f"{here}/n", "Questions", count, kind="number"),
         clusters=fact(f"{here}/clusters", "Clusters", or_else(count, "none: independent"), kind="number"),

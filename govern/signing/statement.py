@@ -10,7 +10,7 @@ from rfc8785 import CanonicalizationError
 
 from govern.digests import canonical_json
 from govern.errors import IntegrityError
-from govern.records import AuditPosition, Record, Sha256, VerdictValue, worst
+from govern.records import AuditPosition, GateKind, Record, Sha256, VerdictValue, worst
 
 STATEMENT_TYPE: Final = "https://in-toto.io/Statement/v1"
 REPORT_PREDICATE: Final = "urn:govern:predicate:report:v1"
@@ -53,7 +53,7 @@ class GateClaim(Record):
 
     task: str
     metric: Literal["acc", "acc_norm", "perplexity"]
-    kind: Literal["ceiling", "floor", "max_drop", "max_increase"]
+    kind: GateKind
     after: float
     bound: float
     threshold: float

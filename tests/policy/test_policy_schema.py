@@ -8,7 +8,7 @@ import pytest
 from policy_example import EXAMPLE, changed, findings, parse
 
 from govern.policy import PerplexityGate, Policy, TaskGate, json_schema
-from govern.policy.schema import PATTERNS
+from govern.policy.part import PATTERNS
 from govern.unlearning.registry import METHODS
 from govern.unlearning.whole_model.settings import WholeModelSettings
 

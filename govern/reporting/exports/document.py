@@ -7,13 +7,13 @@ from typing import Literal
 
 from pydantic import Field
 
+from govern.gates.max_recovery import KIND as MAX_RECOVERY
+from govern.gates.registry import GATES
 from govern.records import GateName, GateResult, Plan, Removal, Sweep, Verdict, VerdictValue
 from govern.records.base import Record
-from govern.reporting.facts import METRICS, NO_BREAK_SPACE, Fact, measure, percent, points
+from govern.reporting.facts import METRICS, NO_BREAK_SPACE, UNITS, Fact, measure, percent
 from govern.reporting.text import one_line
 from govern.reporting.view import Issue, ReportView, build_view
-
-_RULES = {"ceiling": "at most", "floor": "at least", "max_drop": "drop at most", "max_increase": "rise at most"}
 
 
 class RunDocument(Record):
@@ -69,14 +69,14 @@ def hub_name(source: str) -> str | None:
 
 def rule(gate: GateResult) -> str:
     """What a gate asks for: `accuracy at most 40.0 %`."""
-    threshold = points(gate.threshold) if gate.kind == "max_drop" else percent(gate.threshold)
-    return plain_spaces(f"{METRICS[gate.metric]} {_RULES[gate.kind]} {threshold}")
+    kind = GATES[gate.kind]
+    return plain_spaces(f"{METRICS[gate.metric]} {kind.rule} {UNITS[kind.unit](gate.threshold)}")
 
 
 def finding(gate: GateResult) -> str:
     """What was found: before, after, and the bound that was held against the threshold."""
     value = measure(gate.metric)
-    bound = points(gate.bound) if gate.kind == "max_drop" else percent(gate.bound)
+    bound = UNITS[GATES[gate.kind].unit](gate.bound)
     return plain_spaces(f"{value(gate.before)} before, {value(gate.after)} after, bound {bound} by {gate.method}")
 
 
@@ -120,14 +120,14 @@ def judged(verdict: Verdict) -> tuple[Judged, ...]:
         gates.append(
             Judged(
                 found.task,
-                "max_recovery",
+                MAX_RECOVERY.name,
                 f"{found.task} recovery {found.name}",
-                plain_spaces(f"{found.name}: recovered at most {percent(found.max_recovery)}"),
+                plain_spaces(f"{found.name}: {MAX_RECOVERY.rule} {percent(found.max_recovery)}"),
                 plain_spaces(f"recovered {share} by {found.name}"),
                 found.reason,
                 found.verdict,
                 found,
-                GateName(task=found.task, metric="recovery", kind="max_recovery", attack=found.name),
+                GateName(task=found.task, metric="recovery", kind=MAX_RECOVERY.name, attack=found.name),
                 found.method,
             )
         )

@@ -10,7 +10,7 @@ from pathlib import Path
 from govern.audit import Log
 from govern.digests import sha256_bytes, sha256_file
 from govern.errors import IntegrityError, UsageError
-from govern.evaluation.choice import best_of
+from govern.gates.choice import best_of
 from govern.records import Plan, Sweep
 from govern.reporting.methods import build_methods, render_methods
 from govern.signing import SignerIdentity, SigningKey, sign, throwaway_key

@@ -10,7 +10,7 @@ from urllib.parse import quote
 
 from govern.audit import Log
 from govern.errors import UsageError
-from govern.policy import LoadedPolicy, PerplexityGate, TaskGate
+from govern.policy import LoadedPolicy
 from govern.records import ENDPOINT, Verdict, Waiver
 from govern.reporting.exports import GatePlace, RunDocument, find_chromium, junit, ml_bom, model_card, pdf, sarif
 from govern.reporting.view import Issue, Signer
@@ -143,25 +143,20 @@ def gate_places(loaded: LoadedPolicy, verdict: Verdict) -> Iterator[GatePlace]:
 
     A verification that stopped early has not judged them all; a gate on an endpoint stands where its ceiling does.
     """
-    verification = loaded.policy.verification
-    places: list[tuple[str | None, str, tuple[str | int, ...]]] = [
-        (gate.task, "ceiling", ("forget", index)) for index, gate in enumerate(verification.forget)
-    ]
-    for index, gate in enumerate(verification.utility):
-        if not isinstance(gate, TaskGate):
-            # the result's name says more than the policy's
-            name = None if isinstance(gate, PerplexityGate) else gate.task
-            places.append((name, "max_increase", ("utility", index)))
-            continue
-        places += [(gate.task, kind, ("utility", index)) for kind in ("floor", "max_drop")]
-    left = list(places)
+    thresholds = list(loaded.policy.verification.thresholds())
+    left = list(thresholds)
     for result in verdict.gates:
         deployed = result.task.endswith(ENDPOINT)
-        wanted = result.task.removesuffix(ENDPOINT), result.kind
-        found = next(entry for entry in (places if deployed else left) if (entry[0] or wanted[0], entry[1]) == wanted)
+        task = result.task.removesuffix(ENDPOINT)
+        found = next(
+            each
+            for each in (thresholds if deployed else left)
+            # of held-back text the result's name says more than the policy's
+            if each.kind == result.kind and (each.held_back or each.task == task)
+        )
         if not deployed:
             left.remove(found)
-        yield _place(loaded, "verification", *found[2], found[1])
+        yield _place(loaded, "verification", *found.place, found.kind)
     for attack in verdict.stress:
         if attack.verdict is not None and attack.max_recovery is not None:
             yield _place(loaded, "verification", "stress")

@@ -12,10 +12,10 @@ from govern.audit import Log
 from govern.corpora import TokenCorpus, write_tokens
 from govern.digests import sha256_bytes
 from govern.errors import GovernError, Interrupted, PolicyError, UsageError
-from govern.evaluation import decisions
 from govern.evaluation.answers import Answers, Perplexity
-from govern.evaluation.choice import choose, score, standing
 from govern.evaluation.questions import OwnTask, questions_of
+from govern.gates.choice import choose, score, standing
+from govern.gates.registry import Threshold, hold
 from govern.models import load_tokenizer
 from govern.policy import ForgetGate, LoadedPolicy, PerplexityGate, TaskGate, load_policy, parse_policy
 from govern.progress import Progress, silent
@@ -584,29 +584,18 @@ def _unmade(number: int, trial: Unmade) -> SweepPoint:
 
 def judge(loaded: LoadedPolicy, sets: Sets, before: Said, after: Said) -> tuple[GateResult, ...]:
     """Hold every gate of the policy against the selection questions and texts that stand for it."""
+
+    def measured(asked: Threshold) -> tuple[Answers, Answers] | tuple[Perplexity, Perplexity] | None:
+        if asked.metric != "perplexity":
+            task = sets.name(asked.task)
+            return before.answered(task, asked.metric), after.answered(task, asked.metric)
+        if not asked.held_back or asked.place[1] not in sets.texts:
+            return None  # an official text chooses nothing
+        text = sets.texts[asked.place[1]]
+        return _perplexity(before, text), _perplexity(after, text)
+
     verification = loaded.policy.verification
-    confidence = verification.confidence
-    gates: list[GateResult] = []
-
-    def add(decide: Callable[..., GateResult], gate: ForgetGate | TaskGate, threshold: float) -> None:
-        pair = (said.answered(sets.name(gate.task), gate.metric) for said in (before, after))
-        gates.append(decide(*pair, metric=gate.metric, threshold=threshold, confidence=confidence))
-
-    for forget in verification.forget:
-        add(decisions.ceiling, forget, forget.ceiling)
-    for index, gate in enumerate(verification.utility):
-        if isinstance(gate, PerplexityGate):
-            if index in sets.texts:
-                pair = (_perplexity(said, sets.texts[index]) for said in (before, after))
-                gates.append(decisions.max_increase(*pair, threshold=gate.max_increase, confidence=confidence))
-            continue
-        if not isinstance(gate, TaskGate):
-            continue  # an official text chooses nothing
-        if gate.floor is not None:
-            add(decisions.floor, gate, gate.floor)
-        if gate.max_drop is not None:
-            add(decisions.max_drop, gate, gate.max_drop)
-    return tuple(gates)
+    return hold(verification.thresholds(), measured, confidence=verification.confidence)
 
 
 def scores(loaded: LoadedPolicy, sets: Sets, said: Said) -> tuple[Score, Score]:

@@ -87,7 +87,7 @@ class Memory:
 
 
 @dataclass(frozen=True)
-class Subject:
+class ModelUnderTest:
     """A model in memory that is asked, with its memory of what it said before. `mirror` is as for `evaluate`."""
 
     model: PreTrainedModel

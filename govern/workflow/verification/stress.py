@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from govern.digests import canonical_digest
 from govern.errors import GovernError, IntegrityError, Interrupted
 from govern.evaluation.harness import quiet
-from govern.evaluation.recovery import recovery
+from govern.gates.max_recovery import recovery
 from govern.models import apply_delta, load_model, load_tokenizer, read_delta
 from govern.policy import LoadedPolicy
 from govern.progress import Progress, labelled, silent

@@ -13,7 +13,7 @@ from tiny_policy import TinyPolicy
 from govern.audit import Log
 from govern.cli import app
 from govern.errors import Interrupted, PolicyError, UsageError
-from govern.evaluation.choice import best_of
+from govern.gates.choice import best_of
 from govern.policy import load_policy
 from govern.unlearning.misdirection import Misdirection
 from govern.workflow.sweeps.methods import Comparison, affordable, base_settings, methods_named

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from govern.evaluation.answers import Answers
-from govern.evaluation.decisions import interval
+from govern.gates.registry import GATES
 from govern.records import GateResult, Score, Standing, SweepPoint
 
 RULE = (
@@ -35,6 +35,8 @@ class Choice:
 
 def score(several: Sequence[Answers], *, confidence: float) -> Score:
     """The accuracy over all questions of several sets together; questions about one thing count as a cluster."""
+    from govern.evaluation.results import interval
+
     clusters = tuple(f"{answers.task}/{name}" for answers in several for name in (answers.clusters or answers.ids))
     first = several[0]
     pooled = first.model_copy(
@@ -56,18 +58,7 @@ def standing(gates: Iterable[GateResult]) -> Standing:
     gates = tuple(gates)
     if all(gate.verdict == "pass" for gate in gates):
         return "bound"
-    return "estimate" if all(excess(gate) <= 0 for gate in gates) else "none"
-
-
-def excess(gate: GateResult) -> float:
-    """How far the estimate lies on the wrong side of the threshold; zero or below where it keeps to it."""
-    if gate.kind == "ceiling":
-        return gate.after - gate.threshold
-    if gate.kind == "floor":
-        return gate.threshold - gate.after
-    if gate.kind == "max_drop":
-        return gate.before - gate.after - gate.threshold
-    return gate.after / gate.before - 1 - gate.threshold
+    return "estimate" if all(_excess(gate) <= 0 for gate in gates) else "none"
 
 
 def choose(points: Sequence[SweepPoint]) -> Choice:
@@ -99,7 +90,7 @@ def choose(points: Sequence[SweepPoint]) -> Choice:
     if not scored:
         return Choice(front, None, None, rule, f"All {len(points)} points broke off.", undecided=False)
     nearest = min(scored, key=lambda point: (_miss(point), -_utility(point), point.number))
-    worst = max(nearest.gates, key=excess)
+    worst = max(nearest.gates, key=_excess)
     return Choice(
         front,
         None,
@@ -107,9 +98,13 @@ def choose(points: Sequence[SweepPoint]) -> Choice:
         rule,
         f"None of {len(points)} points keeps to every threshold on the selection questions. Point {nearest.number} "
         f"comes nearest: {worst.task} misses its {worst.kind.replace('_', ' ')} of {_percent(worst.threshold)} by "
-        f"{100 * excess(worst):.1f} points.",
+        f"{100 * _excess(worst):.1f} points.",
         undecided=any(all(gate.verdict != "fail" for gate in point.gates) for point in scored),
     )
+
+
+def _excess(gate: GateResult) -> float:
+    return GATES[gate.kind].excess(gate)
 
 
 def _beats(other: SweepPoint, point: SweepPoint) -> bool:
@@ -127,7 +122,7 @@ def _rank(point: SweepPoint) -> tuple[float, float, float, int]:
 
 
 def _miss(point: SweepPoint) -> float:
-    return max(excess(gate) for gate in point.gates)
+    return max(_excess(gate) for gate in point.gates)
 
 
 def _forget(point: SweepPoint) -> float:

@@ -10,7 +10,7 @@ from scipy.stats import t
 from govern.errors import UsageError
 from govern.evaluation.answers import Answers
 from govern.evaluation.bounds import recovery_bounds
-from govern.evaluation.recovery import recovery
+from govern.gates.max_recovery import recovery
 
 N = 60
 KNOWS, GONE = [True] * N, [False] * N

@@ -9,7 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from govern.evaluation.answers import Answers
-from govern.evaluation.choice import choose, excess, score, standing
+from govern.gates.choice import choose, score, standing
+from govern.gates.registry import GATES
 from govern.records import GateResult, Interval, Score, SweepPoint
 
 WIDE = Interval(low=0.0, high=1.0)
@@ -60,7 +61,7 @@ def point(number: int, forget: float | None, utility: float | None, how: str = "
     ],
 )
 def test_how_far_an_estimate_misses(found: GateResult, expected: float) -> None:
-    assert excess(found) == pytest.approx(expected)
+    assert GATES[found.kind].excess(found) == pytest.approx(expected)
 
 
 def test_bounds_count_for_more_than_estimates() -> None:

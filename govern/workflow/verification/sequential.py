@@ -1,4 +1,4 @@
-"""`govern verify --fail-fast`: ask the edited model in looks, and stop at the first one that fails a gate."""
+"""`govern verify --fail-fast`, a sequential test: look several times, and stop at the first look that fails a gate."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from govern.evaluation.sequential import LOOKS, asked_at, failing, joined
 from govern.policy import LoadedPolicy, PerplexityGate, TaskGate
 from govern.records import GateName, GateResult, SequentialTest
 from govern.stress.settings import describe, expand
-from govern.workflow.verification.measure import Measured, Subject, certifying_sets, set_name
+from govern.workflow.verification.measure import Measured, ModelUnderTest, certifying_sets, set_name
 
 Judge = Callable[[Measured, Measured, float], tuple[GateResult, ...]]
 
@@ -36,8 +36,8 @@ class _Set:
         )
 
 
-def measure_in_looks(
-    edited: Subject, base: Measured, judge: Judge, *, seed: str
+def measure_in_sequence(
+    edited: ModelUnderTest, base: Measured, judge: Judge, *, seed: str
 ) -> tuple[Measured, Measured, SequentialTest]:
     """What base and edited model said to the questions that were asked, and how far that went.
 

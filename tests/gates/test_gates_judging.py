@@ -5,7 +5,13 @@ import pytest
 
 from govern.errors import UsageError
 from govern.evaluation.answers import Answers, Perplexity
-from govern.evaluation.decisions import ceiling, doubts, floor, max_drop, max_increase, result
+from govern.evaluation.results import result
+from govern.gates.accuracy import doubts
+from govern.gates.registry import GATES
+
+ceiling, floor, max_drop, max_increase = (
+    GATES[name].judge for name in ("ceiling", "floor", "max_drop", "max_increase")
+)
 
 
 def answers(correct, *, kind="cloze", clusters=None, chosen=None, task="symbols"):
@@ -34,7 +40,7 @@ GUESSES = answers(shares(100))
 
 @pytest.mark.parametrize(("right", "verdict"), [(100, "pass"), (150, "inconclusive"), (250, "fail")])
 def test_ceiling_passes_fails_or_abstains_by_its_bounds(right, verdict):
-    gate = ceiling(KNOWS, answers(shares(right)), metric="acc", threshold=0.40, confidence=0.95)
+    gate = ceiling(KNOWS, answers(shares(right)), threshold=0.40, confidence=0.95)
     assert gate.verdict == verdict
     assert (gate.kind, gate.n, gate.before, gate.after) == ("ceiling", 400, 0.95, right / 400)
     assert gate.method == "Clopper–Pearson"
@@ -46,11 +52,11 @@ def test_ceiling_passes_fails_or_abstains_by_its_bounds(right, verdict):
 
 @pytest.mark.parametrize(("right", "verdict"), [(380, "pass"), (365, "inconclusive"), (300, "fail")])
 def test_floor_passes_fails_or_abstains_by_its_bounds(right, verdict):
-    assert floor(KNOWS, answers(shares(right)), metric="acc", threshold=0.90, confidence=0.95).verdict == verdict
+    assert floor(KNOWS, answers(shares(right)), threshold=0.90, confidence=0.95).verdict == verdict
 
 
 def test_the_reason_is_a_sentence_with_the_numbers():
-    gate = ceiling(KNOWS, GUESSES, metric="acc", threshold=0.40, confidence=0.95)
+    gate = ceiling(KNOWS, GUESSES, threshold=0.40, confidence=0.95)
     assert gate.reason.startswith("Accuracy went from 95.0 % to 25.0 % on 400 questions; with 95.0 % confidence")
     assert gate.reason.endswith("within the ceiling of 40.0 %.")
 
@@ -59,7 +65,7 @@ def test_the_reason_is_a_sentence_with_the_numbers():
 def test_an_inconclusive_reason_says_how_many_more_questions_would_decide(right):
     def gate(n):
         after = answers(shares(right * n // 400, n))
-        return ceiling(answers([True] * n), after, metric="acc", threshold=0.40, confidence=0.95)
+        return ceiling(answers([True] * n), after, threshold=0.40, confidence=0.95)
 
     more, verdict = re.search(r"about (\d+) more questions .* then (\w+)\.", gate(400).reason).groups()
     assert verdict == ("pass" if right < 160 else "fail")
@@ -72,21 +78,21 @@ def test_what_is_clustered_takes_more_questions():
     def more(clusters):
         after = answers([index % 50 < 19 for index in range(400)], clusters=clusters)
         before = answers([True] * 400, clusters=clusters)
-        reason = ceiling(before, after, metric="acc", threshold=0.40, confidence=0.95).reason
+        reason = ceiling(before, after, threshold=0.40, confidence=0.95).reason
         return int(re.search(r"about (\d+) more questions", reason)[1])
 
     assert more(tuple(f"fact {index % 50}" for index in range(400))) > 4 * more(None)
 
 
 def test_data_on_the_threshold_are_decided_by_no_number():
-    gate = ceiling(KNOWS, answers(shares(160)), metric="acc", threshold=0.40, confidence=0.95)
+    gate = ceiling(KNOWS, answers(shares(160)), threshold=0.40, confidence=0.95)
     assert gate.reason.endswith("so not even 1000 times as many questions like these would decide it.")
 
 
 def test_a_gate_at_its_threshold_exactly_is_kept():
-    bound = ceiling(KNOWS, GUESSES, metric="acc", threshold=0.40, confidence=0.95).bound
-    assert ceiling(KNOWS, GUESSES, metric="acc", threshold=bound, confidence=0.95).verdict == "pass"
-    below = ceiling(KNOWS, GUESSES, metric="acc", threshold=math.nextafter(bound, 0), confidence=0.95)
+    bound = ceiling(KNOWS, GUESSES, threshold=0.40, confidence=0.95).bound
+    assert ceiling(KNOWS, GUESSES, threshold=bound, confidence=0.95).verdict == "pass"
+    below = ceiling(KNOWS, GUESSES, threshold=math.nextafter(bound, 0), confidence=0.95)
     assert below.verdict == "inconclusive"
 
 
@@ -96,30 +102,29 @@ def test_clusters_widen_the_bound_and_are_named():
     gate = ceiling(
         answers([True] * 400, clusters=clusters),
         answers(by_fact, clusters=clusters),
-        metric="acc",
         threshold=0.40,
         confidence=0.95,
     )
-    independent = ceiling(KNOWS, answers(by_fact), metric="acc", threshold=0.40, confidence=0.95)
+    independent = ceiling(KNOWS, answers(by_fact), threshold=0.40, confidence=0.95)
     assert gate.clusters == 50
     assert gate.bound > independent.bound + 0.05
     assert "400 questions about 50 subjects" in gate.reason
 
 
 def test_a_baseline_at_chance_makes_a_ceiling_vacuous():
-    gate = ceiling(answers(shares(110)), GUESSES, metric="acc", threshold=0.40, confidence=0.95)
+    gate = ceiling(answers(shares(110)), GUESSES, threshold=0.40, confidence=0.95)
     assert gate.verdict == "inconclusive"
     assert "not clearly above chance" in gate.reason
 
 
 def test_a_baseline_at_chance_makes_a_drop_vacuous():
-    gate = max_drop(GUESSES, GUESSES, metric="acc", threshold=0.05, confidence=0.95)
+    gate = max_drop(GUESSES, GUESSES, threshold=0.05, confidence=0.95)
     assert gate.verdict == "inconclusive"
     assert "not clearly above chance" in gate.reason
 
 
 def test_accuracy_clearly_below_chance_may_be_hiding():
-    gate = ceiling(KNOWS, answers(shares(40)), metric="acc", threshold=0.40, confidence=0.95)
+    gate = ceiling(KNOWS, answers(shares(40)), threshold=0.40, confidence=0.95)
     assert gate.verdict == "inconclusive"
     assert "clearly below chance" in gate.reason
 
@@ -127,11 +132,11 @@ def test_accuracy_clearly_below_chance_may_be_hiding():
 def test_one_letter_for_nearly_every_question_is_no_answer():
     collapsed = answers(shares(100), kind="letters", chosen=[2] * 360 + [0] * 40)
     knows = answers(shares(380), kind="letters")
-    gate = ceiling(knows, collapsed, metric="acc", threshold=0.40, confidence=0.95)
+    gate = ceiling(knows, collapsed, threshold=0.40, confidence=0.95)
     assert gate.verdict == "inconclusive"
     assert "chooses C for 90.0 %" in gate.reason
     spread = answers(shares(100), kind="letters", chosen=[2] * 359 + [0] * 41)
-    assert ceiling(knows, spread, metric="acc", threshold=0.40, confidence=0.95).verdict == "pass"
+    assert ceiling(knows, spread, threshold=0.40, confidence=0.95).verdict == "pass"
 
 
 def test_positions_of_cloze_choices_mean_nothing():
@@ -141,11 +146,11 @@ def test_positions_of_cloze_choices_mean_nothing():
 def test_doubts_never_soften_a_failure():
     collapsed = answers(shares(250), kind="letters", chosen=[2] * 400)
     weak = answers(shares(110), kind="letters")
-    assert ceiling(weak, collapsed, metric="acc", threshold=0.40, confidence=0.95).verdict == "fail"
+    assert ceiling(weak, collapsed, threshold=0.40, confidence=0.95).verdict == "fail"
 
 
 def test_a_floor_at_chance_says_nothing():
-    gate = floor(KNOWS, KNOWS, metric="acc", threshold=0.25, confidence=0.95)
+    gate = floor(KNOWS, KNOWS, threshold=0.25, confidence=0.95)
     assert gate.verdict == "inconclusive"
     assert "no higher than chance" in gate.reason
 
@@ -154,7 +159,7 @@ def test_a_floor_at_chance_says_nothing():
 def test_drop_passes_fails_or_abstains_by_its_bounds(lost, verdict):
     before = [True] * 390 + [False] * 10
     after = [False] * lost + [True] * (390 - lost) + [False] * 10
-    gate = max_drop(answers(before), answers(after), metric="acc", threshold=0.05, confidence=0.95)
+    gate = max_drop(answers(before), answers(after), threshold=0.05, confidence=0.95)
     assert gate.verdict == verdict
     assert f"{lost} were lost and 0 gained" in gate.reason
     assert gate.method == "Tango's paired score bound"
@@ -162,7 +167,7 @@ def test_drop_passes_fails_or_abstains_by_its_bounds(lost, verdict):
 
 def test_a_drop_is_paired():
     before = answers([True] * 200 + [False] * 200)
-    gate = max_drop(before, before, metric="acc", threshold=0.02, confidence=0.95)
+    gate = max_drop(before, before, threshold=0.02, confidence=0.95)
     assert gate.bound == pytest.approx(1 - 0.05 ** (1 / 400), abs=1e-6)
 
 
@@ -220,17 +225,17 @@ def test_results_show_both_sides_and_chance():
 )
 def test_different_questions_are_refused(other):
     with pytest.raises(UsageError, match="not to the same questions"):
-        ceiling(KNOWS, other, metric="acc", threshold=0.4, confidence=0.95)
+        ceiling(KNOWS, other, threshold=0.4, confidence=0.95)
 
 
 def test_another_metric_is_refused():
     with pytest.raises(UsageError, match="not to the same questions under acc_norm"):
-        ceiling(KNOWS, GUESSES, metric="acc_norm", threshold=0.4, confidence=0.95)
+        ceiling(KNOWS, GUESSES.model_copy(update={"metric": "acc_norm"}), threshold=0.4, confidence=0.95)
 
 
 def test_no_questions_at_all_are_refused():
     with pytest.raises(UsageError, match="no questions to decide on"):
-        ceiling(KNOWS.part("selection"), GUESSES.part("selection"), metric="acc", threshold=0.4, confidence=0.95)
+        ceiling(KNOWS.part("selection"), GUESSES.part("selection"), threshold=0.4, confidence=0.95)
 
 
 def test_answers_of_unequal_length_are_refused():
