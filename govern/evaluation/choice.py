@@ -6,7 +6,6 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from govern.evaluation.answers import Answers
-from govern.evaluation.decisions import interval
 from govern.records import GateResult, Score, Standing, SweepPoint
 
 RULE = (
@@ -35,6 +34,8 @@ class Choice:
 
 def score(several: Sequence[Answers], *, confidence: float) -> Score:
     """The accuracy over all questions of several sets together; questions about one thing count as a cluster."""
+    from govern.evaluation.decisions import interval  # scipy, which a report that is only read does not need
+
     clusters = tuple(f"{answers.task}/{name}" for answers in several for name in (answers.clusters or answers.ids))
     first = several[0]
     pooled = first.model_copy(
