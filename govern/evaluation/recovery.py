@@ -11,7 +11,7 @@ from govern.errors import UsageError
 from govern.evaluation.answers import Answers
 from govern.evaluation.bounds import Bounds, recovery_bounds
 from govern.evaluation.decisions import interval
-from govern.records import AttackResult, Interval, VerdictValue
+from govern.records import AttackResult, Interval, Origin, VerdictValue
 
 METHOD = "Fieller's bounds on a ratio over facts, t quantile"
 
@@ -29,6 +29,7 @@ def recovery(
     confidence: float,
     seconds: float,
     found: Mapping[str, dict[str, JsonValue]] = MappingProxyType({}),
+    origin: Origin | None = None,
 ) -> AttackResult:
     """Compare two models before and after one attack; `control` is the base model after it.
 
@@ -73,6 +74,7 @@ def recovery(
         reason=f"{facts[0].upper()}{facts[1:]}; {remark}",
         seconds=round(seconds, 3),
         found=dict(found),
+        origin=origin,
     )
 
 

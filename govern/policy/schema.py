@@ -16,7 +16,8 @@ from pydantic_core import InitErrorDetails, PydanticCustomError
 from govern.errors import UsageError
 from govern.evaluation.official import OFFICIAL, WIKITEXT, is_official
 from govern.sources import parse_source
-from govern.stress.settings import Relearning, StressEntry
+from govern.stress.registry import StressEntry
+from govern.stress.relearning import Relearning
 from govern.unlearning.external_settings import ExternalSettings
 from govern.unlearning.registry import METHODS
 from govern.unlearning.rmu_settings import AdaptiveRmuSettings, RmuSettings
