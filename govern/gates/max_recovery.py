@@ -11,7 +11,7 @@ from pydantic import JsonValue
 from govern.errors import UsageError
 from govern.evaluation.answers import Answers
 from govern.gates.kind import Kind
-from govern.records import AttackResult, Interval, VerdictValue
+from govern.records import AttackResult, Interval, Origin, VerdictValue
 
 if TYPE_CHECKING:
     from govern.evaluation.bounds import Bounds
@@ -46,6 +46,7 @@ def recovery(
     confidence: float,
     seconds: float,
     found: Mapping[str, dict[str, JsonValue]] = MappingProxyType({}),
+    origin: Origin | None = None,
 ) -> AttackResult:
     """Compare two models before and after one attack; `control` is the base model after it.
 
@@ -93,6 +94,7 @@ def recovery(
         reason=f"{facts[0].upper()}{facts[1:]}; {remark}",
         seconds=round(seconds, 3),
         found=dict(found),
+        origin=origin,
     )
 
 

@@ -13,7 +13,8 @@ from govern.policy.inputs import TextFields
 from govern.policy.part import Metric, Part, Problem, Share, SourceText, Word
 from govern.records import GateKind
 from govern.sources import parse_source
-from govern.stress.settings import Relearning, StressEntry
+from govern.stress.registry import StressEntry
+from govern.stress.relearning import Relearning
 
 
 class Selection(Part):

@@ -21,7 +21,7 @@ from govern.reporting.facts import (
     seconds,
     short,
 )
-from govern.stress.settings import Relearning, describe
+from govern.stress.relearning import Relearning
 
 # More points than this make a table that nobody reads; the picture still has them all.
 _ROWS = 40
@@ -91,7 +91,7 @@ def _attack(documents: Documents, sweep: Sweep) -> tuple[Fact, ...]:
 
 
 def _described(attack: dict[str, Any]) -> str:
-    return describe(Relearning.model_validate(attack))
+    return Relearning.model_validate(attack).describe()
 
 
 def _table(documents: Documents, sweep: Sweep) -> Table:

@@ -96,6 +96,7 @@ def _view(documents: Documents, index: int, result: AttackResult) -> AttackView:
         reason=fact(f"{here}/reason", "Reason"),
         facts=(
             fact(f"{here}/attack", "Kind of attack", kind="code"),
+            *_origin(documents, here, result),
             *documents.facts(f"{here}/parameters"),
             *(documents.facts(f"{here}/found") if result.found else ()),
             fact(f"{here}/n", "Questions", count, kind="number"),
@@ -107,6 +108,18 @@ def _view(documents: Documents, index: int, result: AttackResult) -> AttackView:
             fact(f"{here}/method", "Bound by", or_else(plain, "none")),
             fact(f"{here}/seconds", "Time of the attack", seconds, kind="number"),
         ),
+    )
+
+
+def _origin(documents: Documents, here: str, result: AttackResult) -> tuple[Fact, ...]:
+    """Where an attack comes from that is not govern's own."""
+    if result.origin is None:
+        return ()
+    fact = documents.fact
+    return (
+        fact(f"{here}/origin/distribution", "Not govern's own, but of the distribution", kind="code"),
+        fact(f"{here}/origin/version", "Its version", kind="code"),
+        fact(f"{here}/origin/digest", "SHA-256 over its files", kind="code"),
     )
 
 

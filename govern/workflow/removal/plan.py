@@ -17,6 +17,7 @@ from govern.policy import DEFAULT_TOPIC, LoadedPolicy, PerplexityGate, TaskGate,
 from govern.progress import Progress, silent
 from govern.records import CorpusIdentity, Deployment, ModelIdentity, Overlap, Person, Plan
 from govern.sources import ResolvedModel, resolve_model, resolve_texts
+from govern.stress.attack import Conditions
 from govern.unlearning.external_settings import ExternalSettings
 from govern.unlearning.protocol import Topic
 from govern.unlearning.registry import METHODS
@@ -128,7 +129,7 @@ def make_plan(
         )
     refuse_training_text_in_evaluation(loaded, corpora)
     retained = sum(corpus.identity.documents for corpus in corpora.values() if corpus.identity.role == "retain")
-    refuse_impossible_attacks(loaded, question_sets(loaded), tokenizer, retained=retained)
+    refuse_impossible_attacks(loaded, question_sets(loaded), Conditions(tokenizer, retained))
     if subjects:
         forget, retain = (texts_as_cut(corpora, role, tokenizer) for role in ("forget", "retain"))
         refuse_other_subjects(loaded, subjects, forget=forget, retain=retain)

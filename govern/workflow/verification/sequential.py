@@ -10,7 +10,7 @@ from govern.evaluation.questions import OwnTask
 from govern.evaluation.sequential import LOOKS, asked_at, failing, joined
 from govern.policy import LoadedPolicy, PerplexityGate, TaskGate
 from govern.records import GateName, GateResult, SequentialTest
-from govern.stress.settings import describe, expand
+from govern.stress.registry import expand
 from govern.workflow.verification.measure import Measured, ModelUnderTest, certifying_sets, set_name
 
 Judge = Callable[[Measured, Measured, float], tuple[GateResult, ...]]
@@ -93,7 +93,7 @@ def _attack_gates(loaded: LoadedPolicy) -> tuple[str, ...]:
     """The attacks with a limit, which are made when all questions are asked, as a waiver would name them."""
     verification = loaded.policy.verification
     return tuple(
-        str(GateName(task=task, metric="recovery", kind="max_recovery", attack=describe(attack)))
+        str(GateName(task=task, metric="recovery", kind="max_recovery", attack=attack.describe()))
         for task in dict.fromkeys(gate.task for gate in verification.forget)
         for attack in expand(verification.stress)
         if attack.max_recovery is not None
