@@ -6,6 +6,7 @@ from govern.records.cost import Cost
 from govern.records.event import AuditPosition, Event, EventType
 from govern.records.fingerprints import Fingerprints, RequestIdentity
 from govern.records.mirror import Mirror, MirroredDataset
+from govern.records.origin import Origin
 from govern.records.plan import (
     CorpusIdentity,
     Deployment,
@@ -64,6 +65,7 @@ __all__ = [
     "ModelIdentity",
     "Name",
     "NeighbourResult",
+    "Origin",
     "Overlap",
     "Person",
     "Plan",
