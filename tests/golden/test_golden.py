@@ -27,7 +27,7 @@ from govern.workflow.publication import comparison, report, site
 from govern.workflow.publication.exports import Form, Reported, document_of, reported, write_export
 from govern.workflow.runs import events_of, stored_plan, stored_policy, stored_removal
 from govern.workflow.verification.measure import Measured
-from govern.workflow.verification.verify import judge
+from govern.workflow.verification.outcome import judge
 from govern.workspace import RunFolder, Workspace
 
 EXPORTS: dict[Form, str] = {
