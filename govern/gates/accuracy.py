@@ -11,7 +11,7 @@ from collections import Counter
 from typing import TYPE_CHECKING
 
 from govern.evaluation.answers import Answers
-from govern.gates.kind import Gate, percent
+from govern.gates.kind import percent
 
 if TYPE_CHECKING:
     from govern.evaluation.bounds import Bounds
@@ -19,45 +19,21 @@ if TYPE_CHECKING:
 _SAME_LETTER = 0.9
 
 
-class OnAnswers(Gate[Answers]):
-    """A kind that is decided by the answers to questions."""
+def bounds(_: Answers, after: Answers, confidence: float, times: float) -> Bounds:
+    """Bounds on the accuracy afterwards."""
+    from govern.evaluation.bounds import accuracy_bounds
 
-    def doubts(self, before: Answers, after: Answers, *, threshold: float, confidence: float) -> list[str]:  # noqa: ARG002
-        """Why a pass would say nothing. "Clearly" above or below chance: the whole two-sided interval is."""
-        return doubts(before, after, confidence=confidence)
+    return accuracy_bounds(after.correct, after.clusters, confidence=confidence, times=times)
 
 
-class Accuracy(OnAnswers):
-    """A kind whose threshold is an accuracy after the removal."""
+def facts(before: Answers, after: Answers, _: float) -> str:
+    """Both accuracies, and over how many questions."""
+    return f"accuracy went from {percent(before.accuracy)} to {percent(after.accuracy)} on {questions(after)}"
 
-    bounded = "the accuracy after"
 
-    def found(self, before: float, after: float) -> float:  # noqa: ARG002
-        """The accuracy afterwards."""
-        return after
-
-    def afterwards(self, before: float, value: float) -> float:  # noqa: ARG002
-        """The value itself."""
-        return value
-
-    def bounds(self, before: Answers, after: Answers, *, confidence: float, times: float) -> Bounds:  # noqa: ARG002
-        """Bounds on the accuracy afterwards."""
-        from govern.evaluation.bounds import accuracy_bounds
-
-        return accuracy_bounds(after.correct, after.clusters, confidence=confidence, times=times)
-
-    def facts(self, before: Answers, after: Answers, estimate: float) -> str:  # noqa: ARG002
-        """Both accuracies, and over how many questions."""
-        asked = questions(after)
-        return f"accuracy went from {percent(before.accuracy)} to {percent(after.accuracy)} on {asked}"
-
-    def method(self, after: Answers) -> str:
-        """Clopper and Pearson's bound, in Korn and Graubard's form where questions share a cluster."""
-        return "Clopper–Pearson" if after.clusters is None else "Korn–Graubard (clustered Clopper–Pearson)"
-
-    def form(self, value: float) -> str:
-        """Per cent."""
-        return percent(value)
+def method(after: Answers) -> str:
+    """The name of the bound."""
+    return "Clopper–Pearson" if after.clusters is None else "Korn–Graubard (clustered Clopper–Pearson)"
 
 
 def questions(answers: Answers) -> str:
@@ -66,7 +42,7 @@ def questions(answers: Answers) -> str:
     return f"{len(answers.ids)} questions{about}"
 
 
-def doubts(before: Answers, after: Answers, *, confidence: float) -> list[str]:
+def doubts(before: Answers, after: Answers, _: float, confidence: float) -> list[str]:
     """Why a pass on these answers would say nothing, as sentences; empty where nothing speaks against it."""
     from govern.evaluation.results import interval
 

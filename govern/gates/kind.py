@@ -10,9 +10,9 @@ Nothing heavy is imported here: reports and light commands read what a kind is c
 from __future__ import annotations
 
 import math
-from abc import ABC, abstractmethod
 from collections.abc import Callable
-from typing import TYPE_CHECKING, ClassVar, Generic, Literal, TypeVar
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Generic, Literal, TypeVar
 
 from govern.evaluation.answers import Answers, Perplexity
 from govern.records import GateKind, GateResult, LimitKind, VerdictValue
@@ -29,20 +29,16 @@ _MOST_TIMES = 1000
 _LARGEST = 1e308
 
 
-class Kind(ABC):
+@dataclass(frozen=True, kw_only=True)
+class Kind:
     """A kind of limit, as it is told to people and programs."""
 
-    name: ClassVar[LimitKind]
-    rule: ClassVar[str]
-    """What stands before the threshold: `at most`."""
-    bounded: ClassVar[str]
-    """What the bound is on: `the accuracy after`."""
-    passes: ClassVar[Literal["lower", "upper"]]
-    """The bound that has to keep to the threshold. The opposite one fails a gate by breaking it."""
-    title: ClassVar[str]
-    """What a pass says, as the title of a SARIF rule."""
-    text: ClassVar[str]
-    """When a gate passes, in a sentence."""
+    name: LimitKind
+    rule: str  # what stands before the threshold: `at most`
+    bounded: str  # what the bound is on: `the accuracy after`
+    passes: Literal["lower", "upper"]  # the bound that has to keep to the threshold
+    title: str  # what a pass says, as the title of a SARIF rule
+    text: str  # when a gate passes, in a sentence
 
     def bound_name(self, verdict: VerdictValue | None) -> str:
         """What the bound is called that decided a verdict."""
@@ -54,22 +50,31 @@ class Kind(ABC):
         return value <= threshold if self.passes == "upper" else value >= threshold
 
 
+@dataclass(frozen=True, kw_only=True)
 class Gate(Kind, Generic[MeasuredT]):
-    """A kind that holds one number, from before and after a removal, against a threshold."""
+    """A kind that holds one number, from before and after a removal, against a threshold.
 
-    name: ClassVar[GateKind]
-    group: ClassVar[Literal["forget", "utility"]] = "utility"
-    """Whether it is about what has to go, or about what must stay."""
-    unit: ClassVar[Literal["percent", "points"]] = "percent"
-    """What threshold and bound are printed in."""
-    change: ClassVar[bool] = False
-    """Whether threshold and bound are about the change, not about the value afterwards."""
-    passed: ClassVar[str]
-    """The reasons, as clauses about `{bound}` (or `{lower}` and `{upper}`) and `{threshold}`."""
-    failed: ClassVar[str]
-    between: ClassVar[str]
-    things: ClassVar[str] = "questions"
-    """What more of would decide."""
+    `passed`, `failed` and `between` are the reasons: clauses about `{bound}`, or `{lower}` and `{upper}`, and
+    `{threshold}`.
+    """
+
+    name: GateKind
+    group: Literal["forget", "utility"] = "utility"  # whether it is about what has to go, or about what must stay
+    unit: Literal["percent", "points"] = "percent"  # what threshold and bound are printed in
+    change: bool = False  # whether threshold and bound are about the change, not about the value afterwards
+    passed: str
+    failed: str
+    between: str
+    things: str = "questions"  # what more of would decide
+
+    found: Callable[[float, float], float]  # before, after: the estimate that the threshold is about
+    afterwards: Callable[[float, float], float]  # before, a threshold or a bound: the value afterwards that it means
+    bounds: Callable[[MeasuredT, MeasuredT, float, float], Bounds]  # before, after, confidence, times as much data
+    facts: Callable[[MeasuredT, MeasuredT, float], str]  # before, after, estimate: the first clause of the reason
+    method: Callable[[MeasuredT], str]  # after: the name of the bound
+    form: Callable[[float], str]  # a threshold or a bound as the reason prints it
+    doubts: Callable[[MeasuredT, MeasuredT, float, float], list[str]] = lambda *_: []
+    """Of before, after, threshold and confidence: why a pass would say nothing, as sentences."""
 
     def excess(self, gate: GateResult) -> float:
         """How far the estimate lies on the wrong side of the threshold; zero or below where it keeps to it."""
@@ -79,7 +84,8 @@ class Gate(Kind, Generic[MeasuredT]):
     def allowed(self, gate: GateResult) -> tuple[float, float]:
         """The values afterwards that keep to the threshold, from the lowest to the highest."""
         limit = self.afterwards(gate.before, gate.threshold)
-        return (-math.inf, limit) if self.passes == "upper" else (limit, math.inf)
+        below = self.keeps(self.found(gate.before, limit - 1), gate.threshold)
+        return (-math.inf, limit) if below else (limit, math.inf)
 
     def judge(
         self,
@@ -100,8 +106,8 @@ class Gate(Kind, Generic[MeasuredT]):
         measured = result(before, after, confidence=confidence, part="certification")
 
         def decide(times: float = 1) -> tuple[VerdictValue, float, float, float]:
-            at = self.bounds(before, after, confidence=confidence, times=times)
-            opposite = at if failing is None else self.bounds(before, after, confidence=failing, times=times)
+            at = self.bounds(before, after, confidence, times)
+            opposite = at if failing is None else self.bounds(before, after, failing, times)
             upper = self.passes == "upper"
             lower, higher = (opposite.lower, at.upper) if upper else (at.lower, opposite.upper)
             passing, breaking = (higher, lower) if upper else (lower, higher)
@@ -125,7 +131,7 @@ class Gate(Kind, Generic[MeasuredT]):
             clause = self.passed if verdict == "pass" else self.failed
             sure = confidence if verdict == "pass" else failing or confidence
             reason += f"with {percent(sure)} confidence {clause.format_map(said)}."
-        if verdict == "pass" and (doubts := self.doubts(before, after, threshold=threshold, confidence=confidence)):
+        if verdict == "pass" and (doubts := self.doubts(before, after, threshold, confidence)):
             verdict = "inconclusive"
             reason = f"{reason} But a pass would say nothing. {' '.join(doubts)}"
         return GateResult(
@@ -144,41 +150,6 @@ class Gate(Kind, Generic[MeasuredT]):
             verdict=verdict,
             reason=reason[0].upper() + reason[1:],
         )
-
-    @abstractmethod
-    def found(self, before: float, after: float) -> float:
-        """The estimate that the threshold is about."""
-
-    @abstractmethod
-    def afterwards(self, before: float, value: float) -> float:
-        """A threshold or a bound, as the value afterwards that it stands for."""
-
-    @abstractmethod
-    def bounds(self, before: MeasuredT, after: MeasuredT, *, confidence: float, times: float) -> Bounds:
-        """One-sided bounds on what the threshold is about, as so many `times` as much data would give them."""
-
-    @abstractmethod
-    def facts(self, before: MeasuredT, after: MeasuredT, estimate: float) -> str:
-        """What was measured, as the first clause of the reason."""
-
-    @abstractmethod
-    def method(self, after: MeasuredT) -> str:
-        """The name of the bound."""
-
-    @abstractmethod
-    def form(self, value: float) -> str:
-        """A threshold or a bound as the reason prints it."""
-
-    def doubts(
-        self,
-        before: MeasuredT,  # noqa: ARG002
-        after: MeasuredT,  # noqa: ARG002
-        *,
-        threshold: float,  # noqa: ARG002
-        confidence: float,  # noqa: ARG002
-    ) -> list[str]:
-        """Why a pass would say nothing, as sentences; empty where nothing speaks against it."""
-        return []
 
 
 def _remedy(n: int, things: str, decide: Callable[[float], VerdictValue]) -> str:

@@ -19,18 +19,14 @@ if TYPE_CHECKING:
 METHOD = "Fieller's bounds on a ratio over facts, t quantile"
 
 
-class MaxRecovery(Kind):
-    """The share of what the removal took that an attack brought back is at most the threshold."""
-
-    name = "max_recovery"
-    rule = "recovered at most"
-    bounded = "what came back"
-    passes = "upper"
-    title = "The removed knowledge does not come back"
-    text = "The upper bound of the share that an attack brought back is at most what the policy allows."
-
-
-KIND = MaxRecovery()
+KIND = Kind(
+    name="max_recovery",
+    rule="recovered at most",
+    bounded="what came back",
+    passes="upper",
+    title="The removed knowledge does not come back",
+    text="The upper bound of the share that an attack brought back is at most what the policy allows.",
+)
 
 
 def recovery(

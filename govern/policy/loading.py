@@ -12,7 +12,7 @@ from pydantic import ValidationError
 
 from govern.digests import canonical_digest, sha256_bytes
 from govern.errors import UsageError
-from govern.policy.document import MAX_BYTES, Document, Finding, Place, located, read_document, where
+from govern.policy.document import MAX_BYTES, Document, Mistake, Place, located, read_document, where
 from govern.policy.messages import explain
 from govern.policy.schema import Policy
 from govern.sources import parse_source
@@ -104,10 +104,10 @@ def _read(path: Path) -> bytes:
         message, hint = known.get(
             type(error), (f"the file cannot be read: {type(error).__name__}", "Check its rights.")
         )
-        raise located([Finding(Place(1, 1), message, hint)], path=path) from None
+        raise located([Mistake(Place(1, 1), message, hint)], path=path) from None
 
 
-def _missing_files(document: Document, base: Path) -> Iterator[Finding]:
+def _missing_files(document: Document, base: Path) -> Iterator[Mistake]:
     """What the policy names on disk and is not there. Works on a policy that is otherwise wrong, too."""
     for location, name, is_model in _files(document.value):
         target = base / name
@@ -118,7 +118,7 @@ def _missing_files(document: Document, base: Path) -> Iterator[Finding]:
             found = False
         if not found:
             kind = "folder" if is_model else "file"
-            yield Finding(
+            yield Mistake(
                 document.place(*location), f"there is no {kind} {target}", "A path is relative to the policy's folder."
             )
 

@@ -140,7 +140,7 @@ def test_one_letter_for_nearly_every_question_is_no_answer():
 
 
 def test_positions_of_cloze_choices_mean_nothing():
-    assert doubts(KNOWS, answers(shares(100), chosen=[2] * 400), confidence=0.95) == []
+    assert doubts(KNOWS, answers(shares(100), chosen=[2] * 400), 0.4, confidence=0.95) == []
 
 
 def test_doubts_never_soften_a_failure():

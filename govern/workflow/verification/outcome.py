@@ -17,7 +17,7 @@ from govern.sources import cache_folder
 from govern.workflow.files import DELTA, MEASURING
 from govern.workflow.removal.plan import Planned
 from govern.workflow.verification.endpoint import EndpointFinding, endpoint_exams
-from govern.workflow.verification.measure import Measured, Memory, ModelUnderTest
+from govern.workflow.verification.measure import Measurement, Memory, ModelUnderTest
 from govern.workflow.verification.sequential import measure_in_sequence, undecided
 from govern.workspace import RunFolder
 
@@ -26,8 +26,8 @@ from govern.workspace import RunFolder
 class BeforeAndAfter:
     """What both models said, of all questions or of those that were asked, and what an endpoint said."""
 
-    before: Measured
-    after: Measured
+    before: Measurement
+    after: Measurement
     sequential: SequentialTest | None
     endpoint: tuple[EndpointFinding, ...]
 
@@ -99,7 +99,7 @@ def measure_both(
 
 
 def judge(
-    loaded: LoadedPolicy, before: Measured, after: Measured, failing: float | None = None
+    loaded: LoadedPolicy, before: Measurement, after: Measurement, failing: float | None = None
 ) -> tuple[GateResult, ...]:
     """Hold every gate of the policy against what was measured, on certification questions alone.
 

@@ -11,9 +11,9 @@ from govern.evaluation.sequential import LOOKS, asked_at, failing, joined
 from govern.policy import LoadedPolicy, PerplexityGate, TaskGate
 from govern.records import GateName, GateResult, SequentialTest
 from govern.stress.registry import expand
-from govern.workflow.verification.measure import Measured, ModelUnderTest, certifying_sets, set_name
+from govern.workflow.verification.measure import Measurement, ModelUnderTest, certifying_sets, set_name
 
-Judge = Callable[[Measured, Measured, float], tuple[GateResult, ...]]
+Judge = Callable[[Measurement, Measurement, float], tuple[GateResult, ...]]
 
 _UNFINISHED = "Asking stopped early because another gate failed, so this one was not decided"
 
@@ -37,8 +37,8 @@ class _Set:
 
 
 def measure_in_sequence(
-    edited: ModelUnderTest, base: Measured, judge: Judge, *, seed: str
-) -> tuple[Measured, Measured, SequentialTest]:
+    edited: ModelUnderTest, base: Measurement, judge: Judge, *, seed: str
+) -> tuple[Measurement, Measurement, SequentialTest]:
     """What base and edited model said to the questions that were asked, and how far that went.
 
     `base` is everything that the base model said. `judge` holds the gates against (before, after), with bounds of a
@@ -52,9 +52,9 @@ def measure_in_sequence(
                 each.said.append((ids, edited.ask(each.task, ids)))
         pairs = [pair for each in sets for pair in each.answers()]
         last = look == LOOKS
-        before = Measured(tuple(old for old, _ in pairs), base.perplexities if last else (), base.remembered)
+        before = Measurement(tuple(old for old, _ in pairs), base.perplexities if last else (), base.remembered)
         read = edited.read() if last else ()
-        after = Measured(tuple(new for _, new in pairs), read, tuple(edited.memory.remembered))
+        after = Measurement(tuple(new for _, new in pairs), read, tuple(edited.memory.remembered))
         sure = failing(look, confidence=loaded.policy.verification.confidence)
         if last or any(gate.verdict == "fail" for gate in judge(before, after, sure)):
             break
@@ -77,7 +77,7 @@ def undecided(gate: GateResult) -> GateResult:
     return gate.model_copy(update={"verdict": "inconclusive", "reason": f"{_UNFINISHED}. So far: {gate.reason}"})
 
 
-def _set(task: OwnTask | str, base: Measured, seed: str) -> _Set:
+def _set(task: OwnTask | str, base: Measurement, seed: str) -> _Set:
     name = set_name(task)
     said = tuple(answers for answers in base.answers if answers.task in (name, f"{name} (cloze)"))
     return _Set(task, said, asked_at(said[0], seed=seed))

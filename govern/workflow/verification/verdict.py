@@ -12,7 +12,7 @@ from govern.evaluation.official import neighbours_of
 from govern.evaluation.results import result
 from govern.policy import LoadedPolicy
 from govern.records import AttackResult, NeighbourResult, Plan, Removal, SubjectResult, TaskResult, Verdict, worst
-from govern.workflow.verification.measure import Measured
+from govern.workflow.verification.measure import Measurement
 from govern.workflow.verification.outcome import BeforeAndAfter
 from govern.workflow.verification.stress import limited
 
@@ -58,7 +58,7 @@ def reach_verdict(
     )
 
 
-def results(loaded: LoadedPolicy, before: Measured, after: Measured) -> tuple[TaskResult, ...]:
+def results(loaded: LoadedPolicy, before: Measurement, after: Measurement) -> tuple[TaskResult, ...]:
     """Everything that was measured, gated or not."""
     confidence = loaded.policy.verification.confidence
     found: list[TaskResult] = []
@@ -73,7 +73,7 @@ def results(loaded: LoadedPolicy, before: Measured, after: Measured) -> tuple[Ta
     return tuple(found)
 
 
-def certified(before: Measured, after: Measured) -> list[tuple[Answers, Answers]]:
+def certified(before: Measurement, after: Measurement) -> list[tuple[Answers, Answers]]:
     """Both models' answers to the certifying questions of every official set that has subjects."""
     pairs = zip(before.answers, after.answers, strict=True)
     return [(old.part("certification"), new.part("certification")) for old, new in pairs if new.subjects]
@@ -94,7 +94,7 @@ def next_to_hazards(loaded: LoadedPolicy, pairs: Sequence[tuple[Answers, Answers
     return tuple(found for form in forms for found in subjects.pooled(form, hazards, confidence=confidence))
 
 
-def answers_json(before: Measured, after: Measured) -> bytes:
+def answers_json(before: Measurement, after: Measurement) -> bytes:
     """Every answer, by question id, without the questions."""
 
     def listed(found: Sequence[MeasuredT]) -> list[object]:
