@@ -4,26 +4,34 @@ from __future__ import annotations
 
 import math
 import posixpath
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from difflib import get_close_matches
 from functools import cache, reduce
 from operator import or_
 from typing import TYPE_CHECKING, Annotated, Any, Literal, NamedTuple, Self, TypeAlias
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Discriminator, Field, Tag, ValidationError, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Discriminator,
+    Field,
+    Tag,
+    ValidationError,
+    create_model,
+    model_validator,
+)
 from pydantic_core import InitErrorDetails, PydanticCustomError
 
 from govern.errors import UsageError
 from govern.evaluation.official import OFFICIAL, WIKITEXT, is_official
 from govern.sources import parse_source
 from govern.stress.settings import Relearning, StressEntry
-from govern.unlearning.external_settings import ExternalSettings
-from govern.unlearning.registry import METHODS
-from govern.unlearning.rmu_settings import AdaptiveRmuSettings, RmuSettings
+from govern.unlearning.external import ExternalSettings
+from govern.unlearning.registry import METHODS, is_offered, method_named
 from govern.unlearning.settings import MethodSettings
-from govern.unlearning.srmu_settings import Direction, ImportanceMap, SrmuClosedFormSettings, SrmuSettings
+from govern.unlearning.srmu import Direction, ImportanceMap
 from govern.unlearning.sweeping import grid_of, swept_coefficient
-from govern.unlearning.whole_model.settings import WholeModelSettings
 
 NAME = r"^[a-z0-9][a-z0-9-]{0,63}$"
 WORD = r"^[a-z0-9][a-z0-9_-]{0,63}$"
@@ -405,22 +413,9 @@ class Review(Part):
 
 
 if TYPE_CHECKING:
-    # The type checker cannot see the registry; a test compares the two.
-    Removal: TypeAlias = (
-        SrmuSettings
-        | SrmuClosedFormSettings
-        | RmuSettings
-        | AdaptiveRmuSettings
-        | ExternalSettings
-        | WholeModelSettings
-    )
+    Removal: TypeAlias = MethodSettings | ExternalSettings
 else:
-    _settings = tuple(method.settings for method in METHODS.values())
-    Removal = (
-        reduce(or_, _settings)
-        if len(_settings) == 1
-        else Annotated[reduce(or_, _settings), Field(discriminator="method")]
-    )
+    Removal = Annotated[reduce(or_, (method.schema for method in METHODS.values())), Field(discriminator="method")]
 
 
 class Policy(Part):
@@ -642,6 +637,18 @@ class Policy(Part):
                 )
             if gate.metric == "acc_norm" and (task is None or task.kind == "letters"):
                 yield Problem((*location, "metric"), "acc_norm is for cloze tasks: letters have no length", "Use acc.")
+
+
+def policy_class(value: Mapping[str, Any]) -> type[Policy]:
+    """What a policy of these values is validated as: where another distribution offers its method, with the settings of
+    that one, whose code is imported now. Raises UsageError where that cannot be used."""
+    removal = value.get("removal")
+    name = removal.get("method") if isinstance(removal, dict) else None
+    if not isinstance(name, str) or not is_offered(name):
+        return Policy
+    settings = (method_named(name).schema, Field(description="The method and its settings."))
+    made: type[Policy] = create_model("Policy", __base__=Policy, removal=settings)
+    return made
 
 
 def did_you_mean(word: str, known: Iterable[str]) -> str | None:

@@ -20,12 +20,10 @@ from govern.errors import IntegrityError, RemovalError
 from govern.models import load_model, read_tensors
 from govern.unlearning.activations import block_output, find_blocks
 from govern.unlearning.batches import Deck, generator
-from govern.unlearning.checkpoint_tensors import stored_tensors
 from govern.unlearning.misdirection import Misdirection
 from govern.unlearning.points import Points
-from govern.unlearning.settings_check import check_settings
 from govern.unlearning.solvers.closed_form import CHECKPOINT, Equations, Moments, Statistics
-from govern.unlearning.srmu import steer
+from govern.unlearning.srmu import METHOD, srmu
 
 ONE = {"train": {"modules": ["mlp.down_proj"], "layers": [2]}}
 DOWN = "model.layers.2.mlp.down_proj.weight"
@@ -245,7 +243,7 @@ def test_the_first_tokens_drift_is_that_of_the_edited_model(tiny, layers, monkey
     monkeypatch.setattr(Misdirection, "release", lambda self: None)
     chosen = asked(tiny("llama"), train={"modules": ["mlp.down_proj"], "layers": layers})
     setup = Misdirection.open(chosen)
-    edit = steer(setup, chosen)
+    edit = srmu(setup, chosen)
     assert edit.figures["bio.first_token_drift"] == pytest.approx(setup.first_token_drift(setup.topics[0]), rel=1e-4)
     assert edit.figures["bio.first_token_drift"] > 0.01
 
@@ -262,7 +260,7 @@ def test_the_model_is_gone_before_the_last_solve(tiny, monkeypatch):
     chosen = asked(tiny("llama"))
     setup = Misdirection.open(chosen)
     model = weakref.ref(setup.window.model)
-    steer(setup, chosen)
+    srmu(setup, chosen)
     assert held == [True, False]
 
 
@@ -328,7 +326,7 @@ def test_a_module_that_is_not_the_last_linear_map_is_refused(tiny, module, words
 )
 def test_what_the_closed_form_cannot_do_is_refused_before_any_weight_is_loaded(tiny, train, location):
     settings = asked(tiny("llama"), train=train).settings
-    (refusal,) = check_settings(settings, layers=LAYERS, tensors=stored_tensors(tiny("llama")))
+    (refusal,) = METHOD.refusals(settings, tiny("llama"), LAYERS)
     assert refusal.location == location
 
 
@@ -395,12 +393,12 @@ def test_a_seed_gives_one_edit(tiny):
 
 def test_the_trunk_runs_once_a_batch_and_pass_even_where_nothing_can_be_kept(tiny, monkeypatch):
     chosen = asked(tiny("llama"), train={"modules": ["mlp.down_proj"], "layers": [1, 2]})
-    kept = steer(Misdirection.open(chosen), chosen)
+    kept = srmu(Misdirection.open(chosen), chosen)
     setup = Misdirection.open(chosen, room=0)
     entered = []
     enter = setup.window.enter
     monkeypatch.setattr(setup.window, "enter", lambda batch: entered.append(id(batch)) or enter(batch))
-    edit = steer(setup, chosen)
+    edit = srmu(setup, chosen)
     batches = len(setup.topics[0].forget) + len(setup.topics[0].retain)
     # A pass for each of the two blocks; before and after each, the linearity probe and the first tokens read one batch.
     assert len(entered) <= 2 * (batches + 2)
@@ -420,7 +418,7 @@ def test_a_later_block_goes_on_where_the_one_before_it_was_measured(tiny, monkey
             return _replay(*arguments, begin=begin, end=end, **named)
 
         monkeypatch.setattr(setup.window, "replay", counted)
-        edits.append(steer(setup, chosen))
+        edits.append(srmu(setup, chosen))
         passes.append(sum(ran))
     same(*edits)
     assert passes[1] < passes[0]

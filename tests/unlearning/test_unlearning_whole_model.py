@@ -6,7 +6,6 @@ from dataclasses import dataclass, replace
 
 import pytest
 import torch
-from pydantic import TypeAdapter
 from tiny_decoders import documents
 from tiny_removal import DOWN, run, same
 from tiny_whole_model import METHODS, SHARED, TOPICS, TRAINED, asked, opened
@@ -184,8 +183,8 @@ def edits(known):
     for method, changes in FORGETS.items():
         base = SHARED if method in {"ssd", "depn"} else {**TRAINED, "steps": 20}
         given = {**base, "batch_size": 4, **changes}
-        wanted = TypeAdapter(REGISTERED[method].settings).validate_python({"method": method, **given})
-        edit = REGISTERED[method].load()(Request(model_path=path, topics=topics, settings=wanted))
+        wanted = REGISTERED[method].settings({"method": method, **given})
+        edit = REGISTERED[method].edit(Request(model_path=path, topics=topics, settings=wanted))
         found[method] = tuple(surprise(path, part, edit.tensors) for part in (topics[0].forget, topics[0].retain))
     return found
 
@@ -292,8 +291,8 @@ def test_task_arithmetic_goes_as_far_the_other_way(path):
 
 
 def refusals(folder, method, layers=4, **changes):
-    settings = TypeAdapter(REGISTERED[method].settings).validate_python({"method": method, **changes})
-    return [tuple(each) for each in REGISTERED[method].check(settings, folder, layers)]
+    settings = REGISTERED[method].settings({"method": method, **changes})
+    return [tuple(each) for each in REGISTERED[method].refusals(settings, folder, layers)]
 
 
 def test_what_the_model_has_not_is_refused_before_it_is_loaded(path, tiny):
@@ -321,8 +320,8 @@ def test_a_mixture_of_experts_is_trained_by_an_adapter_on_what_it_has_once(tiny)
 
 def test_what_a_method_costs(path):
     def cost(method, **changes):
-        settings = TypeAdapter(REGISTERED[method].settings).validate_python({"method": method, **changes})
-        return REGISTERED[method].cost(settings, path, 4)
+        settings = REGISTERED[method].settings({"method": method, **changes})
+        return REGISTERED[method].cost_of(settings, path, 4)
 
     whole = sum(parameter.numel() for parameter in read_names(path).values())
     npo = cost("npo", steps=60)
