@@ -14,6 +14,7 @@ from govern.digests import canonical_digest
 from govern.errors import RemovalError
 from govern.models import load_model
 from govern.progress import Progress, silent
+from govern.training.finite import refuse_not_finite
 from govern.unlearning.activations import Entry, Window, find_blocks
 from govern.unlearning.batches import Deck
 from govern.unlearning.checkpoint_tensors import stored_tensors
@@ -220,12 +221,26 @@ class Misdirection:
             numbers = dict.fromkeys(map(deck.visit, visits))
             for done, number in enumerate(numbers, start=1):
                 hidden = self.frozen.hidden(deck, number, keep=role == "retain")
+                if not hidden.isfinite().all():
+                    self.refuse_base(deck, number)
                 average.add(hidden[deck.batch(number).counted])
                 progress(f"measure {topic.name} {role}", done, len(numbers))
             average.join(self.workers)
             averages.append(average)
         forget, retain = averages
         return Survey(forget.features, retain.features, forget.norm)
+
+    def refuse_base(self, deck: Deck, number: int) -> None:
+        """Raise RemovalError where the base model's own weights, or what it computes of a batch, are not finite.
+
+        For who has met a number that is not finite: the edit so far is dropped.
+        """
+        self.trained.reset()
+        batch = deck.batch(number)
+        refuse_not_finite(
+            self.window.model,
+            lambda: self.window.model(input_ids=batch.input_ids, attention_mask=batch.attention_mask, use_cache=False),
+        )
 
     def figures(self, topic: TopicText, aim: Aim, visits: int) -> dict[str, float]:
         """What a reader needs to judge the edit of one topic, after `visits` batches of each kind."""

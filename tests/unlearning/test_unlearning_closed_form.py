@@ -155,7 +155,7 @@ def whole(path, tensors, settings, topic=TOPICS[0]):
         batch = Deck.deal(corpus, batch_size=len(corpus.documents), mask=settings.mask, seed="all").batch(0)
         kept = []
         hook = find_blocks(edited)[settings.layer].register_forward_hook(
-            lambda _m, _i, output, kept=kept: kept.append(output)
+            lambda _m, _i, output, kept=kept: kept.append(output[0] if isinstance(output, tuple) else output)
         )
         edited(input_ids=batch.input_ids, attention_mask=batch.attention_mask)
         hook.remove()
@@ -182,6 +182,27 @@ def test_the_losses_of_the_curve_are_those_of_the_whole_edited_model(tiny, archi
     (point,) = edit.curve
     forget, retain, _ = whole(tiny(architecture), edit.tensors, chosen.settings)
     assert (point.forget_loss, point.retain_loss) == (pytest.approx(forget, rel=1e-4), pytest.approx(retain, rel=1e-4))
+
+
+FLATTENED = {"opt": "fc2", "qwen2_moe": "mlp.shared_expert.down_proj"}
+
+
+@pytest.mark.parametrize("architecture", FLATTENED)
+def test_a_module_that_sees_all_tokens_in_one_row_is_solved_for(tiny, architecture):
+    """Their blocks hand [batch · tokens, n] to the MLP; each token's input must still stand beside its own output."""
+    trained = {"modules": [FLATTENED[architecture]], "layers": [2]}
+    if architecture == "qwen2_moe":  # the gate in front of its output leaves it nonlinear
+        with pytest.raises(RemovalError, match="not linear in this weight"):
+            run(asked(tiny(architecture), **{**PLAIN, "train": trained}))
+        return
+    # After its ReLU some inputs are always 0, which alone would leave their weights undetermined.
+    chosen = asked(tiny(architecture), **{**PLAIN, "train": trained, "ridge": 1e-7})
+    edit = run(chosen)
+    (point,) = edit.curve
+    forget, retain, slope = whole(tiny(architecture), edit.tensors, chosen.settings)
+    assert (point.forget_loss, point.retain_loss) == (pytest.approx(forget, rel=1e-4), pytest.approx(retain, rel=1e-4))
+    base = read_tensors(tiny(architecture), edit.tensors)
+    assert slope < 1e-3 * whole(tiny(architecture), base, chosen.settings)[2]
 
 
 def test_the_loss_is_never_above_the_gradient_solvers(tiny):

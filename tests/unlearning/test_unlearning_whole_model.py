@@ -276,6 +276,38 @@ def test_the_last_point_of_the_way_is_the_whole_activation(path):
     torch.testing.assert_close(found, (inputs[0] * inputs[0].grad).sum(dim=(0, 1)).detach(), rtol=1e-4, atol=1e-7)
 
 
+@pytest.mark.parametrize(
+    ("architecture", "module", "shape"),
+    [("llama", "mlp.down_proj", 3), ("opt", "fc2", 2), ("qwen2_moe", "mlp.shared_expert.down_proj", 2)],
+)
+def test_attributions_are_a_neurons_own_whatever_shape_its_module_sees(tiny, architecture, module, shape):
+    """Against the slope along a factor on each neuron, which holds for inputs of every shape: d/ds P(s · a) at k/m."""
+    train = {"layers": [2], "modules": [module]}
+    session, _, settings = opened(tiny(architecture), "depn", train=train, points=3, batches=1)
+    ((name, found),) = measured(session, settings).items()
+    model = load_model(tiny(architecture), dtype=torch.float32).requires_grad_(False)
+    batch = session.topics[0].forget.batch(session.topics[0].forget.visit(0))
+    linear = model.get_submodule(name.removesuffix(".weight"))
+    seen = []
+
+    def say():
+        return model(batch.input_ids, attention_mask=batch.attention_mask).logits[:, :-1].softmax(-1)
+
+    keep = linear.register_forward_pre_hook(lambda _, given: seen.append(given[0]))
+    say()
+    keep.remove()
+    assert seen[0].dim() == shape
+    expected = torch.zeros(linear.in_features)
+    for point in (1, 2, 3):
+        factor = torch.full((linear.in_features,), point / 3, requires_grad=True)
+        hook = linear.register_forward_pre_hook(lambda _, _given, factor=factor: (seen[0] * factor,))
+        chances = say().gather(2, batch.input_ids[:, 1:, None])[batch.counted[:, 1:]].sum()
+        expected += torch.autograd.grad(chances, factor)[0] / 3
+        hook.remove()
+    assert len(set(expected.tolist())) > linear.in_features // 2  # after a ReLU some are never active
+    torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-7)
+
+
 def test_depn_does_not_erase_all_there_is(path):
     with pytest.raises(RemovalError, match="96 neurons would be erased") as caught:
         run(asked(path, "depn", neurons=96))

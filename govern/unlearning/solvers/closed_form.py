@@ -266,7 +266,10 @@ class _Block:
         local = f"{self.number}.{self.name.partition('.')[2]}"
 
         def respond(weight: Tensor | None) -> tuple[Tensor, Tensor]:
-            return self.output(deck, 0, None if weight is None else {local: weight})
+            a, hidden = self.output(deck, 0, None if weight is None else {local: weight})
+            if weight is None and not hidden.isfinite().all():
+                self.setup.refuse_base(deck, 0)
+            return a, hidden
 
         return linear_scale(respond, self.setup.trained.live[self.name].detach(), random=random)
 
@@ -292,7 +295,8 @@ class _Block:
             hidden = self._output(deck, number, weights, original=False)
         finally:
             handle.remove()
-        return seen[0], hidden
+        # Some blocks hand all tokens of a batch to their MLP in one row.
+        return seen[0].reshape(*hidden.shape[:-1], -1), hidden
 
     @torch.no_grad()
     def original(self, deck: Deck, number: int) -> Tensor:
@@ -315,6 +319,8 @@ class _Block:
                 a, hidden = self.output(deck, number)
                 # Nothing before the first trained block has changed, so its output is still the original one.
                 original = self.original(deck, number)[deck.batch(number).counted] if self.number else hidden
+                if not original.isfinite().all():
+                    self.setup.refuse_base(deck, number)
                 moments.add(a, hidden if role == "forget" else hidden.double() - original.double())
                 average.add(original)
                 progress(

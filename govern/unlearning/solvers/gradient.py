@@ -76,6 +76,11 @@ def descend(
         sums = torch.stack([forget_loss.detach(), retain_loss.detach(), mean_square(original, topic.retain, number)])
         setup.workers.add(sums)
         forget, retain, scale = sums.tolist()
+        if not math.isfinite(forget):
+            # The survey has seen some of the batches alone: this one may be more than the base model can compute.
+            setup.refuse_base(topic.forget, topic.forget.visit(visit))
+        if not math.isfinite(scale):
+            setup.refuse_base(topic.retain, number)
         norm = _hand_over_gradients(trained.live, trained.masters, setup.workers)
         point = CurvePoint(
             step=step,

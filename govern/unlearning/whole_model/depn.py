@@ -101,7 +101,8 @@ def measured(session: Session, settings: DepnSettings) -> dict[str, Tensor]:
 
 
 def attribution(student: Student, module: nn.Linear, whole: Tensor, batch: Batch, points: int) -> Tensor:
-    """(a/m) Σ_k ∂P/∂w at (k/m) a, summed over positions and documents, [neurons]; `whole` is a, [batch, tokens, n]."""
+    """(a/m) Σ_k ∂P/∂w at (k/m) a, summed over positions and documents, [neurons]; `whole` is a, [..., n],
+    whatever comes before its features: some modules see all tokens of a batch in one row."""
     import torch
 
     gradients = torch.zeros_like(whole)
@@ -112,7 +113,7 @@ def attribution(student: Student, module: nn.Linear, whole: Tensor, batch: Batch
         (-said.losses()).exp().sum().backward()
         assert scaled.grad is not None  # noqa: S101 - every block's output feeds the logits
         gradients += scaled.grad
-    return (whole * gradients / points).sum(dim=(0, 1)).float()
+    return (whole * gradients / points).flatten(0, -2).sum(dim=0).float()
 
 
 def top_neurons(attributions: Mapping[str, Tensor], count: int) -> dict[str, Tensor]:
@@ -154,7 +155,7 @@ def _linear_maps(student: Student) -> dict[str, nn.Linear]:
 
 
 def _inputs(student: Student, modules: Mapping[str, nn.Linear], batch: Batch) -> dict[str, Tensor]:
-    """What each module receives for a batch, [batch, tokens, inputs]."""
+    """What each module receives for a batch, [..., inputs]."""
     import torch
 
     found: dict[str, Tensor] = {}

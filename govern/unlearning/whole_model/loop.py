@@ -112,6 +112,10 @@ def descend(session: Session, loss: Loss, settings: Objective, how: Stretch) -> 
             if term.weight:
                 (term.weight * term.value).backward()
             value = float(term.value.detach())
+            if step == 0 and not math.isfinite(value):
+                # Nothing was changed yet, so it is no setting that is at fault.
+                for batch in (turn.forget, turn.retain):
+                    session.student.refuse_not_finite(batch)
             values[term.about] = values.get(term.about, 0.0) + value
             total += term.weight * value
             waiting = not term.update
