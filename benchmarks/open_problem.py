@@ -25,7 +25,6 @@ from pathlib import Path
 
 import torch
 from machine import describe
-from pydantic import TypeAdapter
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from govern.corpora import TokenCorpus, tokenize
@@ -71,9 +70,9 @@ def main() -> None:
 def edit(planned: Planned, seed: int) -> tuple[PreTrainedModel, float]:
     """The edited model, and the seconds that the method took, from its files to the finished delta."""
     parameters = {**planned.plan.parameters, "seed": seed}
-    settings = TypeAdapter(METHODS[str(parameters["method"])].settings).validate_python(parameters)
+    settings = METHODS[str(parameters["method"])].settings(parameters)
     started = time.perf_counter()
-    done = METHODS[settings.method].load()(Request(planned.model.path, planned.topics, settings))
+    done = METHODS[settings.method].edit(Request(planned.model.path, planned.topics, settings))
     seconds = time.perf_counter() - started
     model = load_model(planned.model.path, dtype=torch.float32)
     apply_delta(model, done.tensors)

@@ -43,8 +43,8 @@ def apply(
     from rich.text import Text
 
     from govern.cli.plan import show_plan
-    from govern.unlearning.followers import follow
     from govern.unlearning.parallel import joined
+    from govern.unlearning.ranks import follow
     from govern.workflow.removal.apply import apply as run_apply
 
     with joined() as workers:

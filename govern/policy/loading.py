@@ -14,7 +14,7 @@ from govern.digests import canonical_digest, sha256_bytes
 from govern.errors import UsageError
 from govern.policy.document import MAX_BYTES, Document, Mistake, Place, located, read_document, where
 from govern.policy.messages import explain
-from govern.policy.schema import Policy
+from govern.policy.schema import Policy, policy_class
 from govern.sources import parse_source
 
 
@@ -81,9 +81,11 @@ def _load(source: bytes, *, path: Path, base: Path | None) -> LoadedPolicy:
         findings += _missing_files(document, base)
     try:
         # JSON is the one input in which pydantic is strict about scalars ("5" is no number) and takes lists for tuples.
-        policy = Policy.model_validate_json(json.dumps(document.value), strict=True)
+        policy = policy_class(document.value).model_validate_json(json.dumps(document.value), strict=True)
     except ValidationError as error:
         findings += explain(error.errors(include_url=False), document)
+    except UsageError as error:
+        findings.append(Mistake(document.place("removal", "method"), f"removal.method: {error.message}", error.hint))
     if findings:
         raise located(findings, path=path)
     return LoadedPolicy(policy, path, source, document)

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from functools import cache, reduce
 from operator import or_
 from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeAlias
 
-from pydantic import Field, ValidationError
+from pydantic import Field, ValidationError, create_model
 
 from govern.errors import UsageError
 from govern.evaluation.official import OFFICIAL, WIKITEXT, is_official
@@ -17,13 +17,11 @@ from govern.policy.inputs import DEFAULT_TOPIC, Model, Task, TextSource
 from govern.policy.part import Name, Part, Problem, Text, did_you_mean
 from govern.policy.people import Deployment, Hazard, Owner, Request, Review
 from govern.sources import parse_source
-from govern.unlearning.external_settings import ExternalSettings
-from govern.unlearning.registry import METHODS
-from govern.unlearning.rmu_settings import AdaptiveRmuSettings, RmuSettings
+from govern.unlearning.external import ExternalSettings
+from govern.unlearning.registry import METHODS, is_offered, method_named
 from govern.unlearning.settings import MethodSettings
-from govern.unlearning.srmu_settings import Direction, ImportanceMap, SrmuClosedFormSettings, SrmuSettings
+from govern.unlearning.srmu import Direction, ImportanceMap
 from govern.unlearning.sweeping import grid_of, swept_coefficient
-from govern.unlearning.whole_model.settings import WholeModelSettings
 
 _MOST_POINTS = 10_000
 
@@ -40,22 +38,9 @@ class Axes(Part):
 
 
 if TYPE_CHECKING:
-    # The type checker cannot see the registry; a test compares the two.
-    Removal: TypeAlias = (
-        SrmuSettings
-        | SrmuClosedFormSettings
-        | RmuSettings
-        | AdaptiveRmuSettings
-        | ExternalSettings
-        | WholeModelSettings
-    )
+    Removal: TypeAlias = MethodSettings | ExternalSettings
 else:
-    _settings = tuple(method.settings for method in METHODS.values())
-    Removal = (
-        reduce(or_, _settings)
-        if len(_settings) == 1
-        else Annotated[reduce(or_, _settings), Field(discriminator="method")]
-    )
+    Removal = Annotated[reduce(or_, (method.schema for method in METHODS.values())), Field(discriminator="method")]
 
 
 class Policy(Part):
@@ -277,6 +262,18 @@ class Policy(Part):
                 )
             if gate.metric == "acc_norm" and (task is None or task.kind == "letters"):
                 yield Problem((*location, "metric"), "acc_norm is for cloze tasks: letters have no length", "Use acc.")
+
+
+def policy_class(value: Mapping[str, Any]) -> type[Policy]:
+    """What a policy of these values is validated as: where another distribution offers its method, with the settings of
+    that one, whose code is imported now. Raises UsageError where that cannot be used."""
+    removal = value.get("removal")
+    name = removal.get("method") if isinstance(removal, dict) else None
+    if not isinstance(name, str) or not is_offered(name):
+        return Policy
+    settings = (method_named(name).schema, Field(description="The method and its settings."))
+    made: type[Policy] = create_model("Policy", __base__=Policy, removal=settings)
+    return made
 
 
 @cache

@@ -31,6 +31,18 @@ class Stored:
     name: str
     dtype: torch.dtype
 
+    def rounded(self, weight: Tensor) -> Tensor:
+        """A float32 weight as the checkpoint keeps it, on the CPU. Raises RemovalError where it does not fit."""
+        kept = weight.detach().to("cpu", self.dtype).contiguous()
+        if not kept.isfinite().all():
+            what = "overflows" if weight.isfinite().all() else "is not finite before it is stored as"
+            raise RemovalError(
+                f"the edited {self.name!r} {what} {str(self.dtype).removeprefix('torch.')}",
+                where="removal",
+                hint="Steer or train less, or start from a checkpoint in bfloat16 or float32.",
+            )
+        return kept
+
 
 @dataclass(frozen=True)
 class TrainedParameters:
@@ -94,7 +106,7 @@ class TrainedParameters:
     def tensors(self, names: Iterable[str] | None = None) -> dict[str, Tensor]:
         """The edited tensors (all, or only `names`), whole, by checkpoint name and in the checkpoint's dtype."""
         return {
-            self.stored[name].name: self.masters[name].to("cpu", self.stored[name].dtype).contiguous()
+            self.stored[name].name: self.stored[name].rounded(self.masters[name])
             for name in (self.masters if names is None else names)
         }
 

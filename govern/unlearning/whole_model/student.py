@@ -17,6 +17,7 @@ from transformers.pytorch_utils import Conv1D
 from govern.errors import RemovalError
 from govern.models import load_model, read_tensors
 from govern.training.adapters import adapt
+from govern.training.finite import refuse_not_finite
 from govern.unlearning.activations import find_blocks
 from govern.unlearning.batches import Batch
 from govern.unlearning.checkpoint_tensors import stored_tensors
@@ -79,6 +80,10 @@ class Student:
         """What the model said of a batch before it was changed."""
         return self.read(batch, self.original)
 
+    def refuse_not_finite(self, batch: Batch) -> None:
+        """Raise RemovalError where the model's weights, or what it computes of a batch, are not finite."""
+        refuse_not_finite(self.plain, lambda: self.read(batch))
+
     def logits(self, weights: Mapping[str, Tensor] | None = None, **inputs: Tensor) -> Tensor:
         """The model's logits, [batch, tokens, vocabulary]; `inputs` are those of its forward."""
         arguments: dict[str, Any] = {**inputs, "use_cache": False}
@@ -105,12 +110,12 @@ class Student:
     def tensors(self, weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """Those weights, by checkpoint name and in its dtype, that differ from the checkpoint's own.
 
-        Raises RemovalError where none does.
+        Raises RemovalError where none does, or one does not fit its dtype.
         """
-        dtypes = {stored.name: stored.dtype for stored in self.edited.values()}
+        kept = {stored.name: stored for stored in self.edited.values()}
         changed: dict[str, Tensor] = {}
         for name, weight in weights.items():
-            tensor = weight.to("cpu", dtypes[name]).contiguous()
+            tensor = kept[name].rounded(weight)
             if not torch.equal(tensor, read_tensors(self.path, [name])[name]):
                 changed[name] = tensor
         if not changed:

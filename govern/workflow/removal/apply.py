@@ -20,9 +20,9 @@ from govern.policy import LoadedPolicy, load_policy
 from govern.progress import Progress, silent
 from govern.records import Environment, Plan, Removal, TensorChange
 from govern.records.told import ApplyBegan
-from govern.unlearning.followers import hand_out
 from govern.unlearning.protocol import Edit, Request
-from govern.unlearning.registry import METHODS
+from govern.unlearning.ranks import hand_out
+from govern.unlearning.registry import method_named
 from govern.unlearning.workers import ALONE, Workers
 from govern.workflow.environment import default_device, describe_environment, peak_memory_bytes
 from govern.workflow.files import DELTA, PLAN, POLICY, REMOVAL, SWEEP
@@ -244,7 +244,7 @@ def remove(
     checkpoint = run.path(CHECKPOINT)
     checkpoint.mkdir(exist_ok=True)
     started = time.monotonic()
-    method = METHODS[planned.plan.method].load()
+    method = method_named(planned.plan.method)
     request = Request(
         model_path=planned.model.path,
         topics=planned.topics,
@@ -257,7 +257,7 @@ def remove(
         edited=edited,
     )
     hand_out(request)
-    edit: Edit = method(request)
+    edit: Edit = method.edit(request)
     seconds = time.monotonic() - started
     delta_sha256 = write_delta(run.path(DELTA), edit.tensors, base_digest=planned.plan.model.digest)
     removal = Removal(

@@ -11,7 +11,7 @@ from govern.policy import LoadedPolicy
 from govern.progress import Progress, silent
 from govern.records import ModelIdentity, Plan
 from govern.sources import ResolvedModel, resolve_model
-from govern.unlearning.external_settings import ExternalSettings
+from govern.unlearning.external import ExternalSettings
 
 
 def resolve_edited(loaded: LoadedPolicy, *, progress: Progress = silent) -> ResolvedModel | None:

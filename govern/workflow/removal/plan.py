@@ -18,9 +18,9 @@ from govern.progress import Progress, silent
 from govern.records import CorpusIdentity, Deployment, ModelIdentity, Overlap, Person, Plan
 from govern.sources import ResolvedModel, resolve_model, resolve_texts
 from govern.stress.attack import Conditions
-from govern.unlearning.external_settings import ExternalSettings
+from govern.unlearning.external import ExternalSettings
 from govern.unlearning.protocol import Topic
-from govern.unlearning.registry import METHODS
+from govern.unlearning.registry import method_named
 from govern.unlearning.settings import MethodSettings
 from govern.workflow.environment import default_device, describe_environment
 from govern.workflow.files import PLAN
@@ -109,6 +109,7 @@ def make_plan(
     resolved = resolve_model(policy.model.source, revision=policy.model.revision, base=base, progress=progress)
     model = identify(resolved, trust_remote_code=policy.model.trust_remote_code)
     settings = chosen.settings if chosen else policy.removal
+    method = method_named(settings.method)
     check_removal(loaded, settings, resolved, model)
     edited = edited_identity(loaded, resolved, stored, progress)
 
@@ -165,7 +166,8 @@ def make_plan(
         request=identify_request(loaded),
         edited=edited,
         deployment=Deployment(**policy.deployment.model_dump()) if policy.deployment else None,
-        cost=METHODS[policy.removal.method].cost(settings, resolved.path, model.layers),
+        origin=method.origin,
+        cost=method.cost_of(settings, resolved.path, model.layers),
     )
     return Planned(plan, resolved, topics, corpora, settings)
 
@@ -184,7 +186,7 @@ def check_removal(
     loaded: LoadedPolicy, settings: MethodSettings | ExternalSettings, resolved: ResolvedModel, model: ModelIdentity
 ) -> None:
     """Raise PolicyError, with its place in the file, where the settings do not fit the model."""
-    for location, message in METHODS[loaded.policy.removal.method].check(settings, resolved.path, model.layers):
+    for location, message in method_named(loaded.policy.removal.method).refusals(settings, resolved.path, model.layers):
         raise PolicyError(message, where=loaded.where("removal", *location), hint=f"The model is {model.source}.")
 
 

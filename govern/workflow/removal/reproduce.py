@@ -11,8 +11,6 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Final, Literal
 
-from pydantic import TypeAdapter
-
 from govern.errors import GovernError, IntegrityError, Interrupted, SourceError, UsageError
 from govern.evidence import names, verify_pack
 from govern.models import edited_digest, identify, load_tokenizer, read_delta, read_tensors, write_delta
@@ -22,7 +20,7 @@ from govern.records import Environment, Plan, Removal
 from govern.records.told import Failed, ReproduceFinished
 from govern.sources import ResolvedModel, resolve_model
 from govern.unlearning.protocol import Edit, Request, Topic
-from govern.unlearning.registry import METHODS
+from govern.unlearning.registry import bound_method
 from govern.workflow.environment import describe_environment
 from govern.workflow.files import DELTA
 from govern.workflow.people.trust import now
@@ -202,7 +200,7 @@ def make_again(
 ) -> Edit:
     """Run the plan's method on the plan's model and texts; of a removal made elsewhere, read the edited model again,
     in the folder `edited` or where the policy says. Raises IntegrityError where one is not the recorded one."""
-    method, remote_code = METHODS[plan.method], plan.model.remote_code
+    method, remote_code = bound_method(plan.method, plan.origin), plan.model.remote_code
     found = identify(model, trust_remote_code=remote_code).digest
     if found != plan.model.digest:
         raise IntegrityError(
@@ -212,12 +210,12 @@ def make_again(
     topics = _topics(loaded, plan, model, inputs, environment.device, progress)
     checkpoint = scratch / "checkpoint"
     checkpoint.mkdir()
-    return method.load()(
+    return method.edit(
         Request(
             model_path=model.path,
             topics=topics,
             # What a sweep chose stands in the plan, not in the policy.
-            settings=TypeAdapter(method.settings).validate_python(plan.parameters),
+            settings=method.settings(plan.parameters),
             device=environment.device,
             trust_remote_code=remote_code,
             checkpoint=checkpoint,

@@ -23,7 +23,7 @@ from govern.records import Environment, Event, GateResult, Plan, Score, Sweep, S
 from govern.records.told import SweepBegan, SweepFailed, SweepFinished, told
 from govern.signing import SigningKey
 from govern.stress.exam import FEWEST_FACTS, Exam
-from govern.unlearning.external_settings import ExternalSettings
+from govern.unlearning.external import ExternalSettings
 from govern.unlearning.protocol import Request
 from govern.unlearning.settings import MethodSettings
 from govern.unlearning.sweeping import grid_of

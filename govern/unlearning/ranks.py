@@ -1,4 +1,4 @@
-"""How the workers of a removal other than rank 0 come to its request, and what they do with it."""
+"""The ranks of a removal: rank 0 hands out its request, and the other ranks compute it with it."""
 
 from __future__ import annotations
 
@@ -6,16 +6,14 @@ import json
 from pathlib import Path
 from typing import Any
 
-from pydantic import TypeAdapter
-
 from govern.corpora import read_tokens, write_tokens
 from govern.unlearning.protocol import Request, Topic
-from govern.unlearning.registry import METHODS
+from govern.unlearning.registry import method_named
 from govern.unlearning.workers import Workers
 
 
 def hand_out(request: Request[Any]) -> None:
-    """On rank 0: send the request to the others. They read the model and the checkpoint from the same paths."""
+    """On rank 0: send the request to the other ranks. They read the model and the checkpoint from the same paths."""
     if request.workers.size == 1:
         return
     corpora = [write_tokens(corpus) for topic in request.topics for corpus in (topic.forget, topic.retain)]
@@ -34,18 +32,18 @@ def hand_out(request: Request[Any]) -> None:
 
 
 def follow(workers: Workers) -> None:
-    """On the others: receive rank 0's request, compute with it, and drop the result, which is the same as its own.
+    """On the other ranks: receive rank 0's request, compute with it, and drop the result, which is the same as its own.
 
     Raises as the method does.
     """
     note = json.loads(workers.broadcast(None))
     corpora = [read_tokens(workers.broadcast(None)) for _ in range(2 * len(note["topics"]))]
-    method = METHODS[note["method"]]
-    method.load()(
+    method = method_named(note["method"])
+    method.edit(
         Request(
             model_path=Path(note["model_path"]),
             topics=tuple(map(Topic, note["topics"], corpora[::2], corpora[1::2])),
-            settings=TypeAdapter(method.settings).validate_python(note["settings"]),
+            settings=method.settings(note["settings"]),
             device=note["device"],
             trust_remote_code=note["trust_remote_code"],
             checkpoint=Path(note["checkpoint"]) if note["checkpoint"] else None,
