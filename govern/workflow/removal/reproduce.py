@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Final, Literal
 
 from pydantic import TypeAdapter
 
+from govern.clock import now
 from govern.errors import GovernError, IntegrityError, Interrupted, SourceError, UsageError
 from govern.evidence import names, verify_pack
 from govern.models import edited_digest, identify, load_tokenizer, read_delta, read_tensors, write_delta
@@ -25,7 +26,6 @@ from govern.unlearning.protocol import Edit, Request, Topic
 from govern.unlearning.registry import METHODS
 from govern.workflow.environment import describe_environment
 from govern.workflow.files import DELTA
-from govern.workflow.people.trust import now
 from govern.workflow.removal.external import planned_edit
 from govern.workflow.removal.plan import join_topics, resolve_corpus, text_sources
 from govern.workflow.runs import check_artefacts, held_run, stored_plan, stored_policy, stored_removal
