@@ -55,8 +55,8 @@ def verify_evidence(
 ) -> None:
     """Check every file of a pack against the others. Needs no log, no workspace and no network."""
     from govern.cli.trust import read_public
+    from govern.clock import now
     from govern.evidence import check_delta, check_model, verify_pack
-    from govern.workflow.people.trust import now
 
     checked = verify_pack(
         folder,
@@ -85,7 +85,7 @@ def show(checked: CheckedPack, folder: Path, *, held: Mapping[str, bool] | None 
         return
     claim, console = checked.claim, output()
     if checked.revoked:
-        revocation = checked.revoked.revocation
+        revocation = checked.revoked.act
         console.print(
             Text(
                 printable(
@@ -107,7 +107,7 @@ def show(checked: CheckedPack, folder: Path, *, held: Mapping[str, bool] | None 
     if checked.standing:
         console.print(Text(printable(f"run     {outlook(checked.standing)}")), soft_wrap=True)
     for waived, state in checked.waivers:
-        waiver = waived.waiver
+        waiver = waived.act
         said = f"{waiver.gate}, by {waiver.approver.person}, until {waiver.until[:10]}: {state}"
         console.print(Text(printable(f"waived  {said}")), soft_wrap=True)
     if checked.valid_until:
@@ -146,12 +146,12 @@ def _as_json(checked: CheckedPack, folder: Path) -> dict[str, Any]:
         "root": checked.trust.root if checked.trust else None,
         "root_known": checked.root_known,
         "state": standing.state if standing else None,
-        "signoffs": [{"fingerprint": review.fingerprint, **review.signoff.to_json()} for review in checked.reviews],
+        "signoffs": [{"fingerprint": review.fingerprint, **review.act.to_json()} for review in checked.reviews],
         "waivers": [
-            {"fingerprint": waived.fingerprint, "state": state, **waived.waiver.to_json()}
+            {"fingerprint": waived.fingerprint, "state": state, **waived.act.to_json()}
             for waived, state in checked.waivers
         ],
-        "revoked": {"fingerprint": checked.revoked.fingerprint, **checked.revoked.revocation.to_json()}
+        "revoked": {"fingerprint": checked.revoked.fingerprint, **checked.revoked.act.to_json()}
         if checked.revoked
         else None,
         "valid_until": checked.valid_until,

@@ -46,16 +46,14 @@ def review(
         key=own_key(key, "a sign-off", workspace=workspace, no_input=no_input),
     )
     if as_json:
-        print_json(
-            {"signoff": reviewed.signoff.to_json(), "folder": str(reviewed.path), "state": reviewed.standing.state}
-        )
+        print_json({"signoff": reviewed.act.to_json(), "folder": str(reviewed.path), "state": reviewed.standing.state})
         return
-    reviewer, console = reviewed.signoff.reviewer, output()
+    reviewer, console = reviewed.act.reviewer, output()
     console.print(
         Text(
             printable(
-                f"{reviewed.signoff.decision}d by {reviewer.person}, {reviewer.role}, over report "
-                f"sha256:{reviewed.signoff.report}"
+                f"{reviewed.act.decision}d by {reviewer.person}, {reviewer.role}, over report "
+                f"sha256:{reviewed.act.report}"
             )
         ),
         soft_wrap=True,
@@ -67,14 +65,14 @@ def review(
 def outlook(standing: Standing) -> str:
     """Where the sign-offs stand, and whom they wait for."""
     if standing.state == "rejected":
-        return f"rejected by {', '.join(review.signoff.reviewer.person for review in standing.rejections)}"
+        return f"rejected by {', '.join(review.act.reviewer.person for review in standing.rejections)}"
     if standing.state == "failed":
         return "a gate failed"
     if standing.state == "not required":
         return "no sign-off required"
     approved = len(standing.approvals)
     if standing.state == "approved":
-        return f"approved by {', '.join(review.signoff.reviewer.person for review in standing.approvals)}"
+        return f"approved by {', '.join(review.act.reviewer.person for review in standing.approvals)}"
     people = list(dict.fromkeys(entry.person for entry in standing.waits_for))
     named = f": {', '.join(people)}" if people else ", and nobody in trust.yaml can give it"
     return f"waits for {standing.missing} of {approved + standing.missing}{named}"

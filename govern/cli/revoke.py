@@ -34,7 +34,7 @@ def revoke(
         workspace=workspace,
         key=own_key(key, "a revocation", workspace=workspace, no_input=no_input),
     )
-    revocation = ended.revocation
+    revocation = ended.act
     if as_json:
         print_json({"revocation": revocation.to_json(), "folder": str(ended.path)})
         return

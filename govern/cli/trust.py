@@ -130,7 +130,7 @@ def show(trusting: Trusting, *, as_json: bool) -> None:
     from rich.table import Table
     from rich.text import Text
 
-    from govern.workflow.people.trust import now
+    from govern.clock import now
 
     if as_json:
         print_json({"sha256": trusting.sha256, **trusting.trust.to_json()})

@@ -42,7 +42,7 @@ def waive(
         workspace=workspace,
         key=own_key(key, "a waiver", workspace=workspace, no_input=no_input),
     )
-    waiver = granted.waiver
+    waiver = granted.act
     if as_json:
         print_json({"waiver": waiver.to_json(), "folder": str(granted.path)})
         return

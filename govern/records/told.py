@@ -13,22 +13,17 @@ from pydantic_core import to_json
 
 from govern.errors import IntegrityError
 from govern.records.base import Record, Sha256
-from govern.records.event import Event, EventType
-from govern.records.signoff import Decision
+from govern.records.event import Event, EventType, Told
+from govern.records.revocation import RemovalRevoked
+from govern.records.signoff import ReviewSigned
 from govern.records.sweep import SweepPoint
-from govern.records.trust import Name, UtcTime
+from govern.records.trust import UtcTime
 from govern.records.verdict import VerdictValue
-from govern.records.waiver import GateName
+from govern.records.waiver import WaiverGranted
 
 R = TypeVar("R", bound=Record)
 
 SweepKind = Literal["grid", "ablation", "methods"]
-
-
-class Told(Record):
-    """What the parameters of all event types share."""
-
-    model_config = ConfigDict(extra="ignore")
 
 
 class Failed(Told):
@@ -164,31 +159,6 @@ class TrustChanged(Told):
     since: UtcTime | None = Field(default=None, exclude_if=lambda since: since is None)
     old: Sha256 | None = Field(default=None, exclude_if=lambda fingerprint: fingerprint is None)
     new: Sha256 | None = Field(default=None, exclude_if=lambda fingerprint: fingerprint is None)
-
-
-class ReviewSigned(Told):
-    """`review.signed`: all of a sign-off but the person and their words."""
-
-    decision: Decision
-    report: Sha256
-    role: Name
-
-
-class WaiverGranted(Told):
-    """`waiver.granted`: all of a waiver but the person and their words."""
-
-    gate: GateName
-    verdict: Literal["fail", "inconclusive"]
-    report: Sha256
-    role: Name
-    until: UtcTime
-
-
-class RemovalRevoked(Told):
-    """`removal.revoked`: all of a revocation but the person and their words."""
-
-    delta_sha256: Sha256
-    role: Name
 
 
 class CheckpointCosigned(Told):

@@ -108,18 +108,6 @@ def unfinished_run(workspace: Workspace, log: Log, policy_sha256: str | None) ->
     return workspace.run(open_runs[-1].run)
 
 
-@contextmanager
-def told_by(event: Event) -> Iterator[None]:
-    """Raise IntegrityError where an event lacks what is read from it: its writer was not govern."""
-    try:
-        yield
-    except KeyError as error:
-        raise IntegrityError(
-            f"event {event.seq}, {event.type}, does not say {error.args[0]!r}",
-            hint="Somebody else wrote it into the log. Keep the log as evidence, and restore it from a backup.",
-        ) from None
-
-
 def bound_digests(events: list[Event]) -> dict[str, str]:
     """The SHA-256 of every artefact of a run, by the newest event that names it; without those that were pruned."""
     bound: dict[str, str] = {}

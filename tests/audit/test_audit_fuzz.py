@@ -28,7 +28,8 @@ from govern.audit.proof import verify_proof
 from govern.errors import GovernError, IntegrityError
 from govern.evidence import verify_pack
 from govern.signing import generate_key, load_key, load_public, parse_statement, report_predicate, verify
-from govern.signing.reviews import verify_review
+from govern.signing.acts import verify_act
+from govern.signing.reviews import SIGN_OFF
 from govern.signing.trust_document import read_trust, verify_trust
 
 IN_SUITE = 150
@@ -110,7 +111,7 @@ ARTEFACTS = [
     Artefact("pack/trust.yaml", lambda data: verify_trust(data, bytes_of("pack/trust.sigstore.json"), ROOT)),
     Artefact("pack/trust.yaml", read_trust, another),
     Artefact("pack/trust.sigstore.json", lambda data: verify_trust(bytes_of("pack/trust.yaml"), data, ROOT)),
-    Artefact("pack/reviews/001/review.sigstore.json", lambda data: verify_review(data, REVIEWER)),
+    Artefact("pack/reviews/001/review.sigstore.json", lambda data: verify_act(SIGN_OFF, data, REVIEWER)),
     Artefact("pack/signer.pub", load_public, same),
 ]
 CORPUS = [bytes_of(artefact.name)[:4000] for artefact in ARTEFACTS]

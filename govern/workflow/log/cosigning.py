@@ -26,10 +26,10 @@ from govern.audit import (
     parse_request,
 )
 from govern.audit.merkle import verify_consistency
-from govern.errors import IntegrityError, UsageError
+from govern.errors import IntegrityError, UsageError, at
 from govern.records.told import CheckpointCosigned, KeyGenerated, told
 from govern.signing import LogKey
-from govern.workflow.log.checkpoints import Kept, at, check_kept, newest, read, refuse_existing, write
+from govern.workflow.log.checkpoints import Kept, check_kept, newest, read, refuse_existing, write
 from govern.workspace import Workspace, write_atomic
 
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import Path
 
 from govern.audit import Log
+from govern.clock import now
 from govern.digests import sha256_bytes, sha256_file
 from govern.errors import IntegrityError, UsageError
 from govern.gates.choice import best_of
@@ -25,7 +25,6 @@ from govern.signing.statement import parse_canonical
 from govern.version import __version__
 from govern.workflow.files import BEFORE, BUNDLE, PLAN, POLICY, REPORT, SIGNER, STATEMENT, SWEEP, TRIALS
 from govern.workflow.people.reports import bound_with, refuse_other_signer, signed_statement, signer_name
-from govern.workflow.people.signed import head_of
 from govern.workspace import RunFolder
 
 _BOUND = {BEFORE, PLAN, POLICY, REPORT, SWEEP, TRIALS}
@@ -61,8 +60,8 @@ def issue_comparison(
     signer = SignerIdentity(
         fingerprint=signing_key.public.fingerprint, kind="throwaway" if signing_key.throwaway else "kept"
     )
-    issued = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-    position = head_of(log)
+    issued = now()
+    position = log.position()
     best = {method: found for method in methods_of(record) if (found := best_of(record.points, method))}
     report = {
         "issued": issued,

@@ -15,11 +15,12 @@ from govern.records import ENDPOINT, Verdict, Waiver
 from govern.reporting.exports import GatePlace, RunDocument, find_chromium, junit, ml_bom, model_card, pdf, sarif
 from govern.reporting.view import Issue, Signer
 from govern.signing import parse_statement, report_predicate
+from govern.signing.waivers import WAIVER
 from govern.workflow.files import REPORT, STATEMENT
 from govern.workflow.people.reports import unverified
 from govern.workflow.people.review import report_of
+from govern.workflow.people.signed import read_acts
 from govern.workflow.people.waive import states_of
-from govern.workflow.people.waivers import read_waivers
 from govern.workflow.publication.report import earlier_attempts
 from govern.workflow.runs import (
     applied_run,
@@ -61,8 +62,8 @@ def reported(run_id: str | None, *, workspace: Path) -> Reported:
         check_artefacts(run, events)
         refuse_revoked(run, events)
         document = document_of(log, run)
-        states = states_of(read_waivers(log, run), run, report_of(run, workspace), workspace)
-        waivers = tuple(waived.waiver for waived, state in states if state == "in force")
+        states = states_of(read_acts(log, run, WAIVER), run, report_of(run, workspace), workspace)
+        waivers = tuple(waived.act for waived, state in states if state == "in force")
         return Reported(run, stored_policy(run, events), document, waivers)
 
 
@@ -89,7 +90,7 @@ def document_of(log: Log, run: RunFolder) -> RunDocument:
             failed_runs=earlier_attempts(log, plan, position),
             verifications=verifications(events_of(log, run), until=position.event.seq),
             valid_until=plan.valid_until(position.event.time),
-            waivers=tuple(waived.waiver for waived in read_waivers(log, run, before=issued[-1])),
+            waivers=tuple(waived.act for waived in read_acts(log, run, WAIVER, before=issued[-1])),
         ),
         sweep=stored_sweep(run, plan),
     )

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import Path
 
 from govern.audit import Log, Stored
+from govern.clock import now
 from govern.digests import sha256_bytes, sha256_file
 from govern.errors import UsageError
 from govern.evidence import edit_statements
@@ -27,10 +27,11 @@ from govern.signing import (
     throwaway_key,
 )
 from govern.signing.model_signature import MODEL_SIGNATURE, WHOLE, sign_model
+from govern.signing.waivers import WAIVER
 from govern.version import __version__
 from govern.workflow.files import BUNDLE, DELTA, REPORT, REPORT_MARKDOWN, SIGNER, STATEMENT
 from govern.workflow.people.reports import unverified
-from govern.workflow.people.waivers import read_waivers
+from govern.workflow.people.signed import read_acts
 from govern.workflow.runs import (
     LATEST,
     check_artefacts,
@@ -71,7 +72,7 @@ def issue_report(
     """Render, sign and store a report in a folder of its own, and as the newest one at the top of the run."""
     signing_key = key or throwaway_key()
     signer = Signer(fingerprint=signing_key.public.fingerprint, throwaway=signing_key.throwaway)
-    issued = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    issued = now()
     view = build_view(
         plan=plan,
         removal=removal,
@@ -87,7 +88,7 @@ def issue_report(
         sweep=stored_sweep(run, plan),
         verifications=verifications(events_of(log, run), until=position.event.seq),
         valid_until=plan.valid_until(position.event.time),
-        waivers=tuple(waived.waiver for waived in read_waivers(log, run)),
+        waivers=tuple(waived.act for waived in read_acts(log, run, WAIVER)),
     )
     html, markdown = render_report(view, templates=templates)
     statement = report_statement(

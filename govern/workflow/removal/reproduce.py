@@ -11,6 +11,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Final, Literal
 
+from govern.clock import now
 from govern.errors import GovernError, IntegrityError, Interrupted, SourceError, UsageError
 from govern.evidence import names, verify_pack
 from govern.models import edited_digest, identify, load_tokenizer, read_delta, read_tensors, write_delta
@@ -23,7 +24,6 @@ from govern.unlearning.protocol import Edit, Request, Topic
 from govern.unlearning.registry import bound_method
 from govern.workflow.environment import describe_environment
 from govern.workflow.files import DELTA
-from govern.workflow.people.trust import now
 from govern.workflow.removal.external import planned_edit
 from govern.workflow.removal.plan import join_topics, resolve_corpus, text_sources
 from govern.workflow.runs import check_artefacts, held_run, stored_plan, stored_policy, stored_removal
