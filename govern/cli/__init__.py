@@ -8,33 +8,13 @@ from typing import Any
 
 import typer
 
-from govern.cli import (
-    apply,
-    audit,
-    benchmark,
-    compare,
-    evidence,
-    export,
-    init,
-    keys,
-    mirror,
-    models,
-    plan,
-    policy,
-    report,
-    reproduce,
-    review,
-    revoke,
-    runs,
-    site,
-    status,
-    stress,
-    sweep,
-    trust,
-    verify,
-    waive,
-)
 from govern.cli.console import print_error
+from govern.cli.log import audit, models
+from govern.cli.people import keys, review, revoke, trust, waive
+from govern.cli.publication import evidence, report, site, status
+from govern.cli.removal import apply, export, init, mirror, plan, policy, reproduce, runs
+from govern.cli.sweeps import compare, sweep
+from govern.cli.verification import benchmark, stress, verify
 from govern.errors import ExitCode, GovernError
 
 app = typer.Typer(
