@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import sys
 from typing import Any
@@ -51,9 +52,16 @@ app.add_typer(evidence.app, name="evidence")
 app.add_typer(models.app, name="models")
 app.add_typer(runs.app, name="runs")
 
+# What an operating system refuses, whatever we do: no defect of ours.
+_REFUSALS = (errno.EACCES, errno.EDQUOT, errno.ENAMETOOLONG, errno.ENOSPC, errno.EPERM, errno.EROFS)
+
 
 def main() -> Any:
-    """Run the command line. A `GovernError` becomes a message and its exit code; anything else is a defect of ours."""
+    """Run the command line.
+
+    A `GovernError` becomes a message and its exit code, and so does what the operating system refuses; anything else is
+    a defect of ours.
+    """
     # Threads that spin while they wait make a removal ten times slower on a machine that does anything else as well.
     os.environ.setdefault("OMP_WAIT_POLICY", "passive")
     try:
@@ -61,6 +69,13 @@ def main() -> Any:
     except GovernError as error:
         print_error(error)
         sys.exit(error.exit_code)
+    except OSError as error:
+        if error.filename is None or error.errno not in _REFUSALS:
+            raise
+        print_error(
+            GovernError(f"{error.strerror}", where=str(error.filename), hint="Name another place, or make room.")
+        )
+        sys.exit(ExitCode.ERROR)
     except SystemExit as leaving:
         if leaving.code == 130:  # what typer makes of Ctrl-C
             sys.exit(ExitCode.INTERRUPTED)

@@ -91,10 +91,15 @@ def witness(
 
 
 def prove(
-    seq: Annotated[int, typer.Argument(help="The event's number, as `govern audit log` shows it.", min=0)],
+    seq: Annotated[
+        int, typer.Argument(help="The event's number, as `govern audit log` shows it.", min=0, max=2**63 - 1)
+    ],
     *,
     out: Annotated[
-        Path, typer.Option("--out", help="Where the proof goes: a new file. The event goes beside it, as .json.")
+        Path,
+        typer.Option(
+            "--out", dir_okay=False, help="Where the proof goes: a new file. The event goes beside it, as .json."
+        ),
     ],
     workspace: WorkspaceOption = DEFAULT_WORKSPACE,
     as_json: JsonOption = False,
@@ -120,7 +125,7 @@ def prove(
 
 
 def check_proof(
-    proof: Annotated[Path, typer.Argument(help="The proof, as `govern audit prove` wrote it.")],
+    proof: Annotated[Path, typer.Argument(dir_okay=False, help="The proof, as `govern audit prove` wrote it.")],
     *,
     event: Annotated[
         Path | None, typer.Option("--event", help="The event's exact bytes. By default the .json beside the proof.")

@@ -22,6 +22,7 @@ def generate_key(
         Path | None,
         typer.Option(
             "--out",
+            dir_okay=False,
             help="Where the private key goes. By default keys/signing.pem, log.pem or cosigner.pem of the workspace.",
         ),
     ] = None,
@@ -59,7 +60,7 @@ def generate_key(
 def adopt_key(
     uri: Annotated[str, typer.Argument(metavar="URI", help="A token's key (pkcs11:token=…;object=…).")],
     *,
-    out: Annotated[Path, typer.Option("--out", help="Where its public half goes: a new file.")],
+    out: Annotated[Path, typer.Option("--out", dir_okay=False, help="Where its public half goes: a new file.")],
     log: Annotated[bool, typer.Option("--log", help="It is to be the log's own key (Ed25519).")] = False,
     workspace: WorkspaceOption = DEFAULT_WORKSPACE,
     as_json: JsonOption = False,
