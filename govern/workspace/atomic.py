@@ -8,7 +8,13 @@ from pathlib import Path
 
 
 def write_atomic(path: Path, data: bytes, *, mode: int = 0o644) -> None:
-    """Write `data` so that `path` holds either its old content or all of the new, also after a power cut."""
+    """Write `data` so that `path` holds either its old content or all of the new, also after a power cut.
+
+    Into a device or a pipe it is written as it is: a rename would put a file in the place of /dev/null.
+    """
+    if path.exists() and not (path.is_file() or path.is_dir()):
+        path.write_bytes(data)
+        return
     descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".part")
     try:
         with os.fdopen(descriptor, "wb") as stream:
