@@ -24,7 +24,7 @@ from govern.unlearning.protocol import Edit, Request
 from govern.unlearning.registry import METHODS
 from govern.unlearning.workers import ALONE, Workers
 from govern.workflow.environment import default_device, describe_environment, peak_memory_bytes
-from govern.workflow.files import DELTA, PLAN, POLICY, REMOVAL, SWEEP
+from govern.workflow.files import CHECKPOINT, DELTA, PLAN, POLICY, REMOVAL, SWEEP
 from govern.workflow.removal.chosen import chosen_by
 from govern.workflow.removal.external import planned_edit
 from govern.workflow.removal.plan import Planned, make_plan
@@ -35,8 +35,6 @@ from govern.workspace import RunFolder, Workspace
 
 if TYPE_CHECKING:
     from torch import Tensor
-
-CHECKPOINT = "checkpoint"
 
 # What decides about the last bits of a sum: fields of the environment, and how an error names them.
 _DECIDING = {
