@@ -38,8 +38,8 @@ _DTYPES = {
 }
 
 
-def edited_digest(base_path: Path, tensors: Mapping[str, torch.Tensor]) -> str:
-    """The model digest that `export_model` would give, without writing anything.
+def edited_digest(base_path: Path, tensors: Mapping[str, torch.Tensor], *, like: str | None = None) -> str:
+    """The model digest that `export_model` would give, without writing anything; `like` as in `model_digest`.
 
     Raises IntegrityError where a tensor's name, type or shape is not the base model's.
     """
@@ -53,7 +53,7 @@ def edited_digest(base_path: Path, tensors: Mapping[str, torch.Tensor]) -> str:
             files[name] = digest.hexdigest()
         else:
             files[name] = sha256_file(base_path / name)
-    return digest_of_files(files)
+    return digest_of_files(base_path, files, like=like)
 
 
 def export_model(
@@ -61,14 +61,15 @@ def export_model(
     tensors: Mapping[str, torch.Tensor],
     out: Path,
     *,
+    like: str | None = None,
     finish: Callable[[Path, str], None] = lambda _folder, _digest: None,
 ) -> str:
     """Write the edited model to the folder `out`, whole or not at all, and return its model digest.
 
-    `finish` is given the written folder and its digest before the folder is put in its place, to check it or to add to
-    it: what it raises leaves nothing behind.
+    `like` is as in `model_digest`. `finish` is given the written folder and its digest before the folder is put in its
+    place, to check it or to add to it: what it raises leaves nothing behind.
 
-    Besides the model's files it takes along sampling defaults, the model's own code and its licence; other weights in
+    Besides the model's files it takes along its licence and how images become its input; other weights in
     the base folder stay behind, since they still hold what was removed.
 
     Raises UsageError where `out` is not empty or cannot be written, IntegrityError where a tensor does not fit the
@@ -88,7 +89,7 @@ def export_model(
             }
             for name in matching(base_path, COMPANIONS):
                 shutil.copyfile(base_path / name, temporary / name)
-            digest = digest_of_files(files)
+            digest = digest_of_files(base_path, files, like=like)
             finish(temporary, digest)
             replace_atomic(temporary, out)
         except BaseException:

@@ -20,12 +20,12 @@ from govern.policy import LoadedPolicy, load_policy
 from govern.progress import Progress, silent
 from govern.records import Environment, Plan, Removal, TensorChange
 from govern.unlearning.followers import hand_out
-from govern.unlearning.protocol import Edit, Request
-from govern.unlearning.registry import METHODS
+from govern.unlearning.protocol import Request
 from govern.unlearning.workers import ALONE, Workers
 from govern.workflow.environment import default_device, describe_environment, peak_memory_bytes
 from govern.workflow.files import CHECKPOINT, DELTA, PLAN, POLICY, REMOVAL, SWEEP
 from govern.workflow.removal.chosen import chosen_by
+from govern.workflow.removal.edit import make_edit
 from govern.workflow.removal.external import planned_edit
 from govern.workflow.removal.plan import Planned, make_plan
 from govern.workflow.removal.request import refuse_named_subjects, subjects_of
@@ -239,7 +239,6 @@ def remove(
     checkpoint = run.path(CHECKPOINT)
     checkpoint.mkdir(exist_ok=True)
     started = time.monotonic()
-    method = METHODS[planned.plan.method].load()
     request = Request(
         model_path=planned.model.path,
         topics=planned.topics,
@@ -252,7 +251,7 @@ def remove(
         edited=edited,
     )
     hand_out(request)
-    edit: Edit = method(request)
+    edit = make_edit(planned.plan.method, request)
     seconds = time.monotonic() - started
     delta_sha256 = write_delta(run.path(DELTA), edit.tensors, base_digest=planned.plan.model.digest)
     removal = Removal(

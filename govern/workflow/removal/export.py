@@ -43,7 +43,7 @@ def export(
         loaded, removal = stored_policy(run, events), stored_removal(run)
         model = loaded.policy.model
         base = resolve_model(model.source, revision=model.revision, base=loaded.path.parent, progress=progress)
-        found = model_digest(base.path)
+        found = model_digest(base.path, like=removal.base_model_digest)
         if found != removal.base_model_digest:
             raise IntegrityError(
                 f"the base model changed: the removal was made on sha256:{removal.base_model_digest}, "
@@ -64,7 +64,7 @@ def export(
                 signatures.append(sign_model(out.name, model_folder(folder), key))
                 write_atomic(folder / MODEL_SIGNATURE, signatures[0])
 
-        digest = export_model(base.path, delta, out, finish=finish)
+        digest = export_model(base.path, delta, out, like=removal.edited_model_digest, finish=finish)
         kept = {}
         if key:
             place = run.next_numbered("exports")

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING, Final, Literal
+from typing import TYPE_CHECKING, Any, Final, Literal
 
 from pydantic import TypeAdapter
 
@@ -24,6 +24,7 @@ from govern.unlearning.registry import METHODS
 from govern.workflow.environment import describe_environment
 from govern.workflow.files import CHECKPOINT, DELTA
 from govern.workflow.people.trust import now
+from govern.workflow.removal.edit import make_edit
 from govern.workflow.removal.external import planned_edit
 from govern.workflow.removal.plan import join_topics, resolve_corpus, text_sources
 from govern.workflow.runs import check_artefacts, held_run, stored_plan, stored_policy, stored_removal
@@ -83,7 +84,7 @@ def reproduce(
         # Of a pruned run, the sampled tokens are gone: the model samples them again.
         kept = None if any(event.type == "run.pruned" for event in events) else run
         with _computing(plan, device, threads) as environment:
-            about = {
+            about: dict[str, Any] = {
                 "policy_digest": plan.policy_digest,
                 "model_before": removal.base_model_digest,
                 "model_after": removal.edited_model_digest,
@@ -195,7 +196,7 @@ def make_again(
     """Run the plan's method on the plan's model and texts; of a removal made elsewhere, read the edited model again,
     in the folder `edited` or where the policy says. Raises IntegrityError where one is not the recorded one."""
     method, remote_code = METHODS[plan.method], plan.model.remote_code
-    found = identify(model, trust_remote_code=remote_code).digest
+    found = identify(model, trust_remote_code=remote_code, like=plan.model).digest
     if found != plan.model.digest:
         raise IntegrityError(
             f"this is not the model of the plan: that one is sha256:{plan.model.digest}, this is sha256:{found}",
@@ -204,7 +205,8 @@ def make_again(
     topics = _topics(loaded, plan, model, inputs, environment.device, progress)
     checkpoint = scratch / CHECKPOINT
     checkpoint.mkdir()
-    return method.load()(
+    return make_edit(
+        plan.method,
         Request(
             model_path=model.path,
             topics=topics,
@@ -215,7 +217,7 @@ def make_again(
             checkpoint=checkpoint,
             progress=progress,
             edited=planned_edit(loaded, plan, folder=edited),
-        )
+        ),
     )
 
 
@@ -274,7 +276,7 @@ def compare(
     differences: Mapping[str, float] = {}
     if sha256 == removal.delta_sha256:
         result: Result = "equal"
-        found = edited_digest(model.path, edit.tensors)
+        found = edited_digest(model.path, edit.tensors, like=removal.edited_model_digest)
         if found != removal.edited_model_digest:
             raise IntegrityError(
                 f"this delta gives the model sha256:{found}, the removal promised sha256:{removal.edited_model_digest}",

@@ -15,7 +15,7 @@ from govern.digests import canonical_digest
 from govern.errors import GovernError, IntegrityError, Interrupted
 from govern.evaluation.harness import quiet
 from govern.evaluation.recovery import recovery
-from govern.models import apply_delta, load_model, load_tokenizer, read_delta
+from govern.models import apply_delta, empty_model, live_tensors, load_model, load_tokenizer, read_delta
 from govern.policy import LoadedPolicy
 from govern.progress import Progress, labelled, silent
 from govern.records import AttackResult, Environment, Removal, Stress, VerdictValue, worst
@@ -202,6 +202,8 @@ def attack_all(
     trust = planned.plan.model.remote_code
     delta = read_delta(run.path(DELTA), sha256=removal.delta_sha256, base_digest=planned.plan.model.digest)
 
+    by_module = live_tensors(empty_model(planned.model.path, trust_remote_code=trust), delta)
+
     def base() -> PreTrainedModel:
         return load_model(planned.model.path, dtype=torch.float32, device=device, trust_remote_code=trust)
 
@@ -213,7 +215,7 @@ def attack_all(
     unrelated, related = planned.text("retain"), planned.text("forget")
     # A tokenizer each: truncation and padding are its state.
     untouched, changed = (
-        Target(load, load_tokenizer(planned.model.path, trust_remote_code=trust), unrelated, related, base, delta)
+        Target(load, load_tokenizer(planned.model.path, trust_remote_code=trust), unrelated, related, base, by_module)
         for load in (base, edited)
     )
     # A base model's answers outlive the run, so only code that can be named may have given them.

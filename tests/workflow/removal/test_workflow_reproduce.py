@@ -98,7 +98,7 @@ def dishonest(
     with monkeypatch.context() as patch:
         registered = METHODS["srmu"]
         liar = Dishonest(registered.settings, registered.scope, registered.location)
-        patch.setattr("govern.workflow.removal.apply.METHODS", {"srmu": liar})
+        patch.setattr("govern.workflow.removal.edit.METHODS", {"srmu": liar})
         govern.apply(policy.path, workspace=policy.workspace)
 
 
