@@ -22,7 +22,11 @@ class Person(Record):
 
 
 class ModelIdentity(Record):
-    """A model, by content. `digest` covers config, tokenizer, index and safetensors files and nothing else."""
+    """A model, by content. `digest` covers all `files` that loading reads: config, tokenizer, weights, its own code.
+
+    `files` is None, and left out of the JSON, where the digest is by the first rule: config, tokenizer, index and
+    safetensors files alone (docs/decisions/0010).
+    """
 
     source: str
     revision: str | None
@@ -33,6 +37,7 @@ class ModelIdentity(Record):
     parameters: int
     licence: str | None
     remote_code: bool
+    files: tuple[str, ...] | None = Field(default=None, exclude_if=lambda files: files is None)
 
 
 class CorpusIdentity(Record):

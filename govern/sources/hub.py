@@ -10,9 +10,20 @@ from pathlib import Path
 from typing import Literal
 
 from govern.errors import SourceError
-from govern.sources.model_files import CONFIG, INDEX, SINGLE, TOKENIZER, indexed_shards, model_files
+from govern.sources.checked_json import require_file
+from govern.sources.model_files import (
+    ADDED_BY_RULE_2,
+    COMPANIONS,
+    CONFIG,
+    INDEX,
+    SINGLE,
+    TOKENIZER,
+    indexed_shards,
+    model_files,
+)
 
-_DESCRIPTION = (CONFIG, INDEX, *TOKENIZER, "generation_config.json", "*.py", "README.md", "LICENSE*", "NOTICE*")
+_DESCRIPTION = (CONFIG, INDEX, *TOKENIZER, *ADDED_BY_RULE_2, "*.py", "README.md", *COMPANIONS)
+_LARGEST_CARD = 1 << 20  # bytes
 _COMMIT = re.compile("[0-9a-f]{40}")
 
 
@@ -107,8 +118,9 @@ def licence_on_card(folder: Path) -> str | None:
     from huggingface_hub import metadata_load
 
     try:
+        require_file(folder / "README.md", largest=_LARGEST_CARD)
         licence = (metadata_load(folder / "README.md") or {}).get("license")
-    except (OSError, ValueError, yaml.YAMLError):
+    except (SourceError, OSError, ValueError, AttributeError, RecursionError, yaml.YAMLError):
         return None
     return licence if isinstance(licence, str) else None
 

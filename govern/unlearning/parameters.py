@@ -17,8 +17,8 @@ from transformers import PreTrainedModel
 
 from govern.errors import RemovalError
 from govern.models.headers import Entry
+from govern.models.names import names_of
 from govern.unlearning.activations import find_blocks
-from govern.unlearning.checkpoint_tensors import stored_tensors
 from govern.unlearning.settings import Trained
 
 _DTYPES = {"F64": torch.float64, "F32": torch.float32, "F16": torch.float16, "BF16": torch.bfloat16}
@@ -69,7 +69,7 @@ class TrainedParameters:
         blocks = find_blocks(model)
         live: dict[str, nn.Parameter] = {}
         full_names = {id(parameter): name for name, parameter in model.named_parameters()}
-        entries = stored_tensors(model_path)
+        entries = names_of(model, model_path).stored
         stored: dict[str, Stored] = {}
         for layer in trained.layers:
             for module in trained.modules:
@@ -160,4 +160,4 @@ def stored_as(name: str, parameter: nn.Parameter, entries: Mapping[str, Entry]) 
             where="model.source",
             hint="A removal needs floating-point weights: start from the model before it was quantised.",
         )
-    return Stored(name, _DTYPES[entry.dtype])
+    return Stored(entry.name, _DTYPES[entry.dtype])

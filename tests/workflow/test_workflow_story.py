@@ -84,6 +84,26 @@ def test_an_exported_model_is_the_one_that_was_promised(verified: TinyPolicy, tm
         export(None, tmp_path / "edited", workspace=verified.workspace)
 
 
+def test_an_export_of_other_bytes_leaves_nothing(
+    verified: TinyPolicy, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from govern.models import export as module
+
+    written = module._bytes
+    monkeypatch.setattr(module, "_bytes", lambda tensor: written(-tensor))
+    events = event_types(verified.workspace)
+    with pytest.raises(IntegrityError, match="the removal promised"):
+        export(None, tmp_path / "out" / "edited", workspace=verified.workspace)
+    assert not list((tmp_path / "out").iterdir())
+    assert event_types(verified.workspace) == events
+
+
+def test_an_export_that_cannot_be_written_is_refused(verified: TinyPolicy, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(UsageError, match="cannot be written"):
+        export(None, tmp_path / "file" / "edited", workspace=verified.workspace)
+
+
 def flip(path: Path) -> None:
     data = bytearray(path.read_bytes())
     data[len(data) // 2] ^= 1

@@ -16,11 +16,11 @@ from transformers.pytorch_utils import Conv1D
 
 from govern.errors import RemovalError
 from govern.models import load_model, read_tensors
+from govern.models.names import names_of
 from govern.training.adapters import adapt
 from govern.training.finite import refuse_not_finite
 from govern.unlearning.activations import find_blocks
 from govern.unlearning.batches import Batch
-from govern.unlearning.checkpoint_tensors import stored_tensors
 from govern.unlearning.parameters import Stored, parameters_of, stored_as, weights_digest
 from govern.unlearning.whole_model.predictions import Predictions
 from govern.unlearning.whole_model.settings import WholeModel
@@ -55,7 +55,7 @@ class Student:
         if settings.rank is not None:
             maps = _linear_maps(plain, chosen)
             chosen = {f"{name}.weight": plain.get_parameter(f"{name}.weight") for name in maps}
-        entries = stored_tensors(path)
+        entries = names_of(plain, path).stored
         edited = {name: stored_as(name, parameter, entries) for name, parameter in chosen.items()}
         digest = weights_digest(chosen)
         if settings.rank is not None:

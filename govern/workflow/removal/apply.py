@@ -20,13 +20,14 @@ from govern.policy import LoadedPolicy, load_policy
 from govern.progress import Progress, silent
 from govern.records import Environment, Plan, Removal, TensorChange
 from govern.records.told import ApplyBegan
-from govern.unlearning.protocol import Edit, Request
+from govern.unlearning.protocol import Request
 from govern.unlearning.ranks import hand_out
 from govern.unlearning.registry import method_named
 from govern.unlearning.workers import ALONE, Workers
 from govern.workflow.environment import default_device, describe_environment, peak_memory_bytes
-from govern.workflow.files import DELTA, PLAN, POLICY, REMOVAL, SWEEP
+from govern.workflow.files import CHECKPOINT, DELTA, PLAN, POLICY, REMOVAL, SWEEP
 from govern.workflow.removal.chosen import chosen_by
+from govern.workflow.removal.edit import make_edit
 from govern.workflow.removal.external import planned_edit
 from govern.workflow.removal.plan import Planned, make_plan
 from govern.workflow.removal.request import refuse_named_subjects, subjects_of
@@ -36,8 +37,6 @@ from govern.workspace import RunFolder, Workspace
 
 if TYPE_CHECKING:
     from torch import Tensor
-
-CHECKPOINT = "checkpoint"
 
 # What decides about the last bits of a sum: fields of the environment, and how an error names them.
 _DECIDING = {
@@ -244,7 +243,6 @@ def remove(
     checkpoint = run.path(CHECKPOINT)
     checkpoint.mkdir(exist_ok=True)
     started = time.monotonic()
-    method = method_named(planned.plan.method)
     request = Request(
         model_path=planned.model.path,
         topics=planned.topics,
@@ -257,7 +255,7 @@ def remove(
         edited=edited,
     )
     hand_out(request)
-    edit: Edit = method.edit(request)
+    edit = make_edit(method_named(planned.plan.method), request)
     seconds = time.monotonic() - started
     delta_sha256 = write_delta(run.path(DELTA), edit.tensors, base_digest=planned.plan.model.digest)
     removal = Removal(

@@ -47,7 +47,7 @@ def planned_edit(loaded: LoadedPolicy, plan: Plan, *, folder: Path | None = None
         found = resolve_edited(loaded)
     if found is None:
         raise IntegrityError("the plan is about a model edited elsewhere, the policy is not", where=plan.policy_name)
-    digest = identify(found).digest
+    digest = identify(found, like=plan.edited).digest
     if digest != plan.edited.digest:
         raise IntegrityError(
             f"this is not the edited model of the plan: that one is sha256:{plan.edited.digest}, this is "

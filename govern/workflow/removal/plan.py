@@ -107,7 +107,8 @@ def make_plan(
         refuse_named_subjects(loaded, subjects)
     device = device or default_device()
     resolved = resolve_model(policy.model.source, revision=policy.model.revision, base=base, progress=progress)
-    model = identify(resolved, trust_remote_code=policy.model.trust_remote_code)
+    earlier = stored_plan(stored).model if stored is not None and stored.path(PLAN).is_file() else None
+    model = identify(resolved, trust_remote_code=policy.model.trust_remote_code, like=earlier)
     settings = chosen.settings if chosen else policy.removal
     method = method_named(settings.method)
     check_removal(loaded, settings, resolved, model)

@@ -136,7 +136,7 @@ def _ask_all(session: _Session, run: RunFolder, loaded: LoadedPolicy, removal: R
     """The base model, the edited one, and the one to compare with where there is one."""
     source, verification = loaded.policy.model, loaded.policy.verification
     base = resolve_model(source.source, revision=source.revision, base=loaded.path.parent, progress=session.progress)
-    if model_digest(base.path) != removal.base_model_digest:
+    if model_digest(base.path, like=removal.base_model_digest) != removal.base_model_digest:
         raise IntegrityError("the base model changed since the removal was planned", where=source.source)
     delta = read_delta(run.path(DELTA), sha256=removal.delta_sha256, base_digest=removal.base_model_digest)
     asking = {

@@ -15,7 +15,7 @@ from govern.digests import canonical_digest
 from govern.errors import IntegrityError
 from govern.evaluation.harness import quiet
 from govern.gates.max_recovery import recovery
-from govern.models import apply_delta, load_model, load_tokenizer, read_delta
+from govern.models import apply_delta, empty_model, live_tensors, load_model, load_tokenizer, read_delta
 from govern.policy import LoadedPolicy
 from govern.progress import Progress, labelled, silent
 from govern.records import AttackResult, Environment, Origin, Removal, Stress, VerdictValue, worst
@@ -184,6 +184,8 @@ def attack_all(
     trust = planned.plan.model.remote_code
     delta = read_delta(run.path(DELTA), sha256=removal.delta_sha256, base_digest=planned.plan.model.digest)
 
+    by_module = live_tensors(empty_model(planned.model.path, trust_remote_code=trust), delta)
+
     def base() -> PreTrainedModel:
         return load_model(planned.model.path, dtype=torch.float32, device=device, trust_remote_code=trust)
 
@@ -200,7 +202,7 @@ def attack_all(
     def side(load: Callable[[], PreTrainedModel], folder: Path, model_digest: str) -> tuple[Target, Memory]:
         # A tokenizer each: truncation and padding are its state.
         tokenizer = load_tokenizer(planned.model.path, trust_remote_code=trust)
-        return Target(load, tokenizer, unrelated, related, base, delta), Memory(folder, model_digest, environment)
+        return Target(load, tokenizer, unrelated, related, base, by_module), Memory(folder, model_digest, environment)
 
     sides = {
         "base": side(base, kept, removal.base_model_digest),
