@@ -8,6 +8,7 @@ from typing import Annotated, Any, Final, Literal, Self, TypeVar
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 from rfc8785 import CanonicalizationError
 
+from govern import limits
 from govern.digests import canonical_json
 from govern.errors import IntegrityError
 from govern.records import AuditPosition, GateKind, Record, Sha256, VerdictValue, worst
@@ -157,6 +158,7 @@ def parse_canonical(kind: type[R], data: bytes, name: str) -> R:
 
     Raises IntegrityError.
     """
+    limits.check_json(data, limits.SIGNED_BYTES, name)
     try:
         record = kind.parse(data)
         canonical = record.canonical()
