@@ -22,7 +22,6 @@ from govern.policy import LoadedPolicy, TaskGate, WikitextGate
 from govern.progress import Progress, labelled, silent
 from govern.records import (
     ENDPOINT,
-    AttackResult,
     CorpusIdentity,
     Environment,
     GateResult,
@@ -39,6 +38,7 @@ from govern.records import (
 )
 from govern.signing import SigningKey
 from govern.sources import cache_folder
+from govern.stress.registry import expand
 from govern.workflow.environment import default_device, describe_environment
 from govern.workflow.files import ATTACKING, DELTA, MEASURING
 from govern.workflow.publication.report import Issued, finish_issue, issue_report, refuse_missing_templates
@@ -55,7 +55,7 @@ from govern.workflow.runs import (
 from govern.workflow.verification.endpoint import Checked, Endpoint, endpoint_exams
 from govern.workflow.verification.looks import measure_in_looks, undecided
 from govern.workflow.verification.measure import Measured, Memory, Subject
-from govern.workflow.verification.stress import attack_removal, limited
+from govern.workflow.verification.stress import attack_all, limited
 from govern.workspace import RunFolder
 
 PARTS: tuple[Part, ...] = ("certification", "selection")
@@ -142,9 +142,8 @@ def verify(
             )
             before, after = found.before, found.after
             gates = found.gates(loaded)
-            brought_back: tuple[AttackResult, ...] = ()
-            if not found.stopped:
-                brought_back = attack_removal(planned, loaded, removal, run, mirror, environment, progress)
+            attacks = () if found.stopped else expand(loaded.policy.verification.stress)
+            brought_back = attack_all(planned, loaded, removal, run, attacks, mirror, environment, progress)
             official = certified(before, after)
             answers = store_answers(before, after)
             verdict = Verdict(
