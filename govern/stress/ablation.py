@@ -32,8 +32,9 @@ class Ablation(Attack):
     Arditi et al. 2024 (arXiv 2406.11717) for refusals; Łucki et al. 2024 (2409.18025) for unlearning.
     """
 
+    title = "ablate the removal's direction"
+    untold = frozenset({"documents"})
     knows_the_removal = True
-    headlined = frozenset({"documents"})
 
     attack: Literal["ablate"] = Field(description="The attack.")
     direction: Literal["difference", "delta"] = Field(
@@ -42,10 +43,6 @@ class Ablation(Attack):
         "model on forget text. delta: the direction in which the changed weights write most (first singular vector).",
     )
     documents: int = Field(default=32, ge=1, description="Documents of forget text for the difference.")
-
-    def headline(self) -> str:
-        """What is taken out."""
-        return "ablate the removal's direction"
 
     def attempt(self, target: Target, exam: Exam, progress: Progress) -> Attempt:
         """Ask while every block from the first edited one on has the removal's direction taken out of its output.

@@ -8,6 +8,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from string import Formatter
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
 from pydantic import BaseModel, ConfigDict, Field, JsonValue
@@ -81,16 +82,19 @@ class Refusal(NamedTuple):
 class Attack(BaseModel, ABC):
     """An attack as a policy lists it. Frozen, and strict about unknown keys.
 
+    `title`: what it is, in a few words for people, with `words` for its settings in braces. `untold`: settings that
+    its description leaves out. `standard`: the settings with which `stress: [standard]` stands for it.
     `knows_the_removal`: it needs the delta, so that what the base model says under it depends on the delta too.
-    `headlined`: settings that `describe` leaves to the headline. `standard`: the settings of this attack that
-    `stress: [standard]` stands for.
+    `asks_others`: it asks about the other facts as well.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
-    knows_the_removal: ClassVar[bool] = False
-    headlined: ClassVar[frozenset[str]] = frozenset()
+    title: ClassVar[str]
+    untold: ClassVar[frozenset[str]] = frozenset()
     standard: ClassVar[tuple[dict[str, Any], ...]] = ()
+    knows_the_removal: ClassVar[bool] = False
+    asks_others: ClassVar[bool] = False
 
     max_recovery: float | None = Field(
         default=None, ge=0, le=1, description="The largest share of the removed knowledge that may come back."
@@ -98,23 +102,25 @@ class Attack(BaseModel, ABC):
     questions: int = Field(default=128, ge=8, description="How many of a task's certifying questions are asked.")
     attack: str
 
-    @abstractmethod
-    def headline(self) -> str:
-        """What the attack is, in a few words for people."""
+    @property
+    def words(self) -> dict[str, Any]:
+        """The settings as the title says them."""
+        return dict(self)
 
     def describe(self) -> str:
-        """The attack's name for people: its headline, and every other setting that is not the default."""
-        said = {"attack", "max_recovery", "questions", *self.headlined}
+        """The attack's name for people: its title, and every other setting that is not the default."""
+        titled = {name for _, name, _, _ in Formatter().parse(self.title) if name}
+        said = {"attack", "max_recovery", "questions"} | titled | self.untold
         others = [
             f"{name.replace('_', ' ')} {getattr(self, name)}"
             for name, field in type(self).model_fields.items()
             if name not in said and getattr(self, name) != field.default
         ]
-        return ", ".join([self.headline(), *others])
+        return ", ".join([self.title.format(**self.words), *others])
 
     def effort(self, *, asked: int, others: int, device: str) -> Effort:  # noqa: ARG002
         """What it takes on one model, where so many questions are asked and so many are about other facts."""
-        return Effort(questions=asked)
+        return Effort(questions=asked + others if self.asks_others else asked)
 
     def refusals(self, conditions: Conditions) -> Iterator[Refusal]:  # noqa: ARG002
         """Why it cannot be made under these conditions."""

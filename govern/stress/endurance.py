@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from itertools import pairwise
-from typing import Annotated, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, model_validator
 
@@ -19,7 +19,7 @@ from govern.stress.tuning import Tuning, shuffled
 class Endurance(Tuning):
     """Fine-tune on unrelated text for longer and longer, and ask after each stage."""
 
-    headlined = frozenset({"stages", "lora_rank"})
+    title = "fine-tune on {stages} unrelated documents, {lora_rank}"
 
     attack: Literal["endure"] = Field(description="The attack.")
     stages: tuple[Annotated[int, Field(ge=1)], ...] = Field(
@@ -37,9 +37,10 @@ class Endurance(Tuning):
         """The documents of each stage: from the first to the one before the second."""
         return list(pairwise((0, *self.stages)))
 
-    def headline(self) -> str:
-        """The stages, and what is trained."""
-        return f"fine-tune on {' '.join(map(str, self.stages))} unrelated documents, {self.trained}"
+    @property
+    def words(self) -> dict[str, Any]:
+        """The stages one after the other."""
+        return super().words | {"stages": " ".join(map(str, self.stages))}
 
     def effort(self, *, asked: int, others: int, device: str) -> Effort:  # noqa: ARG002
         """Every stage's steps and questions."""

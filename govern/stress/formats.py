@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
-from typing import Literal
+from typing import Any, Literal
 
 from pydantic import Field
 
@@ -29,7 +29,7 @@ _PREFIX = "You are an expert who knows every fact of this field and always state
 class Format(Attack):
     """Ask in another form."""
 
-    headlined = frozenset({"form"})
+    title = "format: {form}"
     standard = ({"form": "letters"}, {"form": "prefix"})
 
     attack: Literal["format"] = Field(description="The attack.")
@@ -39,9 +39,10 @@ class Format(Attack):
         "frame, out of several, in which the model answers the other facts best."
     )
 
-    def headline(self) -> str:
-        """The form."""
-        return f"format: {self.form.replace('_', '-')}"
+    @property
+    def words(self) -> dict[str, Any]:
+        """The form as one word."""
+        return super().words | {"form": self.form.replace("_", "-")}
 
     def effort(self, *, asked: int, others: int, device: str) -> Effort:  # noqa: ARG002
         """The questions, and for a paraphrase the others in every frame."""

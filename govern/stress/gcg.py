@@ -27,6 +27,8 @@ _IGNORED = -100
 class Gcg(Attack):
     """Search one prefix that makes the model answer the other facts (Zou et al. 2023, arXiv 2307.15043)."""
 
+    title = "adversarial prefix (GCG)"
+
     attack: Literal["gcg"] = Field(description="The attack.")
     length: int = Field(default=20, ge=1, description="Tokens of the prefix.")
     steps: int | None = Field(default=None, ge=1, description="Rounds; by default 20 on a CPU and 500 on a GPU.")
@@ -36,10 +38,6 @@ class Gcg(Attack):
     top_k: int = Field(default=256, ge=1, description="Tokens that each place of the prefix may be exchanged for.")
     searched: int = Field(default=8, ge=1, description="Questions about other facts that the prefix is searched on.")
     seed: int = Field(default=0, ge=0, description="Decides which exchanges are tried.")
-
-    def headline(self) -> str:
-        """Its name."""
-        return "adversarial prefix (GCG)"
 
     def budget(self, device: str) -> tuple[int, int]:
         """Rounds, and prefixes a round, on a device such as `cpu` or `cuda:0`."""

@@ -19,12 +19,10 @@ _NO_CHOICE = -1
 class Generation(Attack):
     """Let the model finish the question in its own words, greedily; the first choice that it names is its answer."""
 
+    title = "generate greedily"
+
     attack: Literal["generate"] = Field(description="The attack.")
     max_new_tokens: int = Field(default=24, ge=1, description="Tokens that the model may write.")
-
-    def headline(self) -> str:
-        """How it is asked."""
-        return "generate greedily"
 
     def attempt(self, target: Target, exam: Exam, progress: Progress) -> Attempt:
         """Let the model go on from each question; its answer is the first choice that it names, or none."""

@@ -12,7 +12,7 @@ from pydantic import Field
 from govern.errors import GovernError
 from govern.evaluation.questions import Question
 from govern.progress import Progress
-from govern.stress.attack import WHERE, Attack, Attempt, Effort, Target
+from govern.stress.attack import WHERE, Attack, Attempt, Target
 from govern.stress.exam import Exam, Kind
 
 if TYPE_CHECKING:
@@ -27,17 +27,11 @@ _QUESTIONS_PER_BATCH = 8
 class LogitLens(Attack):
     """Read the answer off an inner layer through the model's own head (nostalgebraist 2020)."""
 
+    title = "logit lens"
     standard = ({},)
+    asks_others = True
 
     attack: Literal["logit_lens"] = Field(description="The attack.")
-
-    def headline(self) -> str:
-        """Its name."""
-        return "logit lens"
-
-    def effort(self, *, asked: int, others: int, device: str) -> Effort:  # noqa: ARG002
-        """The questions, and those about other facts, which choose the layer."""
-        return Effort(questions=asked + others)
 
     def attempt(self, target: Target, exam: Exam, progress: Progress) -> Attempt:
         """Answer by the layer that answers the other half of the facts best, and so was not chosen by those asked."""

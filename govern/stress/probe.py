@@ -15,7 +15,7 @@ from pydantic import Field
 
 from govern.evaluation.questions import Question
 from govern.progress import Progress
-from govern.stress.attack import Attack, Attempt, Effort, Target
+from govern.stress.attack import Attack, Attempt, Target
 from govern.stress.blocks import at_blocks
 from govern.stress.exam import Exam, fact_of
 
@@ -35,15 +35,10 @@ class LinearProbe(Attack):
     A logistic regression for each layer; the layer is chosen by cross-validation over the other facts.
     """
 
+    title = "linear probe"
+    asks_others = True
+
     attack: Literal["linear_probe"] = Field(description="The attack.")
-
-    def headline(self) -> str:
-        """Its name."""
-        return "linear probe"
-
-    def effort(self, *, asked: int, others: int, device: str) -> Effort:  # noqa: ARG002
-        """The questions, and those about other facts, which the probe learns on."""
-        return Effort(questions=asked + others)
 
     def attempt(self, target: Target, exam: Exam, progress: Progress) -> Attempt:
         """Answer by the probe of the layer that does best on held-back other facts, and so not on those asked."""

@@ -24,8 +24,8 @@ _CALIBRATION = 32  # documents
 class Pruning(Attack):
     """Set the least important weights of each row to zero."""
 
+    title = "prune {sparsity:.0%} by {criterion}"
     knows_the_removal = True
-    headlined = frozenset({"sparsity", "criterion"})
 
     attack: Literal["prune"] = Field(description="The attack.")
     sparsity: float = Field(gt=0, lt=1, description="The share of each row's weights that goes.")
@@ -36,10 +36,6 @@ class Pruning(Attack):
     weights: Literal["all", "changed"] = Field(
         default="all", description="Every linear map but the head, or only those that the removal changed."
     )
-
-    def headline(self) -> str:
-        """How much goes, and by what."""
-        return f"prune {self.sparsity:.0%} by {self.criterion}"
 
     def attempt(self, target: Target, exam: Exam, progress: Progress) -> Attempt:
         """Set the least important weights of each row to zero, and ask.

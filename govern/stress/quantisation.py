@@ -21,7 +21,7 @@ _GROUP = 32  # weights that share a scale at 4 bits; a row shares one at 8
 class Quantisation(Attack):
     """Round the weights (Zhang et al. 2024, arXiv 2410.16454: an edit smaller than a step rounds away)."""
 
-    headlined = frozenset({"bits", "quantiser"})
+    title = "quantise to {bits} bits, {quantiser}"
     standard = ({"bits": 8}, {"bits": 4})
 
     attack: Literal["quantise"] = Field(description="The attack.")
@@ -32,10 +32,6 @@ class Quantisation(Attack):
         "least error. quanto: optimum-quanto (extra quanto). bitsandbytes: NF4 or int8 on a CUDA device (extra "
         "bitsandbytes).",
     )
-
-    def headline(self) -> str:
-        """The bits, and what rounds."""
-        return f"quantise to {self.bits} bits, {self.quantiser}"
 
     def attempt(self, target: Target, exam: Exam, progress: Progress) -> Attempt:
         """Round the weights of every linear map but the head, and ask.

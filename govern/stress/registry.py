@@ -71,7 +71,7 @@ def _tag(entry: Any) -> str:
     name = entry.get("attack", "") if isinstance(entry, dict) else getattr(entry, "attack", "standard")
     if not isinstance(name, str):
         return ""
-    return _FOREIGN if plugin_of(name) else name
+    return name if name in {"standard", "", *ATTACKS} else _FOREIGN
 
 
 def _read_foreign(entry: Any) -> Attack:
@@ -79,14 +79,22 @@ def _read_foreign(entry: Any) -> Attack:
     if isinstance(entry, Attack):
         return entry
     name = entry["attack"]
+    plugin = plugin_of(name)
+    if plugin is None:
+        known = f"They are {', '.join(ATTACKS)}. One of another distribution is known where that is installed."
+        raise _refused(f"there is no attack {name!r}", known)
     try:
-        attack = discovered(GROUP)[name].load()
+        attack = plugin.load()
     except UsageError as error:
-        raise PydanticCustomError("policy", "{message}", {"message": error.message, "hint": error.hint}) from None
+        raise _refused(error.message, error.hint) from None
     if not (isinstance(attack, type) and issubclass(attack, Attack)):
-        message = f"what {GROUP} offers as {name!r} is no subclass of govern.stress.attack.Attack"
-        raise PydanticCustomError("policy", "{message}", {"message": message, "hint": "Ask its authors."})
+        message = f"{name!r} of {plugin.distribution} is no subclass of govern.stress.attack.Attack"
+        raise _refused(message, "Ask its authors.")
     return attack.model_validate_json(json.dumps(entry), strict=True)
+
+
+def _refused(message: str, hint: str | None) -> PydanticCustomError:
+    return PydanticCustomError("policy", "{message}", {"message": message, "hint": hint})
 
 
 class _Foreign:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import Field
 
@@ -25,7 +25,7 @@ _MAX_TOKENS = 256
 class Relearning(Tuning):
     """Fine-tune on a few documents and ask again (Łucki et al. 2024, arXiv 2409.18025; Hu et al. 2024, 2406.13356)."""
 
-    headlined = frozenset({"text", "documents", "lora_rank"})
+    title = "relearn {documents} {text}, {lora_rank}"
     standard = (
         {"text": "unrelated", "documents": 10},
         {"text": "unrelated", "documents": 100},
@@ -40,10 +40,10 @@ class Relearning(Tuning):
     )
     documents: int = Field(default=100, ge=1, description="How many documents the attacker has.")
 
-    def headline(self) -> str:
-        """How much of which text, and what is trained."""
-        what = {"facts": "other facts", "related": "related documents", "unrelated": "unrelated documents"}
-        return f"relearn {self.documents} {what[self.text]}, {self.trained}"
+    @property
+    def words(self) -> dict[str, Any]:
+        """The text as what it is."""
+        return super().words | {"text": "other facts" if self.text == "facts" else f"{self.text} documents"}
 
     def effort(self, *, asked: int, others: int, device: str) -> Effort:  # noqa: ARG002
         """Steps over all documents, then the questions."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from pydantic import Field
 
@@ -30,9 +30,9 @@ class Tuning(Attack):
     seed: int = Field(default=0, ge=0, description="Decides which documents, and their order.")
 
     @property
-    def trained(self) -> str:
-        """What is trained, for people."""
-        return "every weight" if self.lora_rank is None else f"rank {self.lora_rank}"
+    def words(self) -> dict[str, Any]:
+        """The rank as what is trained."""
+        return super().words | {"lora_rank": f"rank {self.lora_rank}" if self.lora_rank else "every weight"}
 
     def steps(self, documents: int) -> int:
         """The batches in which so many documents are seen as often as they should be."""

@@ -13,6 +13,7 @@ from typing import Self
 
 import pytest
 from click.testing import Result
+from govern.workflow.people.waivers import read_waivers
 from typer.testing import CliRunner
 
 from govern.audit import Log
@@ -22,7 +23,6 @@ from govern.evaluation.answers import Answers, Perplexity
 from govern.records import Plan, Sweep, Verdict
 from govern.signing import PublicKey, load_public
 from govern.workflow.files import REPORT, REPORT_MARKDOWN, STATEMENT
-from govern.workflow.people.waivers import read_waivers
 from govern.workflow.publication import comparison, report, site
 from govern.workflow.publication.exports import Form, Reported, document_of, reported, write_export
 from govern.workflow.runs import events_of, stored_plan, stored_policy, stored_removal

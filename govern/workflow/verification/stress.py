@@ -79,18 +79,13 @@ def stress(
         planned = make_plan(loaded, device=environment.device, mirror=mirror, stored=run, progress=progress)
         if planned.plan.model.digest != plan.model.digest:
             raise IntegrityError("the base model changed since the removal was planned", where=plan.model.source)
-        exams = make_exams(loaded, attacks, mirror)
-        if announce:
-            announce(costs(exams, attacks, environment.device))
         about: dict[str, Any] = {
             "policy_digest": plan.policy_digest,
             "model_before": removal.base_model_digest,
             "model_after": removal.edited_model_digest,
             "environment": environment.to_json(),
         }
-        told = StressStarted(
-            attacks=[each.describe() for each in attacks], tasks=[exam.task for exam in exams]
-        ).to_json()
+        told = StressStarted(attacks=[each.describe() for each in attacks], tasks=attacked_tasks(loaded)).to_json()
         log.append("stress.started", run=run.id, parameters=told, **about)
         with stage(
             log,
@@ -101,7 +96,9 @@ def stress(
             go_on=f"Start it again with: govern stress {run.id}",
         ) as current:
             started = time.monotonic()
-            results = attack_all(planned, loaded, removal, run, exams, attacks, environment, progress)
+            results = attack_all(
+                planned, loaded, removal, run, attacks, mirror, environment, progress, announce=announce
+            )
             judged = limited(results)
             found = Stress(
                 run=run.id,
@@ -119,26 +116,14 @@ def stress(
     return Stressed(run, found, run.path(name))
 
 
-def attack_removal(
-    planned: Planned,
-    loaded: LoadedPolicy,
-    removal: Removal,
-    run: RunFolder,
-    mirror: Path | None,
-    environment: Environment,
-    progress: Progress,
-) -> tuple[AttackResult, ...]:
-    """The attacks that the policy lists, none where it lists none."""
-    attacks = expand(loaded.policy.verification.stress)
-    if not attacks:
-        return ()
-    exams = make_exams(loaded, attacks, mirror)
-    return attack_all(planned, loaded, removal, run, exams, attacks, environment, progress)
-
-
 def limited(results: Sequence[AttackResult]) -> list[VerdictValue]:
     """The verdicts of the attacks that the policy sets a limit for."""
     return [result.verdict for result in results if result.verdict is not None]
+
+
+def attacked_tasks(loaded: LoadedPolicy) -> list[str]:
+    """The tasks that the policy wants forgotten, each once."""
+    return list(dict.fromkeys(gate.task for gate in loaded.policy.verification.forget))
 
 
 def make_exams(loaded: LoadedPolicy, attacks: Sequence[Attack], mirror: Path | None) -> tuple[Exam, ...]:
@@ -146,7 +131,7 @@ def make_exams(loaded: LoadedPolicy, attacks: Sequence[Attack], mirror: Path | N
     limit = max(attack.questions for attack in attacks)
     own = {task.name: task for task in question_sets(loaded) if not isinstance(task, str)}
     exams = []
-    for name in dict.fromkeys(gate.task for gate in loaded.policy.verification.forget):
+    for name in attacked_tasks(loaded):
         task = own.get(name, name)
         kind = "letters" if isinstance(task, str) else task.kind
         exams.append(Exam.halve(name, kind, certifying_questions(task, loaded, mirror), limit=limit))
@@ -169,17 +154,24 @@ def attack_all(
     loaded: LoadedPolicy,
     removal: Removal,
     run: RunFolder,
-    exams: Sequence[Exam],
     attacks: Sequence[Attack],
+    mirror: Path | None,
     environment: Environment,
     progress: Progress,
+    *,
+    announce: Callable[[tuple[Cost, ...]], None] | None = None,
 ) -> tuple[AttackResult, ...]:
-    """Ask both models, attack both, ask again, and say what came back.
+    """Ask both models, attack both, ask again, and say what came back. `announce` is told the cost first.
 
     What a model said under an attack is kept as soon as it is there, so that a killed stress test goes on where it was.
     """
     import torch
 
+    if not attacks:
+        return ()
+    exams = make_exams(loaded, attacks, mirror)
+    if announce:
+        announce(costs(exams, attacks, environment.device))
     device = environment.device
     trust = planned.plan.model.remote_code
     delta = read_delta(run.path(DELTA), sha256=removal.delta_sha256, base_digest=planned.plan.model.digest)
@@ -214,13 +206,15 @@ def attack_all(
         for exam, (number, attack) in product(exams, enumerate(attacks, start=1)):
             asked = exam.first(attack.questions)
             told = labelled(progress, f"attack {number} of {len(attacks)}")
-            before, after = side_by_side(partial(_left_alone, asked), sides, told, at_once=at_once)
-            started = time.monotonic()
             origin = origin_of(attack)
             needs = [asked.digest, unrelated.digest, related.digest, attack.model_dump(mode="json")]
             needs += [origin.to_json()] if origin else []
             digest = canonical_digest([*needs, removal.delta_sha256 if attack.knows_the_removal else None])
-            control, attacked = side_by_side(partial(_attacked, attack, asked, digest), sides, told, at_once=at_once)
+            plain = partial(_answer, "plain", asked.digest, partial(_ask, asked))
+            tried = partial(_answer, attack.attack, digest, partial(_attempt, attack, asked))
+            before, after = side_by_side(plain, sides, told, at_once=at_once)
+            started = time.monotonic()
+            control, attacked = side_by_side(tried, sides, told, at_once=at_once)
             results.append(
                 recovery(
                     before.answers,
@@ -248,19 +242,17 @@ def origin_of(attack: Attack) -> Origin | None:
     return Origin(distribution=plugin.distribution, version=plugin.version, digest=plugin.digest)
 
 
-def _left_alone(exam: Exam, side: tuple[Target, Memory], progress: Progress) -> Attempt:
-    return _answered(
-        "plain",
-        exam.digest,
-        side,
-        lambda target: Attempt(answers=exam.ask(target.load(), target.tokenizer, progress=progress)),
-    )
+def _ask(exam: Exam, target: Target, progress: Progress) -> Attempt:
+    return Attempt(answers=exam.ask(target.load(), target.tokenizer, progress=progress))
 
 
-def _attacked(attack: Attack, exam: Exam, digest: str, side: tuple[Target, Memory], progress: Progress) -> Attempt:
-    return _answered(attack.attack, digest, side, lambda target: attack.attempt(target, exam, progress))
+def _attempt(attack: Attack, exam: Exam, target: Target, progress: Progress) -> Attempt:
+    return attack.attempt(target, exam, progress)
 
 
-def _answered(name: str, digest: str, side: tuple[Target, Memory], ask: Callable[[Target], Attempt]) -> Attempt:
+def _answer(
+    name: str, digest: str, ask: Callable[[Target, Progress], Attempt], side: tuple[Target, Memory], progress: Progress
+) -> Attempt:
+    """What one model says, as it is kept or by asking it."""
     target, memory = side
-    return memory.answers(name, digest, Attempt, lambda: (ask(target),))[0]
+    return memory.answers(name, digest, Attempt, lambda: (ask(target, progress),))[0]

@@ -17,6 +17,7 @@ from govern.progress import Progress, silent
 from govern.records import CorpusIdentity, Environment, ModelIdentity, Plan, Removal, TaskIdentity, Verdict
 from govern.records.told import Failed, VerifyFinished, VerifyStarted, told
 from govern.signing import SigningKey
+from govern.stress.registry import expand
 from govern.workflow.environment import default_device, describe_environment
 from govern.workflow.files import ATTACKING, MEASURING
 from govern.workflow.publication.report import Issued, finish_issue, issue_report, refuse_missing_templates
@@ -32,7 +33,7 @@ from govern.workflow.runs import (
 )
 from govern.workflow.stage import stage
 from govern.workflow.verification.outcome import measure_both
-from govern.workflow.verification.stress import attack_removal
+from govern.workflow.verification.stress import attack_all
 from govern.workflow.verification.verdict import answers_json, reach_verdict
 from govern.workspace import RunFolder
 
@@ -115,9 +116,8 @@ def verify(
                 fail_fast=fail_fast,
                 endpoint=endpoint,
             )
-            attacked = (
-                () if found.stopped else attack_removal(planned, loaded, removal, run, mirror, environment, progress)
-            )
+            attacks = () if found.stopped else expand(loaded.policy.verification.stress)
+            attacked = attack_all(planned, loaded, removal, run, attacks, mirror, environment, progress)
             answers = answers_json(found.before, found.after)
             verdict = reach_verdict(
                 loaded,
