@@ -26,8 +26,8 @@ from govern.workflow.people.waivers import read_waivers
 from govern.workflow.publication import comparison, report, site
 from govern.workflow.publication.exports import Form, Reported, document_of, reported, write_export
 from govern.workflow.runs import events_of, stored_plan, stored_policy, stored_removal
-from govern.workflow.verification.measure import Measured
-from govern.workflow.verification.verify import judge
+from govern.workflow.verification.measure import Measurement
+from govern.workflow.verification.outcome import judge
 from govern.workspace import RunFolder, Workspace
 
 EXPORTS: dict[Form, str] = {
@@ -138,7 +138,14 @@ def test_exports_are_written_alike(golden: Golden, name: str, form: Form, tmp_pa
             waivers = tuple(waived.waiver for waived in read_waivers(log, run))
             found = Reported(run, stored_policy(run, events_of(log, run)), document_of(log, run), waivers)
     write_export(found, form, tmp_path / Path(file).parts[0])
-    assert (tmp_path / file).read_bytes() == (golden.root / "exports" / run.id / file).read_bytes()
+    then = (golden.root / "exports" / run.id / file).read_bytes()
+    if form == "sarif":
+        # Earlier code put the second gate of a task where the first one stands, although it asks for another metric.
+        line = {"failed": 28, "kept": 33}[name]
+        wrong, right = f'"startColumn":7,"startLine":{line}', f'"startColumn":47,"startLine":{line + 1}'
+        assert wrong.encode() in then
+        then = then.replace(wrong.encode(), right.encode())
+    assert (tmp_path / file).read_bytes() == then
 
 
 def test_the_comparison_of_methods_is_rendered_alike(golden: Golden, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -184,9 +191,9 @@ def test_the_stored_answers_are_judged_alike(golden: Golden, name: str, number: 
     stored = json.loads(run.read(f"verifications/{number}/answers.json"))
     verdict = Verdict.parse(run.read(f"verifications/{number}/verdict.json"))
 
-    def measured(part: str) -> Measured:
+    def measured(part: str) -> Measurement:
         answers = tuple(Answers.model_validate(entry) for entry in stored[part]["answers"])
-        return Measured(answers, tuple(Perplexity.model_validate(each) for each in stored[part]["perplexities"]), ())
+        return Measurement(answers, tuple(Perplexity.model_validate(each) for each in stored[part]["perplexities"]), ())
 
     with Log.open(golden.workspace / "audit.db", create=False) as log:
         policy = stored_policy(run, events_of(log, run))
