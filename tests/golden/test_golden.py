@@ -13,7 +13,6 @@ from typing import Self
 
 import pytest
 from click.testing import Result
-from govern.workflow.people.waivers import read_waivers
 from typer.testing import CliRunner
 
 from govern.audit import Log
@@ -22,11 +21,13 @@ from govern.digests import sha256_bytes
 from govern.evaluation.answers import Answers, Perplexity
 from govern.records import Plan, Sweep, Verdict
 from govern.signing import PublicKey, load_public
+from govern.signing.waivers import WAIVER
 from govern.workflow.files import REPORT, REPORT_MARKDOWN, STATEMENT
+from govern.workflow.people.signed import read_acts
 from govern.workflow.publication import comparison, report, site
 from govern.workflow.publication.exports import Form, Reported, document_of, reported, write_export
 from govern.workflow.runs import events_of, stored_plan, stored_policy, stored_removal
-from govern.workflow.verification.measure import Measured
+from govern.workflow.verification.measure import Measurement
 from govern.workflow.verification.outcome import judge
 from govern.workspace import RunFolder, Workspace
 
@@ -109,8 +110,8 @@ def test_reports_and_statements_are_rendered_alike(
         events = events_of(log, run)
         issued = [stored.event.seq for stored in log.events(run=run.id, type="report.issued")][int(number) - 1]
         position = log.event(predicate(then / STATEMENT)["audit"]["seq"])
-        known = read_waivers(log, run, before=issued)
-        monkeypatch.setattr(report, "read_waivers", lambda log, run: known)
+        known = read_acts(log, run, WAIVER, before=issued)
+        monkeypatch.setattr(report, "read_acts", lambda log, run, kind: known)
         verdict = next(name for name in position.event.digests if name.endswith("verdict.json"))
         report.issue_report(
             log,
@@ -135,10 +136,17 @@ def test_exports_are_written_alike(golden: Golden, name: str, form: Form, tmp_pa
         found = reported(run.id, workspace=golden.workspace)
     else:  # exported before it was revoked, and with its waiver in force
         with Log.open(golden.workspace / "audit.db", create=False) as log:
-            waivers = tuple(waived.waiver for waived in read_waivers(log, run))
+            waivers = tuple(waived.act for waived in read_acts(log, run, WAIVER))
             found = Reported(run, stored_policy(run, events_of(log, run)), document_of(log, run), waivers)
     write_export(found, form, tmp_path / Path(file).parts[0])
-    assert (tmp_path / file).read_bytes() == (golden.root / "exports" / run.id / file).read_bytes()
+    then = (golden.root / "exports" / run.id / file).read_bytes()
+    if form == "sarif":
+        # Earlier code put the second gate of a task where the first one stands, although it asks for another metric.
+        line = {"failed": 28, "kept": 33}[name]
+        wrong, right = f'"startColumn":7,"startLine":{line}', f'"startColumn":47,"startLine":{line + 1}'
+        assert wrong.encode() in then
+        then = then.replace(wrong.encode(), right.encode())
+    assert (tmp_path / file).read_bytes() == then
 
 
 def test_the_comparison_of_methods_is_rendered_alike(golden: Golden, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -184,9 +192,9 @@ def test_the_stored_answers_are_judged_alike(golden: Golden, name: str, number: 
     stored = json.loads(run.read(f"verifications/{number}/answers.json"))
     verdict = Verdict.parse(run.read(f"verifications/{number}/verdict.json"))
 
-    def measured(part: str) -> Measured:
+    def measured(part: str) -> Measurement:
         answers = tuple(Answers.model_validate(entry) for entry in stored[part]["answers"])
-        return Measured(answers, tuple(Perplexity.model_validate(each) for each in stored[part]["perplexities"]), ())
+        return Measurement(answers, tuple(Perplexity.model_validate(each) for each in stored[part]["perplexities"]), ())
 
     with Log.open(golden.workspace / "audit.db", create=False) as log:
         policy = stored_policy(run, events_of(log, run))
