@@ -114,6 +114,28 @@ def _write(
     return digest.hexdigest()
 
 
+def edited_tensors(base_path: Path, tensors: Mapping[str, torch.Tensor]) -> frozenset[str]:
+    """The stored names of the tensors in which the edited model's bytes differ from the base's, as they are written.
+
+    Raises IntegrityError where bytes differ that belong to none of `tensors`: an edit is its tensors and nothing else.
+    """
+    differ: set[str] = set()
+    for shard, entries in _changed_shards(base_path, tensors).items():
+        with (base_path / shard).open("rb") as stream:
+            for block in _blocks(base_path / shard, entries, tensors):
+                begin, before = stream.tell(), stream.read(len(block))
+                if block == before:
+                    continue
+                here = [entry for entry in entries.values() if entry.begin <= begin and begin + len(block) <= entry.end]
+                if not here or len(block) != len(before):
+                    raise IntegrityError(
+                        "the edit changes bytes that belong to none of its tensors",
+                        where=f"{base_path / shard}:{begin}",
+                    )
+                differ.add(here[0].name)
+    return frozenset(differ)
+
+
 def _changed_shards(base_path: Path, tensors: Mapping[str, torch.Tensor]) -> dict[str, dict[str, Entry]]:
     """Which tensors change in which shard, after checking that each fits."""
     changed = locate(base_path, set(tensors))

@@ -24,6 +24,9 @@ SPREAD = "auto"
 """The device of a model that is spread over all GPUs."""
 
 
+_RUNS = ("a", " ", "1", ".", "\n", "é")
+
+
 def load_config(path: Path, *, trust_remote_code: bool = False) -> PreTrainedConfig:
     """A model's config. Raises SourceError where transformers does not know its kind."""
     from transformers import AutoConfig
@@ -39,6 +42,12 @@ def load_tokenizer(path: Path, *, trust_remote_code: bool = False) -> PreTrained
 
     with _reading(path, trust_remote_code) as read:
         tokenizer: PreTrainedTokenizerBase = read(AutoTokenizer.from_pretrained)
+    longest = tokenizer.model_max_length
+    if not isinstance(longest, int | float) or not longest > 0:
+        raise SourceError("`model_max_length` is no length", where=str(path / "tokenizer_config.json"))
+    with _panics(path):
+        # What a stranger's pattern would never finish fails here, and not in the middle of a run.
+        tokenizer([f"{each * 64}!" for each in _RUNS])
     return tokenizer
 
 
@@ -101,6 +110,7 @@ def load_model(
     if device == SPREAD:
         refuse_offloaded(model, path)
     keep_apart(model, names_of(model, path))
+    refuse_non_finite(model, path)
     loaded: PreTrainedModel = model.eval() if device == SPREAD else model.to(device).eval()
     if loaded.device.type == "cpu" and dtype == torch.bfloat16 and lacks_bfloat16():
         widen_products(loaded)
@@ -115,6 +125,19 @@ def refuse_offloaded(model: torch.nn.Module, path: Path) -> None:
             where=str(path),
             hint="Use more or larger GPUs, or --device cpu.",
         )
+
+
+def refuse_non_finite(model: torch.nn.Module, path: Path) -> None:
+    """Raise IntegrityError, naming the weight, where one holds NaN or infinity: every figure would rest on it."""
+    import torch
+
+    for name, parameter in model.named_parameters():
+        if parameter.is_floating_point() and parameter.numel():
+            low, high = torch.aminmax(parameter.detach())
+            if not (low.isfinite() and high.isfinite()):
+                raise IntegrityError(
+                    f"{name} holds values that are not finite numbers", where=str(path), hint="Fetch the model again."
+                )
 
 
 def keep_first_layers(config: PreTrainedConfig, layers: int, path: Path) -> None:
@@ -161,6 +184,21 @@ def keep_apart(model: PreTrainedModel, names: Names) -> None:
         seen.add(id(parameter))
     for config in (model.config, model.config.get_text_config(decoder=True)):
         config.tie_word_embeddings = False
+
+
+@contextmanager
+def _panics(path: Path) -> Iterator[None]:
+    """What the tokenizers library cannot go on from is no Exception in Python."""
+    try:
+        yield
+    except BaseException as error:
+        if isinstance(error, Exception) or type(error).__name__ == "PanicException":
+            raise SourceError(
+                f"the tokenizer cannot cut text: {str(error).splitlines()[0] if str(error) else type(error).__name__}",
+                where=str(path),
+                hint="Check that the folder is whole and that this version of transformers knows the tokenizer.",
+            ) from None
+        raise
 
 
 @contextmanager

@@ -62,7 +62,7 @@ def names_of(model: PreTrainedModel, path: Path) -> Names:
         covered.update(tied)
         if len(kept) == 1 or _equal(path, kept):
             stored |= {own: entries[members[own][0] if own in members else kept[0]] for own in tied}
-            copies += [tuple(kept)] if len(kept) > 1 else []
+            copies += [tuple(sorted(kept))] if len(kept) > 1 else []
         else:
             stored |= {own: entries[members[own][0]] for own in tied if own in members}
             apart += [own for own in tied if own in members]
@@ -97,7 +97,7 @@ def with_copies(path: Path, model: PreTrainedModel, tensors: Mapping[str, torch.
                 hint="The config ties them: set `tie_word_embeddings` to false in the base model, or edit both alike.",
             )
         if edited:
-            found |= dict.fromkeys(names, tensors[edited[0]])
+            found |= {name: tensors[edited[0]].clone() for name in names}
     return found
 
 

@@ -32,6 +32,9 @@ def refuse_unbounded(path: Path, *, tensors: int) -> None:
     config = read_object(path / CONFIG)
     if not isinstance(config.get("model_type", ""), str):
         raise _refusal(path, "/model_type", "is no name")
+    architectures = config.get("architectures") or []
+    if not isinstance(architectures, list) or not all(isinstance(name, str) for name in architectures):
+        raise _refusal(path, "/architectures", "is no list of names")
     for pointer, value in walk(config):
         key = pointer.rpartition("/")[2]
         if type(value) is not int:

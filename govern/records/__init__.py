@@ -18,7 +18,7 @@ from govern.records.plan import (
     Plan,
     TaskIdentity,
 )
-from govern.records.removal import CurvePoint, Removal, TensorChange
+from govern.records.removal import CurvePoint, EditCheck, Removal, TensorChange
 from govern.records.revocation import Revocation
 from govern.records.signoff import Decision, SignOff
 from govern.records.stress import Stress
@@ -55,6 +55,7 @@ __all__ = [
     "CurvePoint",
     "Decision",
     "Deployment",
+    "EditCheck",
     "EndpointCheck",
     "Environment",
     "Event",

@@ -7,7 +7,6 @@ import os
 import shutil
 import tarfile
 from dataclasses import dataclass
-from datetime import datetime
 from pathlib import Path
 from typing import Self
 
@@ -89,14 +88,7 @@ def predicate(statement: Path) -> dict[str, object]:
 
 def turn_back(monkeypatch: pytest.MonkeyPatch, module: object, statement: Path) -> None:
     """Set a module's clock to the time at which a statement was issued."""
-    issued = datetime.fromisoformat(str(predicate(statement)["issued"]))
-
-    class Then(datetime):
-        @classmethod
-        def now(cls, tz: object = None) -> datetime:
-            return issued
-
-    monkeypatch.setattr(module, "datetime", Then)
+    monkeypatch.setattr(module, "now", lambda: str(predicate(statement)["issued"]))
 
 
 @pytest.mark.parametrize(("name", "number"), REPORTS)

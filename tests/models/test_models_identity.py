@@ -202,6 +202,8 @@ CONFIGS = [
     ({"hidden_act": "__import__('os')"}, "cannot load"),
     ({"x": [[]] * 2 + [[[[[]]]]]}, None),
     ({"eos_token_id": 10**60}, "eos_token_id"),
+    ({"architectures": [5]}, "architectures"),
+    ({"architectures": {"a": 1}}, "architectures"),
 ]
 
 
@@ -289,3 +291,28 @@ def test_a_tokenizer_of_a_larger_model_is_refused(tiny_llama, tmp_path) -> None:
     (copy / "tokenizer.json").write_text(json.dumps(fields))
     with pytest.raises(SourceError, match="the id 100,000"):
         identify(ResolvedModel(copy, "file:model", None, None))
+
+
+def test_a_tokenizer_that_cannot_cut_text_is_refused(tiny_llama, tmp_path) -> None:
+    copy = shutil.copytree(tiny_llama, tmp_path / "model")
+    change(copy / "tokenizer_config.json", model_max_length="many")
+    with pytest.raises(SourceError, match=r"model_max_length|cannot load"):
+        load_tokenizer(copy)
+    shutil.copyfile(tiny_llama / "tokenizer_config.json", copy / "tokenizer_config.json")
+    endless = {"type": "Split", "pattern": {"Regex": "(a+)+$"}, "behavior": "Isolated", "invert": False}
+    change(copy / "tokenizer.json", pre_tokenizer=endless)
+    with pytest.raises(SourceError, match="cannot cut text"):
+        load_tokenizer(copy)
+
+
+def test_a_weight_that_is_no_number_is_named(tiny_llama, tmp_path) -> None:
+    import torch
+    from safetensors.torch import load_file, save_file
+
+    copy = shutil.copytree(tiny_llama, tmp_path / "model")
+    for value in (float("nan"), float("inf"), -float("inf")):
+        tensors = load_file(tiny_llama / "model.safetensors")
+        tensors["model.layers.1.mlp.up_proj.weight"][3, 5] = value
+        save_file(tensors, copy / "model.safetensors", metadata={"format": "pt"})
+        with pytest.raises(IntegrityError, match=r"model\.layers\.1\.mlp\.up_proj\.weight holds values"):
+            load_model(copy, dtype=torch.float32)

@@ -9,6 +9,7 @@ from govern.digests import sha256_bytes
 from govern.errors import IntegrityError
 from govern.evidence import model_folder
 from govern.models import export_model, model_digest, read_delta
+from govern.models.reloading import refuse_other_model
 from govern.progress import Progress, silent
 from govern.records.told import ExportFinished
 from govern.signing import SigningKey
@@ -34,8 +35,9 @@ def export(
 ) -> Exported:
     """Write the edited model of a run to `out`, with its signature where there is a key.
 
-    Raises UsageError where the removal was revoked or its weights were pruned, IntegrityError where it is not the model
-    of the removal.
+    What was written is loaded in a fresh process and asked a few fixed prompts before it is put in its place. Raises
+    UsageError where the removal was revoked or its weights were pruned, IntegrityError where it is not the model of the
+    removal.
     """
     with held_run(workspace, run_id) as (_, log, run, events):
         refuse_revoked(run, events)
@@ -53,6 +55,7 @@ def export(
             )
         delta = read_delta(run.path(DELTA), sha256=removal.delta_sha256, base_digest=removal.base_model_digest)
         signatures: list[bytes] = []
+        apart: list[float] = []
 
         def finish(folder: Path, digest: str) -> None:
             if digest != removal.edited_model_digest:
@@ -60,6 +63,9 @@ def export(
                     f"the exported model is sha256:{digest}, the removal promised sha256:{removal.edited_model_digest}",
                     where=str(out),
                 )
+            apart.append(
+                refuse_other_model(folder, base.path, delta, trust_remote_code=loaded.policy.model.trust_remote_code)
+            )
             if key:
                 # Read back from the disk: what is signed is what lies there.
                 signatures.append(sign_model(out.name, model_folder(folder), key))
@@ -81,6 +87,6 @@ def export(
             model_before=removal.base_model_digest,
             model_after=digest,
             digests={name: sha256_bytes(data) for name, data in kept.items()},
-            parameters=ExportFinished(folder=str(out.absolute())).to_json(),
+            parameters=ExportFinished(folder=str(out.absolute()), logits_apart=apart[0]).to_json(),
         )
     return Exported(run, out, digest, signer)
