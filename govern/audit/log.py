@@ -32,7 +32,7 @@ from govern.audit.sqlite import Sqlite
 from govern.audit.storage import Storage, reading
 from govern.digests import sha256_file
 from govern.errors import GovernError, IntegrityError, UsageError
-from govern.records import Event, EventType
+from govern.records import AuditPosition, Event, EventType
 
 _READ_HEAD = text("SELECT seq, prev, leaf, body FROM event ORDER BY seq DESC LIMIT 1")
 _READ_EVENTS = text("SELECT seq, prev, leaf, body FROM event WHERE seq > :after ORDER BY seq")
@@ -197,6 +197,12 @@ class Log:
         with self._storage.guarded(), reading(self._engine) as connection:
             row = connection.execute(_READ_HEAD).first()
         return None if row is None else self._read(row)
+
+    def position(self) -> AuditPosition:
+        """Where the log stands: what something that is signed now can name. Raises IntegrityError for an empty log."""
+        with self._storage.guarded(), reading(self._engine) as connection:
+            head = self._head_of(connection)
+        return AuditPosition(origin=head.event.origin, seq=head.event.seq, leaf=head.leaf)
 
     def verify(self, *, against: Checkpoint | None = None) -> Head:
         """Recompute the whole log from its bytes, and hold it against a checkpoint that was kept elsewhere.

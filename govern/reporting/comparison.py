@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any, Literal
 
-from govern.records import GateResult, VerdictValue
+from govern.records import GateKind, GateResult, VerdictValue
 from govern.records.base import Record
 from govern.reporting.document import RunDocument
 from govern.reporting.exports.judged import rule
@@ -41,7 +41,7 @@ class ComparedGate(Record):
 
     task: Line
     metric: Literal["acc", "acc_norm", "perplexity"]
-    kind: Literal["ceiling", "floor", "max_drop", "max_increase"]
+    kind: GateKind
     first: GateResult | None
     second: GateResult | None
     same_questions: bool

@@ -108,5 +108,8 @@ def mebibytes(value: int) -> str:
     return f"{value / 2**20:,.0f}{NO_BREAK_SPACE}MiB"
 
 
+UNITS: dict[str, Callable[..., str]] = {"percent": percent, "points": points}
+"""How a gate's threshold and bound are printed, by the unit that its kind names."""
+
 METRICS = {"acc": "accuracy", "acc_norm": "accuracy, length-normalised", "perplexity": "perplexity"}
 VERDICTS: dict[VerdictValue, str] = {"pass": "Pass", "fail": "Fail", "inconclusive": "Inconclusive"}

@@ -4,15 +4,14 @@ from __future__ import annotations
 
 from functools import partial
 
+from govern.gates.max_recovery import KIND as MAX_RECOVERY
+from govern.gates.registry import GATES
 from govern.records import AttackResult, GateResult, VerdictValue
 from govern.records.base import Record
 from govern.reporting import forms
 from govern.reporting.charts import ChangeChart, attack_chart, gate_chart
 from govern.reporting.document import RunDocument
 from govern.reporting.facts import Documents, Fact, Field, between, number
-
-_RULES = {"ceiling": "at most", "floor": "at least", "max_drop": "drop at most", "max_increase": "rise at most"}
-_BOUNDED = {"ceiling": "accuracy after", "floor": "accuracy after", "max_drop": "drop", "max_increase": "rise"}
 
 
 class GateView(Record):
@@ -79,23 +78,17 @@ def _view(
 
 
 def _gate(gate: GateResult) -> dict[str, Field]:
-    form = forms.points if gate.kind == "max_drop" else forms.percent
+    kind, form = GATES[gate.kind], forms.UNITS[GATES[gate.kind].unit]
     exact: forms.Form = partial(form, decimals=forms.telling_apart(gate.bound, gate.threshold, form))
     return {
-        "rule": Field("kind", "Rule", _RULES.__getitem__),
+        "rule": Field("kind", "Rule", lambda _: kind.rule),
         "metric": Field("metric", "Metric", forms.METRICS.__getitem__),
         "before": estimate("before", gate.metric),
         "after": estimate("after", gate.metric),
-        "bound": number("bound", _bound_name(gate), exact),
+        "bound": number("bound", kind.bound_name(gate.verdict), exact),
         "threshold": number("threshold", "Threshold", exact),
         "questions": number("n", "Documents" if gate.metric == "perplexity" else "Questions"),
     }
-
-
-def _bound_name(gate: GateResult) -> str:
-    """A gate passes by the bound on the threshold's side, and fails by the opposite one."""
-    upper = (gate.kind == "floor") == (gate.verdict == "fail")
-    return f"{'Upper' if upper else 'Lower'} bound of the {_BOUNDED[gate.kind]}"
 
 
 def _attack(found: AttackResult) -> dict[str, Field]:
@@ -103,13 +96,12 @@ def _attack(found: AttackResult) -> dict[str, Field]:
     exact: forms.Form = partial(
         forms.percent, decimals=1 if bound is None else forms.telling_apart(bound, limit, forms.percent)
     )
-    side = "Lower" if found.verdict == "fail" else "Upper"
     return {
-        "rule": Field("attack", "Rule", lambda _: "recovered at most"),
+        "rule": Field("attack", "Rule", lambda _: MAX_RECOVERY.rule),
         "metric": Field("name", "Metric", lambda name: f"accuracy, attack {name}"),
         "before": number("edited", "Edited", forms.percent),
         "after": number("attacked", "Attacked", forms.percent),
-        "bound": number("bound", f"{side} bound of what came back", forms.or_else(exact, "no bound")),
+        "bound": number("bound", MAX_RECOVERY.bound_name(found.verdict), forms.or_else(exact, "no bound")),
         "threshold": number("max_recovery", "Threshold", exact),
         "questions": number("n", "Questions"),
     }

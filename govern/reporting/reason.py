@@ -11,7 +11,7 @@ from govern.records.base import Record
 from govern.reporting import forms
 from govern.reporting.charts import FrontChart, front_chart
 from govern.reporting.facts import Documents, Fact, Field, Table, between, code, columns, number
-from govern.stress.settings import Relearning, describe
+from govern.stress.relearning import Relearning
 
 # More points than this make a table that nobody reads; the picture still has them all.
 _ROWS = 40
@@ -26,7 +26,7 @@ STANDINGS: dict[Standing, str] = {
 
 
 def _described(attack: dict[str, Any]) -> str:
-    return describe(Relearning.model_validate(attack))
+    return Relearning.model_validate(attack).describe()
 
 
 _ATTACK = (

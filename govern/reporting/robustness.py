@@ -40,6 +40,13 @@ _DETAILS = (
     number("seconds", "Time of the attack", forms.seconds),
 )
 
+# Where an attack comes from that is not govern's own.
+_ORIGIN = (
+    code("origin/distribution", "Not govern's own, but of the distribution"),
+    code("origin/version", "Its version"),
+    code("origin/digest", "SHA-256 over its files"),
+)
+
 
 class AttackView(Record):
     """One attack in detail. `verdict` and `outcome` are None where the policy sets it no limit."""
@@ -76,6 +83,7 @@ def _view(documents: Documents, here: str, result: AttackResult) -> AttackView:
         reason=fact(f"{here}/reason", "Reason"),
         facts=(
             documents.show(code("attack", "Kind of attack"), here),
+            *(documents.rows(_ORIGIN, here) if result.origin else ()),
             *documents.facts(f"{here}/parameters"),
             *(documents.facts(f"{here}/found") if result.found else ()),
             *documents.rows(_DETAILS, here),

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from torch import Tensor
-from transformers import PreTrainedModel
-
-from govern.unlearning.activations import find_blocks
+if TYPE_CHECKING:
+    from torch import Tensor
+    from transformers import PreTrainedModel
 
 
 @contextmanager
@@ -18,6 +17,8 @@ def at_blocks(model: PreTrainedModel, visit: Callable[[int, Tensor], Tensor | No
 
     Raises RemovalError where the model has no list of blocks.
     """
+
+    from govern.unlearning.activations import find_blocks
 
     def hook(index: int) -> Callable[..., Any]:
         def visited(_module: Any, _args: Any, output: Any) -> Any:

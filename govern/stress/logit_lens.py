@@ -5,35 +5,48 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import islice
+from typing import TYPE_CHECKING, Literal
 
-import torch
-from torch import Tensor, nn
-from transformers import PreTrainedModel, PreTrainedTokenizerBase
+from pydantic import Field
 
 from govern.errors import GovernError
-from govern.evaluation.harness import prompts_of
 from govern.evaluation.questions import Question
-from govern.evaluation.scoring import Ids, padded
 from govern.progress import Progress
+from govern.stress.attack import WHERE, Attack, Attempt, Target
 from govern.stress.exam import Exam, Kind
-from govern.stress.protocol import Attempt, Target
-from govern.stress.settings import LogitLens
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+    from govern.evaluation.scoring import Ids
 
 _QUESTIONS_PER_BATCH = 8
 
 
-def logit_lens(settings: LogitLens, target: Target, exam: Exam, progress: Progress) -> Attempt:  # noqa: ARG001
-    """Answer by the layer that answers the other half of the facts best, and so was not chosen by those asked."""
-    model = target.load()
-    lens = Lens.over(model)
-    others = lens.read(model, target.tokenizer, exam.kind, exam.others, progress)
-    right = [sum(choice == each.answer for choice, each in zip(chosen, exam.others, strict=True)) for chosen in others]
-    best = max(range(len(right)), key=right.__getitem__)
-    (chosen,) = lens.read(model, target.tokenizer, exam.kind, exam.asked, progress, layer=best)
-    return Attempt(
-        answers=exam.answered(chosen),
-        found={"layer": best, "others_right_by_layer": [round(count / len(exam.others), 4) for count in right]},
-    )
+class LogitLens(Attack):
+    """Read the answer off an inner layer through the model's own head (nostalgebraist 2020)."""
+
+    title = "logit lens"
+    standard = ({},)
+    asks_others = True
+
+    attack: Literal["logit_lens"] = Field(description="The attack.")
+
+    def attempt(self, target: Target, exam: Exam, progress: Progress) -> Attempt:
+        """Answer by the layer that answers the other half of the facts best, and so was not chosen by those asked."""
+        model = target.load()
+        lens = Lens.over(model)
+        others = lens.read(model, target.tokenizer, exam.kind, exam.others, progress)
+        right = [
+            sum(choice == each.answer for choice, each in zip(chosen, exam.others, strict=True)) for chosen in others
+        ]
+        best = max(range(len(right)), key=right.__getitem__)
+        (chosen,) = lens.read(model, target.tokenizer, exam.kind, exam.asked, progress, layer=best)
+        return Attempt(
+            answers=exam.answered(chosen),
+            found={"layer": best, "others_right_by_layer": [round(count / len(exam.others), 4) for count in right]},
+        )
 
 
 @dataclass(frozen=True)
@@ -52,12 +65,11 @@ class Lens:
         if norm is None or head is None:
             raise GovernError(
                 f"the logit lens does not fit a {type(model).__name__}: it has no last norm and head by a known name",
-                where="verification.stress",
+                where=WHERE,
                 hint="Leave out `attack: logit_lens`.",
             )
         return cls(norm, head)
 
-    @torch.inference_mode()
     def read(
         self,
         model: PreTrainedModel,
@@ -72,21 +84,27 @@ class Lens:
 
         The head behind every block costs more than the model, so it runs once where choices continue the same text.
         """
+        import torch
+
+        from govern.evaluation.harness import prompts_of
+        from govern.evaluation.scoring import padded
+
         found: list[list[int]] = []
         prompts = prompts_of(model, tokenizer, kind, questions)
         done = 0
         while batch := list(islice(prompts, _QUESTIONS_PER_BATCH)):
             texts = _Texts.of([pair for pairs in batch for pair in pairs])
-            states = model(padded(texts.rows).to(model.device), output_hidden_states=True, use_cache=False)
-            blocks = states.hidden_states[1:]
-            read = range(len(blocks)) if layer is None else [layer]
-            found = found or [[] for _ in read]
-            for chosen, block in zip(found, read, strict=True):
-                rows, positions = (torch.tensor(column, device=blocks[block].device) for column in texts.places)
-                hidden = blocks[block][rows, positions]
-                # transformers hands out the last block's output with the norm already applied
-                totals = texts.totals(self.head(hidden if block == len(blocks) - 1 else self.norm(hidden)))
-                chosen += [int(each.argmax()) for each in totals.split([len(pairs) for pairs in batch])]
+            with torch.inference_mode():
+                states = model(padded(texts.rows).to(model.device), output_hidden_states=True, use_cache=False)
+                blocks = states.hidden_states[1:]
+                read = range(len(blocks)) if layer is None else [layer]
+                found = found or [[] for _ in read]
+                for chosen, block in zip(found, read, strict=True):
+                    rows, positions = (torch.tensor(column, device=blocks[block].device) for column in texts.places)
+                    hidden = blocks[block][rows, positions]
+                    # transformers hands out the last block's output with the norm already applied
+                    totals = texts.totals(self.head(hidden if block == len(blocks) - 1 else self.norm(hidden)))
+                    chosen += [int(each.argmax()) for each in totals.split([len(pairs) for pairs in batch])]
             done += len(batch)
             progress("read the layers", done, len(questions))
         return found
@@ -124,6 +142,8 @@ class _Texts:
 
     def totals(self, logits: Tensor) -> Tensor:
         """The log-likelihood (nats) of each choice, from the logits [places, vocabulary]."""
+        import torch
+
         logits = logits.float()
         places, ids = (torch.tensor(column, device=logits.device) for column in self.tokens)
         likelihoods = (logits[places, ids] - logits.logsumexp(dim=1)[places]).cpu()

@@ -3,54 +3,74 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any, Literal
 
-import torch
-from torch import Tensor, nn
-from transformers import PreTrainedModel
+from pydantic import Field
 
 from govern.corpora import TokenCorpus
 from govern.errors import GovernError
 from govern.progress import Progress
+from govern.stress.attack import WHERE, Attack, Attempt, Target
 from govern.stress.exam import Exam
-from govern.stress.protocol import Attempt, Target
-from govern.stress.quantisation import linear_maps
-from govern.stress.settings import Pruning
+from govern.stress.weights import linear_maps
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+    from transformers import PreTrainedModel
 
 _CALIBRATION = 32  # documents
 
 
-def prune(settings: Pruning, target: Target, exam: Exam, progress: Progress) -> Attempt:
-    """Set the least important weights of each row to zero, and ask.
+class Pruning(Attack):
+    """Set the least important weights of each row to zero."""
 
-    Raises GovernError where only changed maps are to be pruned and the removal changed none.
-    """
-    model = target.load()
-    maps = {
-        name: module
-        for name, module in linear_maps(model).items()
-        if settings.weights == "all" or f"{name}.weight" in target.delta
-    }
-    if not maps:
-        raise GovernError(
-            "the removal changed no linear map, so there are no changed weights to prune",
-            where="verification.stress",
-            hint="Use `weights: all`.",
-        )
-    norms = input_norms(model, maps, target.unrelated) if settings.criterion == "wanda" else {}
-    with torch.no_grad():
-        for name, module in maps.items():
-            importance = module.weight.abs()
-            if name in norms:
-                importance = importance * norms[name].to(importance)
-            gone = importance.argsort(dim=1, stable=True)[:, : int(module.in_features * settings.sparsity)]
-            module.weight.scatter_(1, gone, 0.0)
-    return Attempt(answers=exam.ask(model, target.tokenizer, progress=progress))
+    title = "prune {sparsity:.0%} by {criterion}"
+    knows_the_removal = True
+
+    attack: Literal["prune"] = Field(description="The attack.")
+    sparsity: float = Field(gt=0, lt=1, description="The share of each row's weights that goes.")
+    criterion: Literal["magnitude", "wanda"] = Field(
+        default="magnitude",
+        description="magnitude: |w|. wanda: |w| times the norm of its input on retain text (arXiv 2306.11695).",
+    )
+    weights: Literal["all", "changed"] = Field(
+        default="all", description="Every linear map but the head, or only those that the removal changed."
+    )
+
+    def attempt(self, target: Target, exam: Exam, progress: Progress) -> Attempt:
+        """Set the least important weights of each row to zero, and ask.
+
+        Raises GovernError where only changed maps are to be pruned and the removal changed none.
+        """
+        import torch
+
+        model = target.load()
+        maps = {
+            name: module
+            for name, module in linear_maps(model).items()
+            if self.weights == "all" or f"{name}.weight" in target.delta
+        }
+        if not maps:
+            raise GovernError(
+                "the removal changed no linear map, so there are no changed weights to prune",
+                where=WHERE,
+                hint="Use `weights: all`.",
+            )
+        norms = input_norms(model, maps, target.unrelated) if self.criterion == "wanda" else {}
+        with torch.no_grad():
+            for name, module in maps.items():
+                importance = module.weight.abs()
+                if name in norms:
+                    importance = importance * norms[name].to(importance)
+                gone = importance.argsort(dim=1, stable=True)[:, : int(module.in_features * self.sparsity)]
+                module.weight.scatter_(1, gone, 0.0)
+        return Attempt(answers=exam.ask(model, target.tokenizer, progress=progress))
 
 
-@torch.inference_mode()
 def input_norms(model: PreTrainedModel, maps: dict[str, nn.Linear], corpus: TokenCorpus) -> dict[str, Tensor]:
     """The Euclidean norm of each input of each map over a text's tokens (Sun et al. 2023, arXiv 2306.11695, §3)."""
+    import torch
+
     squares: dict[str, Tensor] = {}
 
     def watch(name: str) -> Callable[..., None]:
@@ -62,8 +82,9 @@ def input_norms(model: PreTrainedModel, maps: dict[str, nn.Linear], corpus: Toke
 
     hooks = [module.register_forward_pre_hook(watch(name)) for name, module in maps.items()]
     try:
-        for document in corpus.documents[:_CALIBRATION]:
-            model.get_decoder()(torch.tensor([document], device=model.device), use_cache=False)
+        with torch.inference_mode():
+            for document in corpus.documents[:_CALIBRATION]:
+                model.get_decoder()(torch.tensor([document], device=model.device), use_cache=False)
     finally:
         for hook in hooks:
             hook.remove()

@@ -183,3 +183,20 @@ def test_each_command_explains_itself(
         main()
     assert ended.value.code == OK
     assert "--json" in capfd.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code"),
+    [
+        (("audit", "export", "--out", "x" * 300), ExitCode.ERROR),
+        (("audit", "witness", "x" * 300), ExitCode.ERROR),
+        (("audit", "prove", "9" * 30, "--out", "p"), USAGE),
+        (("keys", "generate", "--out", "."), USAGE),
+        (("audit", "check-proof", "."), USAGE),
+    ],
+)
+def test_what_no_file_can_be_is_no_traceback(run: Run, arguments: tuple[str, ...], code: int) -> None:
+    done = run(*arguments)
+    assert (done.code, done.out) == (code, "")
+    assert done.err
+    assert "Traceback" not in done.err

@@ -7,7 +7,6 @@ import os
 import shutil
 import tarfile
 from dataclasses import dataclass
-from datetime import datetime
 from pathlib import Path
 from typing import Self
 
@@ -21,13 +20,14 @@ from govern.digests import sha256_bytes
 from govern.evaluation.answers import Answers, Perplexity
 from govern.records import Plan, Sweep, Verdict
 from govern.signing import PublicKey, load_public
+from govern.signing.waivers import WAIVER
 from govern.workflow.files import REPORT, REPORT_MARKDOWN, STATEMENT
-from govern.workflow.people.waivers import read_waivers
+from govern.workflow.people.signed import read_acts
 from govern.workflow.publication import comparison, report, site
 from govern.workflow.publication.exports import Reported, document_of, reported, write_export
 from govern.workflow.runs import events_of, stored_plan, stored_policy, stored_removal
-from govern.workflow.verification.measure import Measured
-from govern.workflow.verification.verify import judge
+from govern.workflow.verification.measure import Measurement
+from govern.workflow.verification.outcome import judge
 from govern.workspace import RunFolder, Workspace
 
 EXPORTS: dict[str, str] = {
@@ -88,14 +88,7 @@ def predicate(statement: Path) -> dict[str, object]:
 
 def turn_back(monkeypatch: pytest.MonkeyPatch, module: object, statement: Path) -> None:
     """Set a module's clock to the time at which a statement was issued."""
-    issued = datetime.fromisoformat(str(predicate(statement)["issued"]))
-
-    class Then(datetime):
-        @classmethod
-        def now(cls, tz: object = None) -> datetime:
-            return issued
-
-    monkeypatch.setattr(module, "datetime", Then)
+    monkeypatch.setattr(module, "now", lambda: str(predicate(statement)["issued"]))
 
 
 @pytest.mark.parametrize(("name", "number"), REPORTS)
@@ -109,8 +102,8 @@ def test_reports_and_statements_are_rendered_alike(
         events = events_of(log, run)
         issued = [stored.event.seq for stored in log.events(run=run.id, type="report.issued")][int(number) - 1]
         position = log.event(predicate(then / STATEMENT)["audit"]["seq"])
-        known = read_waivers(log, run, before=issued)
-        monkeypatch.setattr(report, "read_waivers", lambda log, run: known)
+        known = read_acts(log, run, WAIVER, before=issued)
+        monkeypatch.setattr(report, "read_acts", lambda log, run, kind: known)
         verdict = next(name for name in position.event.digests if name.endswith("verdict.json"))
         report.issue_report(
             log,
@@ -135,10 +128,17 @@ def test_exports_are_written_alike(golden: Golden, name: str, form: str, tmp_pat
         found = reported(run.id, workspace=golden.workspace)
     else:  # exported before it was revoked, and with its waiver in force
         with Log.open(golden.workspace / "audit.db", create=False) as log:
-            waivers = tuple(waived.waiver for waived in read_waivers(log, run))
+            waivers = tuple(waived.act for waived in read_acts(log, run, WAIVER))
             found = Reported(run, stored_policy(run, events_of(log, run)), document_of(log, run), waivers)
     write_export(found, form, tmp_path / Path(file).parts[0])
-    assert (tmp_path / file).read_bytes() == (golden.root / "exports" / run.id / file).read_bytes()
+    then = (golden.root / "exports" / run.id / file).read_bytes()
+    if form == "sarif":
+        # Earlier code put the second gate of a task where the first one stands, although it asks for another metric.
+        line = {"failed": 28, "kept": 33}[name]
+        wrong, right = f'"startColumn":7,"startLine":{line}', f'"startColumn":47,"startLine":{line + 1}'
+        assert wrong.encode() in then
+        then = then.replace(wrong.encode(), right.encode())
+    assert (tmp_path / file).read_bytes() == then
 
 
 def test_the_comparison_of_methods_is_rendered_alike(golden: Golden, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -184,9 +184,9 @@ def test_the_stored_answers_are_judged_alike(golden: Golden, name: str, number: 
     stored = json.loads(run.read(f"verifications/{number}/answers.json"))
     verdict = Verdict.parse(run.read(f"verifications/{number}/verdict.json"))
 
-    def measured(part: str) -> Measured:
+    def measured(part: str) -> Measurement:
         answers = tuple(Answers.model_validate(entry) for entry in stored[part]["answers"])
-        return Measured(answers, tuple(Perplexity.model_validate(each) for each in stored[part]["perplexities"]), ())
+        return Measurement(answers, tuple(Perplexity.model_validate(each) for each in stored[part]["perplexities"]), ())
 
     with Log.open(golden.workspace / "audit.db", create=False) as log:
         policy = stored_policy(run, events_of(log, run))

@@ -134,7 +134,9 @@ def test_all_that_a_gate_used_is_on_the_page_itself() -> None:
         assert {
             f"/verdict/stress/{index}/{name}"
             for name in type(found).model_fields
-            if name not in ("parameters", "found")
+            if name not in ("parameters", "found", "origin")
         } <= shown
+        if found.origin is not None:
+            assert {f"/verdict/stress/{index}/origin/{name}" for name in type(found.origin).model_fields} <= shown
     for index, subject in enumerate(verdict.subjects):
         assert {f"/verdict/subjects/{index}/{name}" for name in type(subject).model_fields} <= shown

@@ -11,6 +11,7 @@ from typing import Any
 from uuid import NAMESPACE_URL, uuid5
 
 from govern.digests import canonical_json
+from govern.gates.registry import GATES
 from govern.records import AttackResult, CorpusIdentity, Plan, TaskIdentity, TaskResult, TensorChange
 from govern.records.base import Record
 from govern.reporting.document import RunDocument
@@ -132,7 +133,7 @@ def _model_card(document: RunDocument) -> dict[str, Any]:
             "performanceTradeoffs": [
                 plain_spaces(f"{gate.task}: {rule(gate)}. {finding(gate)}")
                 for gate in document.verdict.gates
-                if gate.kind != "ceiling"
+                if GATES[gate.kind].group == "utility"
             ],
             "ethicalConsiderations": [
                 {

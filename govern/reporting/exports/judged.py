@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from govern.gates.max_recovery import KIND as MAX_RECOVERY
+from govern.gates.registry import GATES
 from govern.records import GateName, GateResult, Verdict, VerdictValue
 from govern.records.base import Record
 from govern.reporting import forms
 from govern.reporting.text import one_line
-
-_RULES = {"ceiling": "at most", "floor": "at least", "max_drop": "drop at most", "max_increase": "rise at most"}
 
 
 def hub_name(source: str) -> str | None:
@@ -20,14 +20,14 @@ def hub_name(source: str) -> str | None:
 
 def rule(gate: GateResult) -> str:
     """What a gate asks for: `accuracy at most 40.0 %`."""
-    threshold = forms.points(gate.threshold) if gate.kind == "max_drop" else forms.percent(gate.threshold)
-    return plain_spaces(f"{forms.METRICS[gate.metric]} {_RULES[gate.kind]} {threshold}")
+    kind = GATES[gate.kind]
+    return plain_spaces(f"{forms.METRICS[gate.metric]} {kind.rule} {forms.UNITS[kind.unit](gate.threshold)}")
 
 
 def finding(gate: GateResult) -> str:
     """What was found: before, after, and the bound that was held against the threshold."""
     value = forms.measure(gate.metric)
-    bound = forms.points(gate.bound) if gate.kind == "max_drop" else forms.percent(gate.bound)
+    bound = forms.UNITS[GATES[gate.kind].unit](gate.bound)
     return plain_spaces(f"{value(gate.before)} before, {value(gate.after)} after, bound {bound} by {gate.method}")
 
 
@@ -71,14 +71,14 @@ def judged(verdict: Verdict) -> tuple[Judged, ...]:
         gates.append(
             Judged(
                 found.task,
-                "max_recovery",
+                MAX_RECOVERY.name,
                 f"{found.task} recovery {found.name}",
-                plain_spaces(f"{found.name}: recovered at most {forms.percent(found.max_recovery)}"),
+                plain_spaces(f"{found.name}: {MAX_RECOVERY.rule} {forms.percent(found.max_recovery)}"),
                 plain_spaces(f"recovered {share} by {found.name}"),
                 found.reason,
                 found.verdict,
                 found,
-                GateName(task=found.task, metric="recovery", kind="max_recovery", attack=found.name),
+                GateName(task=found.task, metric="recovery", kind=MAX_RECOVERY.name, attack=found.name),
                 found.method,
             )
         )

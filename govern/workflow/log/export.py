@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import BinaryIO
 
 from govern.audit import Checkpoint, Head, Log, LogVerifier, format_line, read_export
-from govern.errors import UsageError
-from govern.workflow.log.checkpoints import at, read_series, refuse_existing
+from govern.errors import UsageError, at
+from govern.workflow.log.checkpoints import read_series, refuse_existing
 from govern.workspace import Workspace
 from govern.workspace.atomic import replace_atomic
 

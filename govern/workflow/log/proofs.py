@@ -17,9 +17,9 @@ from govern.audit import (
     parse_proof,
     verify_proof,
 )
-from govern.errors import IntegrityError, UsageError
+from govern.errors import IntegrityError, UsageError, at
 from govern.records import Event
-from govern.workflow.log.checkpoints import at, newest, read, refuse_existing, write
+from govern.workflow.log.checkpoints import newest, read, refuse_existing, write
 from govern.workspace import Workspace
 
 

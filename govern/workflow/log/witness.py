@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from govern.audit import Checkpoint, Log, LogVerifier, open_checkpoint
-from govern.errors import UsageError
-from govern.workflow.log.checkpoints import at, log_verifiers, newest, read_series, write
+from govern.errors import UsageError, at
+from govern.workflow.log.checkpoints import log_verifiers, newest, read_series, write
 from govern.workspace import Workspace
 
 

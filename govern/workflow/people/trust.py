@@ -10,7 +10,6 @@ import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from itertools import pairwise
 from pathlib import Path
 from typing import Final
@@ -19,9 +18,12 @@ from filelock import FileLock
 from pydantic import ValidationError
 
 from govern.audit import Log
+from govern.clock import now
 from govern.digests import sha256_bytes, sha256_file
-from govern.errors import IntegrityError, UsageError
+from govern.errors import IntegrityError, UsageError, at
+from govern.evidence.names import ROOT_KEY, TRUST_BUNDLE
 from govern.records import Trust, TrustEntry
+from govern.records.told import TrustChanged, told
 from govern.signing import PublicKey, SigningKey, load_public
 from govern.signing.trust_document import (
     TRUST_FILE,
@@ -32,11 +34,8 @@ from govern.signing.trust_document import (
     verify_trust,
     write_trust,
 )
-from govern.workflow.log.checkpoints import at
 from govern.workspace import Workspace, write_atomic
 
-TRUST_BUNDLE: Final = "trust.sigstore.json"
-ROOT_KEY: Final = "root.pub"
 OLD_KEY: Final = "old.pub"
 NEW_KEY: Final = "new.pub"
 BY_OLD: Final = "rotation.old.sigstore.json"
@@ -50,11 +49,6 @@ class Trusting:
     trust: Trust
     sha256: str
     root: PublicKey
-
-
-def now() -> str:
-    """This moment, in the one form that trust documents and sign-offs use."""
-    return datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 def in_force(workspace: Path) -> Trusting | None:
@@ -90,7 +84,7 @@ def init_trust(workspace: Path, *, root: SigningKey) -> Trusting:
                 "this workspace has a trust document", where=str(place.trust), hint="See: govern trust show"
             )
         trust = Trust(serial=1, previous=None, issued=now(), root=root.public.fingerprint, keys=())
-        return _publish(place, log, trust, root, change={"change": "init"})
+        return _publish(place, log, trust, root, change=TrustChanged(serial=1, change="init"))
 
 
 def add_key(
@@ -122,13 +116,9 @@ def add_key(
             finding = error.errors(include_input=False, include_url=False)[0]
             field = str(finding["loc"][0]) if finding["loc"] else "valid_to"
             raise UsageError(finding["msg"].removeprefix("Value error, "), where=field) from None
-        return _publish(
-            place,
-            log,
-            _next(current, (*current.trust.keys, entry)),
-            root,
-            change={"change": "add", "fingerprint": key.fingerprint},
-        )
+        trust = _next(current, (*current.trust.keys, entry))
+        change = TrustChanged(serial=trust.serial, change="add", fingerprint=key.fingerprint)
+        return _publish(place, log, trust, root, change=change)
 
 
 def revoke_key(workspace: Path, fingerprint: str, *, root: SigningKey, since: str | None = None) -> Trusting:
@@ -149,13 +139,11 @@ def revoke_key(workspace: Path, fingerprint: str, *, root: SigningKey, since: st
             raise UsageError(f"this key is revoked since {named[0].revoked_at}", where=f"key {named[0].fingerprint}")
         revoked = named[0].model_copy(update={"revoked_at": since or now()})
         keys = tuple(revoked if entry == named[0] else entry for entry in current.trust.keys)
-        return _publish(
-            place,
-            log,
-            _next(current, keys),
-            root,
-            change={"change": "revoke", "fingerprint": revoked.fingerprint, "since": revoked.revoked_at},
+        trust = _next(current, keys)
+        change = TrustChanged(
+            serial=trust.serial, change="revoke", fingerprint=revoked.fingerprint, since=revoked.revoked_at
         )
+        return _publish(place, log, trust, root, change=change)
 
 
 def rotate_key(workspace: Path, *, old: SigningKey, new: SigningKey, root: SigningKey | None = None) -> Trusting:
@@ -190,7 +178,7 @@ def rotate_key(workspace: Path, *, old: SigningKey, new: SigningKey, root: Signi
             log,
             trust,
             root,
-            change={"change": "rotate", "old": before, "new": after},
+            change=TrustChanged(serial=trust.serial, change="rotate", old=before, new=after),
             files={OLD_KEY: old.public.pem, NEW_KEY: new.public.pem, BY_OLD: by_old, BY_NEW: by_new},
         )
 
@@ -235,7 +223,7 @@ def _publish(
     trust: Trust,
     root: SigningKey,
     *,
-    change: Mapping[str, str | None],
+    change: TrustChanged,
     files: Mapping[str, bytes] | None = None,
 ) -> Trusting:
     """Sign a document, keep it in the series, log it, and put it in force: in this order."""
@@ -263,7 +251,7 @@ def _publish(
         "trust.changed",
         actor=root.public.fingerprint,
         digests={**digests, TRUST_FILE: sha256_bytes(document)},
-        parameters={"serial": trust.serial, **change},
+        parameters=change.to_json(),
     )
     write_atomic(place.trust, document)
     return Trusting(trust, sha256_bytes(document), root.public)
@@ -303,7 +291,7 @@ def _changing(place: Workspace) -> Iterator[Log]:
     with FileLock(place.root / ".trust.lock"), Log.open(place.database, trust=place.trust) as log:
         logged = [stored.event for stored in log.events(type="trust.changed")]
         if logged and not (place.trust.exists() and sha256_file(place.trust) == logged[-1].digests[TRUST_FILE]):
-            document = _read(_folder(place, logged[-1].parameters["serial"]) / TRUST_FILE)
+            document = _read(_folder(place, told(logged[-1], TrustChanged).serial) / TRUST_FILE)
             if sha256_bytes(document) == logged[-1].digests[TRUST_FILE]:
                 write_atomic(place.trust, document)
         yield log

@@ -7,15 +7,15 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from govern.audit import Checkpoint, Cosigner, Damage, Head, Log, LogVerifier, Stored, cosigned_at, fsck
-from govern.errors import IntegrityError
+from govern.errors import IntegrityError, at
+from govern.evidence.names import KINDS
 from govern.signing import AuditPosition
+from govern.signing.reviews import SIGN_OFF
 from govern.workflow.files import POLICY, REPORT
-from govern.workflow.log.checkpoints import Kept, at, check_kept, check_one, kept_paths, log_verifiers, read_series
+from govern.workflow.log.checkpoints import Kept, check_kept, check_one, kept_paths, log_verifiers, read_series
 from govern.workflow.people.reports import check_report
-from govern.workflow.people.review import read_reviews
-from govern.workflow.people.revoke import read_revocation
+from govern.workflow.people.signed import read_acts
 from govern.workflow.people.trust import check_trust
-from govern.workflow.people.waivers import read_waivers
 from govern.workflow.publication.comparison import check_comparison
 from govern.workflow.runs import bound_digests, check_artefacts, events_of, logged_runs, refuse_lost_log
 from govern.workspace import Workspace
@@ -77,9 +77,8 @@ def audit(
                 checked = check_report(run.path(REPORT), workspace=workspace)
                 refuse_lost_event(log, checked.claim.audit, run.path(REPORT))
                 reports += 1
-            reviews += len(read_reviews(log, run))
-            read_waivers(log, run)
-            read_revocation(log, run)
+            acts = {kind: read_acts(log, run, kind) for kind in KINDS}
+            reviews += len(acts[SIGN_OFF])
         artefacts += check_sweeps(place, log)
     against_tree = named.checkpoint if named else None
     return Audited(head, len(runs), artefacts, reports, reviews, len(kept), against_tree, seen)

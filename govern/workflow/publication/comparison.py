@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import Path
 
 from govern.audit import Log
+from govern.clock import now
 from govern.digests import sha256_bytes
 from govern.errors import IntegrityError, UsageError
-from govern.evaluation.choice import best_of
+from govern.gates.choice import best_of
 from govern.records import Plan, Sweep
 from govern.reporting.methods import build_methods, render_methods
 from govern.signing import SigningKey, throwaway_key
@@ -26,7 +26,6 @@ from govern.signing.statement import parse_canonical
 from govern.version import __version__
 from govern.workflow.files import BEFORE, PLAN, POLICY, REPORT, STATEMENT, SWEEP, TRIALS
 from govern.workflow.people.reports import signer_name
-from govern.workflow.people.signed import head_of
 from govern.workspace import RunFolder
 
 _BOUND = {BEFORE, PLAN, POLICY, REPORT, SWEEP, TRIALS}
@@ -60,8 +59,8 @@ def issue_comparison(
     """
     signing_key = key or throwaway_key()
     signer = identity(signing_key)
-    issued = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-    position = head_of(log)
+    issued = now()
+    position = log.position()
     best = {method: found for method in methods_of(record) if (found := best_of(record.points, method))}
     report = {
         "issued": issued,

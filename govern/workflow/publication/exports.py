@@ -9,17 +9,18 @@ from urllib.parse import quote
 
 from govern.audit import Log
 from govern.errors import UsageError
-from govern.policy import LoadedPolicy, PerplexityGate, TaskGate
+from govern.policy import LoadedPolicy
 from govern.records import ENDPOINT, Verdict, Waiver
 from govern.reporting.document import Issue, RunDocument, Signer
 from govern.reporting.exports import load_export
 from govern.reporting.exports.protocol import GatePlace, Need
 from govern.signing import parse_statement, report_predicate
+from govern.signing.waivers import WAIVER
 from govern.workflow.files import REPORT, STATEMENT
 from govern.workflow.people.reports import unverified
 from govern.workflow.people.review import report_of
+from govern.workflow.people.signed import read_acts
 from govern.workflow.people.waive import states_of
-from govern.workflow.people.waivers import read_waivers
 from govern.workflow.publication.report import earlier_attempts
 from govern.workflow.runs import (
     applied_run,
@@ -59,8 +60,8 @@ def reported(run_id: str | None, *, workspace: Path) -> Reported:
         check_artefacts(run, events)
         refuse_revoked(run, events)
         document = document_of(log, run)
-        states = states_of(read_waivers(log, run), run, report_of(run, workspace), workspace)
-        waivers = tuple(waived.waiver for waived, state in states if state == "in force")
+        states = states_of(read_acts(log, run, WAIVER), run, report_of(run, workspace), workspace)
+        waivers = tuple(waived.act for waived, state in states if state == "in force")
         return Reported(run, stored_policy(run, events), document, waivers)
 
 
@@ -87,7 +88,7 @@ def document_of(log: Log, run: RunFolder) -> RunDocument:
             failed_runs=earlier_attempts(log, plan, position),
             verifications=verifications(events_of(log, run), until=position.event.seq),
             valid_until=plan.valid_until(position.event.time),
-            waivers=tuple(waived.waiver for waived in read_waivers(log, run, before=issued[-1])),
+            waivers=tuple(waived.act for waived in read_acts(log, run, WAIVER, before=issued[-1])),
         ),
         sweep=stored_sweep(run, plan),
     )
@@ -124,25 +125,20 @@ def gate_places(loaded: LoadedPolicy, verdict: Verdict) -> Iterator[GatePlace]:
 
     A verification that stopped early has not judged them all; a gate on an endpoint stands where its ceiling does.
     """
-    verification = loaded.policy.verification
-    places: list[tuple[str | None, str, tuple[str | int, ...]]] = [
-        (gate.task, "ceiling", ("forget", index)) for index, gate in enumerate(verification.forget)
-    ]
-    for index, gate in enumerate(verification.utility):
-        if not isinstance(gate, TaskGate):
-            # the result's name says more than the policy's
-            name = None if isinstance(gate, PerplexityGate) else gate.task
-            places.append((name, "max_increase", ("utility", index)))
-            continue
-        places += [(gate.task, kind, ("utility", index)) for kind in ("floor", "max_drop")]
-    left = list(places)
+    thresholds = list(loaded.policy.verification.thresholds())
+    left = list(thresholds)
     for result in verdict.gates:
         deployed = result.task.endswith(ENDPOINT)
-        wanted = result.task.removesuffix(ENDPOINT), result.kind
-        found = next(entry for entry in (places if deployed else left) if (entry[0] or wanted[0], entry[1]) == wanted)
+        task = result.task.removesuffix(ENDPOINT)
+        found = next(
+            each
+            for each in (thresholds if deployed else left)
+            # of held-back text the result's name says more than the policy's
+            if each.kind == result.kind and (each.held_back or each.task == task)
+        )
         if not deployed:
             left.remove(found)
-        yield _place(loaded, "verification", *found[2], found[1])
+        yield _place(loaded, "verification", *found.place, found.kind)
     for attack in verdict.stress:
         if attack.verdict is not None and attack.max_recovery is not None:
             yield _place(loaded, "verification", "stress")

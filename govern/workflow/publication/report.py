@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import Path
 
 from govern.audit import Log, Stored
+from govern.clock import now
 from govern.digests import sha256_bytes, sha256_file
 from govern.errors import UsageError
 from govern.evidence import edit_statements
 from govern.policy import LoadedPolicy
 from govern.records import Event, Plan, Removal, Verdict
+from govern.records.told import Failed, ReportIssued, VerifyFinished, told
 from govern.reporting.document import FailedRun, Issue, RunDocument, Signer
 from govern.reporting.render import render_report
 from govern.reporting.view import build_view
@@ -27,10 +28,11 @@ from govern.signing import (
 )
 from govern.signing.model_signature import MODEL_SIGNATURE, WHOLE, sign_model
 from govern.signing.page import identity, sign_page
+from govern.signing.waivers import WAIVER
 from govern.version import __version__
 from govern.workflow.files import DELTA, REPORT, REPORT_MARKDOWN
 from govern.workflow.people.reports import unverified
-from govern.workflow.people.waivers import read_waivers
+from govern.workflow.people.signed import read_acts
 from govern.workflow.runs import (
     LATEST,
     check_artefacts,
@@ -71,7 +73,7 @@ def issue_report(
     """Render, sign and store a report in a folder of its own, and as the newest one at the top of the run."""
     signing_key = key or throwaway_key()
     signer = Signer(fingerprint=signing_key.public.fingerprint, throwaway=signing_key.throwaway)
-    issued = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    issued = now()
     document = RunDocument(
         plan=plan,
         removal=removal,
@@ -86,7 +88,7 @@ def issue_report(
             failed_runs=earlier_attempts(log, plan, position),
             verifications=verifications(events_of(log, run), until=position.event.seq),
             valid_until=plan.valid_until(position.event.time),
-            waivers=tuple(waived.waiver for waived in read_waivers(log, run)),
+            waivers=tuple(waived.act for waived in read_acts(log, run, WAIVER)),
         ),
         sweep=stored_sweep(run, plan),
     )
@@ -131,7 +133,7 @@ def issue_report(
         model_before=removal.base_model_digest,
         model_after=removal.edited_model_digest,
         digests={path: sha256_bytes(data) for name, data in artefacts.items() for path in (f"{folder}/{name}", name)},
-        parameters={"verdict": verdict.verdict, "throwaway_key": signer.throwaway},
+        parameters=ReportIssued(verdict=verdict.verdict, throwaway_key=signer.throwaway).to_json(),
     )
     for name, data in artefacts.items():
         run.write(name, data)
@@ -217,9 +219,9 @@ def earlier_attempts(log: Log, plan: Plan, position: Stored) -> tuple[FailedRun,
         elif event.type == "verify.finished":
             applied.pop(event.run, None)
         if event.type in ("apply.failed", "verify.failed"):
-            found.append(_failed(event, event.parameters["error"]))
+            found.append(_failed(event, told(event, Failed).error))
         elif event.type == "verify.finished":
-            found.append(_failed(event, f"verdict {event.parameters['verdict']}"))
+            found.append(_failed(event, f"verdict {told(event, VerifyFinished).verdict}"))
     found += [_failed(stored.event, "never finished") for run, stored in started.items() if run not in ended]
     found += [_failed(event, "applied, never verified") for event in applied.values()]
     return tuple(sorted(found, key=lambda attempt: attempt.time))

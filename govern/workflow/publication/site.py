@@ -7,17 +7,18 @@ import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
 
 from govern.audit import Log
+from govern.clock import now
 from govern.digests import sha256_bytes, sha256_file
 from govern.errors import IntegrityError, UsageError
+from govern.records.told import SitePublished
 from govern.reporting.document import RunDocument
 from govern.reporting.forms import utc
 from govern.reporting.site import INDEX, Site, SiteRun, outcome, render_site, sign_off
-from govern.signing import AuditPosition, SigningKey, throwaway_key
+from govern.signing import SigningKey, throwaway_key
 from govern.signing.page import Beside, check_page, identity, sign_page
 from govern.signing.site import RunClaim, SitePredicate, State, site_predicate, site_statement
 from govern.version import __version__
@@ -70,15 +71,13 @@ def publish_site(out: Path, *, workspace: Path, key: SigningKey | None, template
     place = Workspace.open(workspace)
     with Log.open(place.database, create=False, trust=place.trust) as log:
         log.verify()
-        head = log.head()
-        assert head is not None  # noqa: S101 - a log that checked out has events
-        position = AuditPosition(origin=head.event.origin, seq=head.event.seq, leaf=head.leaf)
+        position = log.position()
         # A folder that a killed process made before its first event is no run.
         known = {stored.event.run for stored in log.events(type="apply.started")}
         statuses = [found for found in status(workspace) if found.run in known]
         documents = [document_of(log, place.run(found.run)) for found in statuses if found.verdict]
         by_run = {document.report.run: document for document in documents}
-        issued = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+        issued = now()
         site = Site(
             issued=utc(issued),
             origin=position.origin,
@@ -103,11 +102,11 @@ def publish_site(out: Path, *, workspace: Path, key: SigningKey | None, template
             log.append(
                 "site.published",
                 actor=fingerprint,
-                parameters={
-                    "statement": sha256_bytes(signature[SIGNATURE.statement]),
-                    "runs": len(site.runs),
-                    "throwaway_key": signing_key.throwaway,
-                },
+                parameters=SitePublished(
+                    statement=sha256_bytes(signature[SIGNATURE.statement]),
+                    runs=len(site.runs),
+                    throwaway_key=signing_key.throwaway,
+                ).to_json(),
             )
             _put_in_place(temporary, out)
     return Published(out, len(site.runs), len(files) + len(signature), fingerprint, signing_key.throwaway)
@@ -170,7 +169,7 @@ def _site_run(log: Log, run: RunFolder, found: RunStatus, document: RunDocument 
         issued=utc(found.issued) if found.issued else None,
         report=sha256_bytes(run.read(REPORT)) if found.verdict else None,
         signer=document.report.signer.fingerprint if document else None,
-        sign_offs=tuple(sign_off(review.signoff) for review in signed),
+        sign_offs=tuple(sign_off(review.act) for review in signed),
     )
 
 
@@ -186,7 +185,7 @@ def _outlook(found: RunStatus) -> str:
     """What a run waits for, in words."""
     standing = found.standing
     if found.revoked:
-        return f"Revoked by {found.revoked.revocation.person.person}: not to be relied on"
+        return f"Revoked by {found.revoked.act.person.person}: not to be relied on"
     if found.stale:
         return f"Stale since {(found.valid_until or '')[:10]}: to be verified again"
     if standing is None:
@@ -196,7 +195,7 @@ def _outlook(found: RunStatus) -> str:
         needed = f"Waits for {standing.missing} of {len(standing.approvals) + standing.missing}"
         return f"{needed}: {people}" if people else f"{needed}, and nobody in the trust document can give it"
     decided = standing.rejections if standing.state == "rejected" else standing.approvals
-    by = f" by {', '.join(review.signoff.reviewer.person for review in decided)}" if decided else ""
+    by = f" by {', '.join(review.act.reviewer.person for review in decided)}" if decided else ""
     return {
         "approved": f"Approved{by}",
         "rejected": f"Rejected{by}",
@@ -215,11 +214,11 @@ def _waits_for(found: RunStatus) -> tuple[str, ...]:
 def _notes(found: RunStatus) -> Iterator[str]:
     """What else a reader has to know of a run's standing."""
     if found.revoked:
-        yield f"Do not rely on this removal: {found.revoked.revocation.reason}"
+        yield f"Do not rely on this removal: {found.revoked.act.reason}"
     if found.valid_until and not found.stale:
         yield f"The verification holds until {found.valid_until[:10]}"
     for waived, state in found.waivers:
-        waiver = waived.waiver
+        waiver = waived.act
         yield (
             f"{waiver.gate} waived until {waiver.until[:10]} by {waiver.approver.person}, {waiver.approver.role} "
             f"({state}): {waiver.reason}"

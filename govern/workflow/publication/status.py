@@ -6,14 +6,15 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from govern.audit import Log
-from govern.records import VerdictValue, Verification
+from govern.clock import now
+from govern.records import Revocation, VerdictValue, Verification, Waiver
+from govern.signing.acts import Signed
 from govern.signing.reviews import Standing
-from govern.signing.waivers import Revoked, Waived, WaiverState
+from govern.signing.waivers import WAIVER, WaiverState
 from govern.workflow.people.review import report_of, standing_of
 from govern.workflow.people.revoke import read_revocation
-from govern.workflow.people.trust import now
+from govern.workflow.people.signed import read_acts
 from govern.workflow.people.waive import states_of
-from govern.workflow.people.waivers import read_waivers
 from govern.workflow.runs import (
     LATEST,
     applied_run,
@@ -45,8 +46,8 @@ class RunStatus:
     verifications: tuple[Verification, ...]
     valid_until: str | None
     stale: bool
-    waivers: tuple[tuple[Waived, WaiverState], ...]
-    revoked: Revoked | None
+    waivers: tuple[tuple[Signed[Waiver], WaiverState], ...]
+    revoked: Signed[Revocation] | None
     pruned: str | None
 
 
@@ -87,7 +88,7 @@ def _status(log: Log, run: RunFolder, workspace: Path) -> RunStatus:
         verifications=verified,
         valid_until=until,
         stale=until is not None and until <= now(),
-        waivers=states_of(read_waivers(log, run), run, checked, workspace) if checked else (),
+        waivers=states_of(read_acts(log, run, WAIVER), run, checked, workspace) if checked else (),
         revoked=read_revocation(log, run),
         pruned=next((event.time[:10] for event in events if event.type == "run.pruned"), None),
     )

@@ -12,17 +12,18 @@ from govern.audit import Log
 from govern.corpora import TokenCorpus, write_tokens
 from govern.digests import sha256_bytes
 from govern.errors import GovernError, Interrupted, PolicyError, UsageError
-from govern.evaluation import decisions
 from govern.evaluation.answers import Answers, Perplexity
-from govern.evaluation.choice import choose, score, standing
 from govern.evaluation.questions import OwnTask, questions_of
+from govern.gates.choice import choose, score, standing
+from govern.gates.registry import Threshold, hold
 from govern.models import load_tokenizer
 from govern.policy import ForgetGate, LoadedPolicy, PerplexityGate, TaskGate, load_policy, parse_policy
 from govern.progress import Progress, silent
 from govern.records import Environment, Event, GateResult, Plan, Score, Sweep, SweepPoint
+from govern.records.told import SweepBegan, SweepFailed, SweepFinished, told
 from govern.signing import SigningKey
 from govern.stress.exam import FEWEST_FACTS, Exam
-from govern.unlearning.external_settings import ExternalSettings
+from govern.unlearning.external import ExternalSettings
 from govern.unlearning.protocol import Request
 from govern.unlearning.settings import MethodSettings
 from govern.unlearning.sweeping import grid_of
@@ -107,7 +108,7 @@ def sweep(
         if resume:
             folder, started = unfinished_sweep(place, log, loaded.sha256 if loaded else None)
             check_artefacts(folder, events_of(log, folder))
-            loaded, kind = swept_policy(folder, started), started.parameters["kind"]
+            loaded, kind = swept_policy(folder, started), told(started, SweepBegan).kind
             compared = comparison_of(started)
         else:
             assert loaded is not None  # noqa: S101 - says to the type checker what the guard above has said to the user
@@ -144,7 +145,7 @@ def sweep(
                     "sweep.failed",
                     run=folder.id,
                     policy_digest=loaded.digest,
-                    parameters={"kind": kind, "error": reason},
+                    parameters=SweepFailed(kind=kind, error=reason).to_json(),
                 )
                 raise
             except KeyboardInterrupt:
@@ -178,16 +179,16 @@ def sweep(
                 policy_digest=loaded.digest,
                 model_before=planned.plan.model.digest,
                 digests=digests,
-                parameters={
-                    "kind": kind,
-                    "points": len(record.points),
-                    "chosen": record.chosen,
-                    "nearest": record.nearest,
-                    "settings": None if record.chosen is None else record.points[record.chosen].settings,
-                    "rule": record.rule,
-                    "reason": record.reason,
-                    **({"throwaway_key": key is None} if report else {}),
-                },
+                parameters=SweepFinished(
+                    kind=kind,
+                    points=len(record.points),
+                    chosen=record.chosen,
+                    nearest=record.nearest,
+                    settings=None if record.chosen is None else record.points[record.chosen].settings,
+                    rule=record.rule,
+                    reason=record.reason,
+                    throwaway_key=key is None if report else None,
+                ).to_json(),
                 seed=planned.plan.seed,
                 environment=environment.to_json(),
             )
@@ -237,18 +238,18 @@ def resumes_comparison(policy: Path | None, *, workspace: Path) -> bool:
     place = Workspace.open(workspace)
     with Log.open(place.database, trust=place.trust) as log:
         _, started = unfinished_sweep(place, log, load_policy(policy).sha256 if policy else None)
-    return bool(started.parameters["kind"] == "methods")
+    return told(started, SweepBegan).kind == "methods"
 
 
 def comparison_of(started: Event) -> Comparison | None:
     """What a sweep was begun to compare; None where it is none, or was begun before that was kept."""
-    kept = started.parameters.get("compared")
+    kept = told(started, SweepBegan).compared
     return Comparison(**{**kept, "methods": tuple(kept["methods"])}) if kept else None
 
 
 def swept_policy(folder: RunFolder, started: Event) -> LoadedPolicy:
     """The sweep's own copy of its policy; relative paths in it still start at the folder of the original."""
-    return parse_policy(folder.read(POLICY), path=Path(started.parameters["policy_path"]))
+    return parse_policy(folder.read(POLICY), path=Path(told(started, SweepBegan).policy_path))
 
 
 def announce(
@@ -269,13 +270,13 @@ def announce(
         run=folder.id,
         policy_digest=loaded.digest,
         digests={POLICY: loaded.sha256},
-        parameters={
-            "policy_path": str(loaded.path.absolute()),
-            "kind": kind,
-            "removal": loaded.policy.removal.model_dump(mode="json"),
-            "axes": loaded.policy.axes,
-            **({"compared": asdict(compared)} if compared else {}),
-        },
+        parameters=SweepBegan(
+            policy_path=str(loaded.path.absolute()),
+            kind=kind,
+            removal=loaded.policy.removal.model_dump(mode="json"),
+            axes=loaded.policy.axes,
+            compared=asdict(compared) if compared else None,
+        ).to_json(),
         seed=loaded.policy.removal.seed,
         environment=environment.to_json(),
     )
@@ -501,8 +502,7 @@ class Trials:
         points = {
             point.number: point
             for point in (
-                SweepPoint.model_validate(stored.event.parameters)
-                for stored in self.log.events(run=self.folder.id, type="sweep.point")
+                told(stored.event, SweepPoint) for stored in self.log.events(run=self.folder.id, type="sweep.point")
             )
             if point.number < len(trials)
         }
@@ -584,29 +584,18 @@ def _unmade(number: int, trial: Unmade) -> SweepPoint:
 
 def judge(loaded: LoadedPolicy, sets: Sets, before: Said, after: Said) -> tuple[GateResult, ...]:
     """Hold every gate of the policy against the selection questions and texts that stand for it."""
+
+    def measured(asked: Threshold) -> tuple[Answers, Answers] | tuple[Perplexity, Perplexity] | None:
+        if asked.metric != "perplexity":
+            task = sets.name(asked.task)
+            return before.answered(task, asked.metric), after.answered(task, asked.metric)
+        if not asked.held_back or asked.place[1] not in sets.texts:
+            return None  # an official text chooses nothing
+        text = sets.texts[asked.place[1]]
+        return _perplexity(before, text), _perplexity(after, text)
+
     verification = loaded.policy.verification
-    confidence = verification.confidence
-    gates: list[GateResult] = []
-
-    def add(decide: Callable[..., GateResult], gate: ForgetGate | TaskGate, threshold: float) -> None:
-        pair = (said.answered(sets.name(gate.task), gate.metric) for said in (before, after))
-        gates.append(decide(*pair, metric=gate.metric, threshold=threshold, confidence=confidence))
-
-    for forget in verification.forget:
-        add(decisions.ceiling, forget, forget.ceiling)
-    for index, gate in enumerate(verification.utility):
-        if isinstance(gate, PerplexityGate):
-            if index in sets.texts:
-                pair = (_perplexity(said, sets.texts[index]) for said in (before, after))
-                gates.append(decisions.max_increase(*pair, threshold=gate.max_increase, confidence=confidence))
-            continue
-        if not isinstance(gate, TaskGate):
-            continue  # an official text chooses nothing
-        if gate.floor is not None:
-            add(decisions.floor, gate, gate.floor)
-        if gate.max_drop is not None:
-            add(decisions.max_drop, gate, gate.max_drop)
-    return tuple(gates)
+    return hold(verification.thresholds(), measured, confidence=verification.confidence)
 
 
 def scores(loaded: LoadedPolicy, sets: Sets, said: Said) -> tuple[Score, Score]:
@@ -696,7 +685,7 @@ def chosen_coefficient(log: Log, loaded: LoadedPolicy) -> Any:
     None where there is neither.
     """
     for stored in reversed(list(log.events(type="sweep.finished"))):
-        event = stored.event
-        if event.policy_digest == loaded.digest and event.parameters["settings"]:
-            return event.parameters["settings"]["coefficient"]
+        settings = told(stored.event, SweepFinished).settings
+        if stored.event.policy_digest == loaded.digest and settings:
+            return settings["coefficient"]
     return None

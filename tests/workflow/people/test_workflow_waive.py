@@ -23,10 +23,11 @@ from govern.records import AuditPosition, GateName, Reviewer, Trust, TrustEntry,
 from govern.reporting.render import render_html
 from govern.reporting.view import build_view
 from govern.signing import AttackClaim, GateClaim, throwaway_key
-from govern.signing.waivers import Waived, waiver_state
+from govern.signing.acts import Signed
+from govern.signing.waivers import WAIVER, waiver_state
+from govern.workflow.people.signed import read_acts
 from govern.workflow.people.trust import revoke_key
 from govern.workflow.people.waive import find_gate, waive
-from govern.workflow.people.waivers import read_waivers
 from govern.workflow.publication.audit import audit
 from govern.workflow.publication.exports import reported, write_export
 from govern.workflow.publication.report import reissue
@@ -53,8 +54,8 @@ def test_a_waiver_stands_beside_the_verdict(team: Team) -> None:
     after = standing(team)
     [(waived, state)] = after.waivers
     assert state == "in force"
-    assert str(waived.waiver.gate) == "secret/acc/ceiling"
-    assert (waived.waiver.verdict, waived.waiver.approver.person) == ("inconclusive", "Max Approver")
+    assert str(waived.act.gate) == "secret/acc/ceiling"
+    assert (waived.act.verdict, waived.act.approver.person) == ("inconclusive", "Max Approver")
     assert (after.verdict, after.standing) == (before.verdict, before.standing)
     with Log.open(team.workspace / "audit.db", create=False) as log:
         last = log.head()
@@ -93,7 +94,7 @@ def test_who_issued_the_report_cannot_waive_its_gates(team: Team) -> None:
 
 def test_a_waiver_is_for_its_own_report_alone(team: Team) -> None:
     grant(team)
-    govern.render(workspace=team.workspace, key=team.keys["ian"])
+    team.reissue()
     assert [state for _, state in standing(team).waivers] == ["for another report"]
     grant(team)
     assert [state for _, state in standing(team).waivers] == ["for another report", "in force"]
@@ -148,7 +149,7 @@ def test_every_change_to_a_waiver_is_found(team: Team) -> None:
         Log.open(team.workspace / "audit.db", create=False) as log,
         pytest.raises(IntegrityError, match="not the one that the log speaks of"),
     ):
-        read_waivers(log, RunFolder(team.run))
+        read_acts(log, RunFolder(team.run), WAIVER)
 
 
 def claim(task: str, kind: str, verdict: str = "fail") -> GateClaim:
@@ -223,7 +224,7 @@ def test_a_waiver_ends_when_it_says(signed: int, until: int, now: int) -> None:
         audit=AuditPosition(origin="o", seq=0, leaf="d" * 64),
         time=text(signed),
     )
-    state = waiver_state(Waived(waiver, key, text(signed)), report=report, issuer="e" * 64, trust=trust, now=text(now))
+    state = waiver_state(Signed(waiver, key, text(signed)), report=report, issuer="e" * 64, trust=trust, now=text(now))
     assert state == ("in force" if now < until else "expired")
 
 

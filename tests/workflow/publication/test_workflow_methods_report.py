@@ -14,7 +14,7 @@ from govern.audit import Log
 from govern.cli import app
 from govern.digests import sha256_bytes, sha256_file
 from govern.errors import IntegrityError, Interrupted, PolicyError, UsageError
-from govern.evaluation.choice import best_of
+from govern.gates.choice import best_of
 from govern.signing import SignerIdentity, generate_key, load_key, parse_statement, sign, throwaway_key
 from govern.signing.comparison import comparison_predicate, comparison_statement
 from govern.workflow.publication.audit import audit

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
 import subprocess
 import sys
@@ -13,7 +14,7 @@ from tiny_policy import TinyPolicy
 from govern.audit import Log
 from govern.cli import app
 from govern.errors import Interrupted, PolicyError, UsageError
-from govern.evaluation.choice import best_of
+from govern.gates.choice import best_of
 from govern.policy import load_policy
 from govern.unlearning.misdirection import Misdirection
 from govern.workflow.sweeps.methods import Comparison, affordable, base_settings, methods_named
@@ -90,15 +91,12 @@ def test_the_budget_becomes_steps(policy: TinyPolicy, monkeypatch: pytest.Monkey
     base = base_settings(load_policy(policy.path), "ga")
     ran = []
 
-    class Quiet:
-        def load(self):
-            return lambda request: ran.append(request.settings.steps)
-
     from govern.unlearning.protocol import Request
     from govern.unlearning.registry import METHODS
     from govern.workflow.sweeps import methods
 
-    monkeypatch.setattr(methods, "METHODS", {"ga": type("R", (Quiet,), {"settings": METHODS["ga"].settings})()})
+    quiet = dataclasses.replace(METHODS["ga"], run=lambda request: ran.append(request.settings.steps))
+    monkeypatch.setattr(methods, "METHODS", {"ga": quiet})
     # One step takes 3 s, three take 7 s: 2 s each, and in 45 s there is room for that one and 21 more.
     clock = itertools.accumulate([0, 3, 0, 7]).__next__
     assert affordable(base, Request(model_path=Path(), topics=(), settings=base), 45, clock) == {"steps": 22}
@@ -124,13 +122,8 @@ def test_what_a_method_does_beside_its_steps_is_in_the_budget(
     base = base_settings(load_policy(policy.path), method)
     ran = []
 
-    class Quiet:
-        settings = METHODS[method].settings
-
-        def load(self):
-            return lambda request: ran.append(request.settings)
-
-    monkeypatch.setattr(methods, "METHODS", {method: Quiet()})
+    quiet = dataclasses.replace(METHODS[method], run=lambda request: ran.append(request.settings))
+    monkeypatch.setattr(methods, "METHODS", {method: quiet})
     clock = itertools.accumulate([0, 3, 0, 7, 0, third]).__next__
     assert affordable(base, Request(model_path=Path(), topics=(), settings=base), 45, clock) == work
     assert [settings.steps for settings in ran] == [1, 3, 3]
