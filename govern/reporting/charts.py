@@ -14,7 +14,8 @@ from typing import Literal
 from govern.gates.registry import GATES
 from govern.records import AttackResult, CurvePoint, GateResult, Interval, Sweep, SweepPoint, TaskResult
 from govern.records.base import Record
-from govern.reporting.facts import LARGEST_FINITE, MINUS, Line
+from govern.reporting.facts import Line
+from govern.reporting.forms import LARGEST_FINITE, MINUS
 
 
 class Tick(Record):

@@ -7,8 +7,10 @@ from typing import Any, Literal
 
 from govern.records import GateKind, GateResult, VerdictValue
 from govern.records.base import Record
-from govern.reporting.exports.document import RunDocument, rule
-from govern.reporting.facts import Line, escape_pointer, plain
+from govern.reporting.document import RunDocument
+from govern.reporting.exports.judged import rule
+from govern.reporting.facts import Line, escape_pointer
+from govern.reporting.forms import plain
 
 # What two runs can differ in, and where each is found in a run's document. What was measured is not among them.
 _GROUPS: tuple[tuple[str, tuple[str, ...]], ...] = (

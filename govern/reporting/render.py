@@ -18,7 +18,6 @@ from typing import Any, Final
 from govern.digests import canonical_digest, sha256_bytes
 from govern.errors import GovernError
 from govern.records.base import Record
-from govern.reporting.sandbox import answer
 from govern.reporting.view import ReportView
 from govern.shipped import shipped
 
@@ -87,6 +86,8 @@ def render(pages: Sequence[Page], *, templates: Path | None = None) -> list[Rend
     With a folder of `templates` they are drawn by a process of its own, which holds no key, opens no file, and is
     bounded in time, memory and output. Raises GovernError with file:line for a broken template.
     """
+    from govern.reporting.sandbox import answer
+
     files = _read(templates)
     asked, styles = [], []
     for page in pages:

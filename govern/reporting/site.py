@@ -13,10 +13,11 @@ from govern.digests import sha256_bytes
 from govern.records import SignOff, VerdictValue
 from govern.records.base import Record
 from govern.reporting.comparison import Comparison, compare
-from govern.reporting.exports.document import RunDocument
-from govern.reporting.facts import VERDICTS, Line, Text, utc
+from govern.reporting.document import RunDocument
+from govern.reporting.facts import Line, Text
+from govern.reporting.forms import VERDICTS, utc
+from govern.reporting.gates import GateView, gate_views
 from govern.reporting.render import Page, render
-from govern.reporting.view import GateView
 
 _STYLES = ("report.css", "site.css")
 INDEX = "index.html"
@@ -148,7 +149,7 @@ def render_site(site: Site, documents: Sequence[RunDocument], *, templates: Path
         add(name, "site_compare.html.j2", comparison=comparison, gates=tuple(_gates(comparison, one, other)))
     for run in site.runs:
         document = by_run.get(run.run)
-        gates = document.view().gates if document else ()
+        gates = gate_views(document) if document else ()
         add(run.page, "site_run.html.j2", run=run, gates=gates, comparisons=tuple(links.get(run.run, ())))
     rendered = render([*pages.values()], templates=templates)
     return RenderedSite(
@@ -214,7 +215,7 @@ def _gates(comparison: Comparison, first: RunDocument, second: RunDocument) -> I
     ours, theirs = (
         {
             (gate.task, gate.metric, gate.kind): shown
-            for gate, shown in zip(document.verdict.gates, document.view().gates, strict=True)
+            for gate, shown in zip(document.verdict.gates, gate_views(document), strict=True)
         }
         for document in (first, second)
     )

@@ -24,13 +24,13 @@ from govern.signing.waivers import WAIVER
 from govern.workflow.files import REPORT, REPORT_MARKDOWN, STATEMENT
 from govern.workflow.people.signed import read_acts
 from govern.workflow.publication import comparison, report, site
-from govern.workflow.publication.exports import Form, Reported, document_of, reported, write_export
+from govern.workflow.publication.exports import Reported, document_of, reported, write_export
 from govern.workflow.runs import events_of, stored_plan, stored_policy, stored_removal
 from govern.workflow.verification.measure import Measurement
 from govern.workflow.verification.outcome import judge
 from govern.workspace import RunFolder, Workspace
 
-EXPORTS: dict[Form, str] = {
+EXPORTS: dict[str, str] = {
     "cyclonedx": "model.cdx.json",
     "junit": "junit.xml",
     "sarif": "results.sarif",
@@ -122,7 +122,7 @@ def test_reports_and_statements_are_rendered_alike(
 
 @pytest.mark.parametrize("name", ["failed", "kept"])
 @pytest.mark.parametrize("form", EXPORTS)
-def test_exports_are_written_alike(golden: Golden, name: str, form: Form, tmp_path: Path) -> None:
+def test_exports_are_written_alike(golden: Golden, name: str, form: str, tmp_path: Path) -> None:
     run, file = golden.run(name), EXPORTS[form]
     if name == "kept":
         found = reported(run.id, workspace=golden.workspace)
@@ -146,7 +146,7 @@ def test_the_comparison_of_methods_is_rendered_alike(golden: Golden, monkeypatch
     then, claim = statement.parent, predicate(statement)
     turn_back(monkeypatch, comparison, statement)
     position = comparison.ComparisonPredicate.model_validate(claim).audit
-    monkeypatch.setattr(comparison, "head_of", lambda log: position)
+    monkeypatch.setattr(Log, "position", lambda log: position)
     subjects = json.loads(statement.read_bytes())["subject"]
     old = {file: (then / file).read_bytes() for file in (REPORT, STATEMENT)}
     folder = RunFolder(then)

@@ -16,6 +16,7 @@ from test_reporting_site import a_site
 from govern.errors import GovernError
 from govern.reporting import render as rendering
 from govern.reporting.render import Page, plain, render_html, render_markdown
+from govern.reporting.sandbox import answer
 from govern.reporting.site import render_site
 from govern.reporting.view import ReportView
 
@@ -93,7 +94,7 @@ def test_a_template_reaches_nothing_but_its_data(view: ReportView, source: str) 
     """In this process, where an escape would show; the next tests ask the process of its own."""
     files = {**{name: (file.path, file.text) for name, file in rendering._read(None).items()}, "x": ("x", source)}
     page = {"template": "x", "values": {"view": plain(view)}, "markdown": False, "style": ""}
-    said = rendering.answer([page], files)
+    said = answer([page], files)
     assert said.keys() == {"error", "where"}, said
     assert not Path("planted").exists()
 

@@ -5,25 +5,18 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any
 
 from govern.digests import canonical_json
 from govern.gates.registry import KINDS
 from govern.records import VerdictValue, Waiver
-from govern.reporting.exports.document import Judged, RunDocument, judged, plain_spaces
+from govern.reporting.document import RunDocument
+from govern.reporting.exports.judged import Judged, judged, plain_spaces
+from govern.reporting.exports.protocol import Export, GatePlace
 
 _SCHEMA = "https://docs.oasis-open.org/sarif/sarif/v2.1.0/errata01/os/schemas/sarif-schema-2.1.0.json"
 _KINDS: dict[VerdictValue, str] = {"pass": "pass", "fail": "fail", "inconclusive": "open"}
 _EXIT: dict[VerdictValue, int] = {"pass": 0, "fail": 3, "inconclusive": 5}
-
-
-@dataclass(frozen=True)
-class GatePlace:
-    """Where a gate stands in its policy; line and column count from 1."""
-
-    line: int
-    column: int
 
 
 def sarif(
@@ -108,3 +101,6 @@ def _suppression(waiver: Waiver) -> dict[str, Any]:
         "justification": plain_spaces(f"Waived until {waiver.until} by {approver}: {waiver.reason}"),
         "properties": {"until": waiver.until, "report": waiver.report},
     }
+
+
+EXPORT = Export(("document", "policy_uri", "places", "waivers"), sarif)

@@ -6,20 +6,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from govern.audit import Log
-from govern.digests import sha256_file
-from govern.errors import IntegrityError, UsageError
-from govern.signing import (
-    PublicKey,
-    ReportPredicate,
-    SignerIdentity,
-    Statement,
-    load_public,
-    load_trusted,
-    parse_statement,
-    report_predicate,
-    verify,
-)
-from govern.workflow.files import BUNDLE, SIGNER, STATEMENT
+from govern.errors import UsageError
+from govern.signing import ReportPredicate, load_trusted, report_predicate
+from govern.signing.page import check_page, refuse_changed
 from govern.workflow.people.trust import in_force
 from govern.workspace import RunFolder, Workspace
 
@@ -50,54 +39,14 @@ def check_report(report: Path, *, workspace: Path) -> CheckedReport:
     """
     if not report.is_file():
         raise UsageError("there is no such report", where=str(report), hint="Name the report.html of a run.")
-    folder = report.parent
-    statement, key = signed_statement(folder)
-    expected, found = bound_with(report, statement)[report.name], sha256_file(report)
-    if expected != found:
-        raise IntegrityError(
-            f"the report was changed after it was signed: the statement knows {report.name} as sha256:{expected}, "
-            f"it is sha256:{found}",
-            where=str(report),
-            hint="Ask the issuer for the original. Do not rely on this copy.",
-        )
-    claim = report_predicate(statement)
-    refuse_other_signer(claim.signer, key, folder)
+    checked = check_page(report, report_predicate)
+    refuse_changed(report, report.name, checked.subjects[report.name])
     return CheckedReport(
         path=report,
-        claim=claim,
-        signer=signer_name(workspace, key.fingerprint, claim.issued),
-        fingerprint=key.fingerprint,
+        claim=checked.claim,
+        signer=signer_name(workspace, checked.key.fingerprint, checked.claim.issued),
+        fingerprint=checked.key.fingerprint,
     )
-
-
-def signed_statement(folder: Path) -> tuple[Statement, PublicKey]:
-    """The statement beside a report, whose signature holds, and the key that made it. Raises IntegrityError."""
-    bundle, key = _beside(folder, BUNDLE), load_public(_beside(folder, SIGNER))
-    payload = verify(bundle, key)
-    if payload != _beside(folder, STATEMENT):
-        raise IntegrityError("the statement is not the one that was signed", where=str(folder / STATEMENT))
-    return parse_statement(payload), key
-
-
-def bound_with(report: Path, statement: Statement) -> dict[str, str]:
-    """The SHA-256 of every file that a statement binds, by name. Raises UsageError where the report is none of them."""
-    subjects = {subject.name: subject.digests.sha256 for subject in statement.subject}
-    if report.name not in subjects:
-        raise UsageError(
-            f"the signed statement does not speak of a file named {report.name}",
-            where=str(report),
-            hint=f"It speaks of {', '.join(subjects)}.",
-        )
-    return subjects
-
-
-def refuse_other_signer(named: SignerIdentity, key: PublicKey, folder: Path) -> None:
-    """Raise IntegrityError where a statement names another signer than the one whose signature holds."""
-    if named.fingerprint != key.fingerprint:
-        raise IntegrityError(
-            f"the statement names key sha256:{named.fingerprint} as its signer, and another one signed it",
-            where=str(folder / BUNDLE),
-        )
 
 
 def is_revoked(workspace: Path, run_id: str) -> bool | None:
@@ -120,14 +69,3 @@ def signer_name(workspace: Path, fingerprint: str, time: str) -> str | None:
     if entry is not None:
         return entry.person if entry.holds_at(time) else None
     return load_trusted(workspace / "trusted").name_of(fingerprint)
-
-
-def _beside(folder: Path, name: str) -> bytes:
-    try:
-        return (folder / name).read_bytes()
-    except OSError:
-        raise IntegrityError(
-            f"{name} is missing beside the report, so nothing vouches for it",
-            where=str(folder / name),
-            hint="A report is checked together with the files it was issued with.",
-        ) from None

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
 from urllib.parse import quote
 
 from govern.audit import Log
 from govern.errors import UsageError
 from govern.policy import LoadedPolicy
 from govern.records import ENDPOINT, Verdict, Waiver
-from govern.reporting.exports import GatePlace, RunDocument, find_chromium, junit, ml_bom, model_card, pdf, sarif
-from govern.reporting.view import Issue, Signer
+from govern.reporting.document import Issue, RunDocument, Signer
+from govern.reporting.exports import load_export
+from govern.reporting.exports.protocol import GatePlace, Need
 from govern.signing import parse_statement, report_predicate
 from govern.signing.waivers import WAIVER
 from govern.workflow.files import REPORT, STATEMENT
@@ -34,8 +34,6 @@ from govern.workflow.runs import (
     verifications,
 )
 from govern.workspace import RunFolder, Workspace, write_atomic
-
-Form = Literal["cyclonedx", "model-card", "junit", "sarif", "json", "pdf"]
 
 
 @dataclass(frozen=True)
@@ -96,13 +94,15 @@ def document_of(log: Log, run: RunFolder) -> RunDocument:
     )
 
 
-def write_export(found: Reported, form: Form, out: Path) -> list[Path]:
+def write_export(found: Reported, form: str, out: Path) -> list[Path]:
     """Write a run in one of the formats to the file `out`; a model card to the folder `out`, beside a model or not.
 
     Raises UsageError where a file of the card exists, or `out` cannot be written.
     """
-    files = _files(found, form, out)
-    taken = [path for path in files if form == "model-card" and path.exists()]
+    export = load_export(form)
+    made = export.write(**{need: _SUPPLIES[need](found) for need in export.needs})
+    files = {out: made} if isinstance(made, bytes) else {out / name: data for name, data in made.items()}
+    taken = [path for path in files if not isinstance(made, bytes) and path.exists()]
     if taken:
         raise UsageError(
             "a model card is never written over another file", where=str(taken[0]), hint="Remove it, or name a folder."
@@ -118,25 +118,6 @@ def write_export(found: Reported, form: Form, out: Path) -> list[Path]:
     except OSError as error:
         raise UsageError(f"the export cannot be written: {error.strerror}", where=str(out)) from None
     return [*files]
-
-
-def _files(found: Reported, form: Form, out: Path) -> dict[Path, bytes]:
-    document = found.document
-    match form:
-        case "model-card":
-            return {out / name: data for name, data in model_card(document).items()}
-        case "cyclonedx":
-            return {out: ml_bom(document)}
-        case "junit":
-            return {out: junit(document)}
-        case "sarif":
-            places = tuple(gate_places(found.policy, document.verdict))
-            return {out: sarif(document, policy_uri=_uri(found.policy.path), places=places, waivers=found.waivers)}
-        case "json":
-            return {out: document.canonical()}
-        case "pdf":
-            # The very page that was signed; `reported` has held it against the log.
-            return {out: pdf(found.run.read(REPORT), find_chromium(), issued=document.report.issued)}
 
 
 def gate_places(loaded: LoadedPolicy, verdict: Verdict) -> Iterator[GatePlace]:
@@ -173,3 +154,13 @@ def _uri(policy: Path) -> str:
     here = Path.cwd()
     absolute = policy.absolute()
     return quote(absolute.relative_to(here).as_posix() if absolute.is_relative_to(here) else policy.name)
+
+
+_SUPPLIES: Mapping[Need, Callable[[Reported], object]] = {
+    "document": lambda found: found.document,
+    # The very page that was signed; `reported` has held it against the log.
+    "page": lambda found: found.run.read(REPORT),
+    "policy_uri": lambda found: _uri(found.policy.path),
+    "places": lambda found: tuple(gate_places(found.policy, found.document.verdict)),
+    "waivers": lambda found: found.waivers,
+}

@@ -13,23 +13,24 @@ from govern.evidence import edit_statements
 from govern.policy import LoadedPolicy
 from govern.records import Event, Plan, Removal, Verdict
 from govern.records.told import Failed, ReportIssued, VerifyFinished, told
+from govern.reporting.document import FailedRun, Issue, RunDocument, Signer
 from govern.reporting.render import render_report
-from govern.reporting.view import FailedRun, Signer, build_view
+from govern.reporting.view import build_view
 from govern.signing import (
     AttackClaim,
     AuditPosition,
     GateClaim,
     ReportPredicate,
-    SignerIdentity,
     SigningKey,
     report_statement,
     sign,
     throwaway_key,
 )
 from govern.signing.model_signature import MODEL_SIGNATURE, WHOLE, sign_model
+from govern.signing.page import identity, sign_page
 from govern.signing.waivers import WAIVER
 from govern.version import __version__
-from govern.workflow.files import BUNDLE, DELTA, REPORT, REPORT_MARKDOWN, SIGNER, STATEMENT
+from govern.workflow.files import DELTA, REPORT, REPORT_MARKDOWN
 from govern.workflow.people.reports import unverified
 from govern.workflow.people.signed import read_acts
 from govern.workflow.runs import (
@@ -73,56 +74,51 @@ def issue_report(
     signing_key = key or throwaway_key()
     signer = Signer(fingerprint=signing_key.public.fingerprint, throwaway=signing_key.throwaway)
     issued = now()
-    view = build_view(
+    document = RunDocument(
         plan=plan,
         removal=removal,
         verdict=verdict,
-        policy_text=loaded.source.decode(),
-        run=run.id,
-        issued=issued,
-        audit_origin=position.event.origin,
-        audit_seq=position.event.seq,
-        audit_leaf=position.leaf,
-        signer=signer,
-        failed_runs=earlier_attempts(log, plan, position),
-        sweep=stored_sweep(run, plan),
-        verifications=verifications(events_of(log, run), until=position.event.seq),
-        valid_until=plan.valid_until(position.event.time),
-        waivers=tuple(waived.act for waived in read_acts(log, run, WAIVER)),
-    )
-    html, markdown = render_report(view, templates=templates)
-    statement = report_statement(
-        {REPORT: sha256_bytes(html.data), REPORT_MARKDOWN: sha256_bytes(markdown.data)},
-        ReportPredicate(
-            govern=__version__,
+        report=Issue(
             run=run.id,
             issued=issued,
-            policy_digest=plan.policy_digest,
-            plan_digest=plan.sha256,
-            model_before=removal.base_model_digest,
-            model_after=removal.edited_model_digest,
-            delta_sha256=removal.delta_sha256,
-            verdict=verdict.verdict,
-            verdict_digest=verdict.sha256,
-            gates=tuple(GateClaim(**gate.model_dump(include=set(GateClaim.model_fields))) for gate in verdict.gates),
-            attacks=tuple(
-                AttackClaim(**found.model_dump(include=set(AttackClaim.model_fields)))
-                for found in verdict.stress
-                if found.verdict is not None
-            ),
-            templates={REPORT: html.template_sha256, REPORT_MARKDOWN: markdown.template_sha256},
-            audit=AuditPosition(origin=position.event.origin, seq=position.event.seq, leaf=position.leaf),
-            signer=SignerIdentity(
-                fingerprint=signing_key.public.fingerprint, kind="throwaway" if signing_key.throwaway else "kept"
-            ),
+            audit_origin=position.event.origin,
+            audit_seq=position.event.seq,
+            audit_leaf=position.leaf,
+            signer=signer,
+            failed_runs=earlier_attempts(log, plan, position),
+            verifications=verifications(events_of(log, run), until=position.event.seq),
+            valid_until=plan.valid_until(position.event.time),
+            waivers=tuple(waived.act for waived in read_acts(log, run, WAIVER)),
         ),
+        sweep=stored_sweep(run, plan),
     )
+    view = build_view(document, loaded.source.decode())
+    html, markdown = render_report(view, templates=templates)
+    predicate = ReportPredicate(
+        govern=__version__,
+        run=run.id,
+        issued=issued,
+        policy_digest=plan.policy_digest,
+        plan_digest=plan.sha256,
+        model_before=removal.base_model_digest,
+        model_after=removal.edited_model_digest,
+        delta_sha256=removal.delta_sha256,
+        verdict=verdict.verdict,
+        verdict_digest=verdict.sha256,
+        gates=tuple(GateClaim(**gate.model_dump(include=set(GateClaim.model_fields))) for gate in verdict.gates),
+        attacks=tuple(
+            AttackClaim(**found.model_dump(include=set(AttackClaim.model_fields)))
+            for found in verdict.stress
+            if found.verdict is not None
+        ),
+        templates={REPORT: html.template_sha256, REPORT_MARKDOWN: markdown.template_sha256},
+        audit=AuditPosition(origin=position.event.origin, seq=position.event.seq, leaf=position.leaf),
+        signer=identity(signing_key),
+    )
+    pages = {REPORT: html.data, REPORT_MARKDOWN: markdown.data}
     artefacts = {
-        REPORT: html.data,
-        REPORT_MARKDOWN: markdown.data,
-        STATEMENT: statement,
-        BUNDLE: sign(statement, signing_key),
-        SIGNER: signing_key.public.pem,
+        **pages,
+        **sign_page(pages, lambda drawn: report_statement(drawn, predicate), signing_key),
         **{name: sign(said, signing_key) for name, said in edit_statements(plan, removal, verdict).items()},
         MODEL_SIGNATURE: sign_model(DELTA, {WHOLE: removal.delta_sha256}, signing_key),
     }

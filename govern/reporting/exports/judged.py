@@ -1,64 +1,15 @@
-"""The JSON of a run: what the pointers on a report's page point into, and what every other export is made from."""
+"""What decided about a verdict, in words for programs: the same in every export."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
-
-from pydantic import Field
 
 from govern.gates.max_recovery import KIND as MAX_RECOVERY
 from govern.gates.registry import GATES
-from govern.records import GateName, GateResult, Plan, Removal, Sweep, Verdict, VerdictValue
+from govern.records import GateName, GateResult, Verdict, VerdictValue
 from govern.records.base import Record
-from govern.reporting.facts import METRICS, NO_BREAK_SPACE, UNITS, Fact, measure, percent
+from govern.reporting import forms
 from govern.reporting.text import one_line
-from govern.reporting.view import Issue, ReportView, build_view
-
-
-class RunDocument(Record):
-    """All that a report says of its run, but the policy's text. It holds neither texts nor questions.
-
-    `sweep` is left out of the JSON where no sweep chose the parameters.
-    """
-
-    format_version: Literal[1] = 1
-    plan: Plan
-    removal: Removal
-    verdict: Verdict
-    report: Issue
-    sweep: Sweep | None = Field(default=None, exclude_if=lambda sweep: sweep is None)
-
-    @property
-    def model_name(self) -> str:
-        """A name for the edited model: the base model's own, and the policy's."""
-        base = self.plan.model.source.partition(":")[2].rstrip("/").rpartition("/")[2]
-        return one_line(f"{base or 'model'}-{self.plan.policy_name}")
-
-    def limits(self) -> tuple[Fact, ...]:
-        """What the report says that it does not claim."""
-        return self.view().not_claimed
-
-    def view(self) -> ReportView:
-        """The report's view, without the policy's text."""
-        report = self.report
-        return build_view(
-            plan=self.plan,
-            removal=self.removal,
-            verdict=self.verdict,
-            policy_text="",
-            run=report.run,
-            issued=report.issued,
-            audit_origin=report.audit_origin,
-            audit_seq=report.audit_seq,
-            audit_leaf=report.audit_leaf,
-            signer=report.signer,
-            failed_runs=report.failed_runs,
-            sweep=self.sweep,
-            verifications=report.verifications,
-            valid_until=report.valid_until,
-            waivers=report.waivers,
-        )
 
 
 def hub_name(source: str) -> str | None:
@@ -70,13 +21,13 @@ def hub_name(source: str) -> str | None:
 def rule(gate: GateResult) -> str:
     """What a gate asks for: `accuracy at most 40.0 %`."""
     kind = GATES[gate.kind]
-    return plain_spaces(f"{METRICS[gate.metric]} {kind.rule} {UNITS[kind.unit](gate.threshold)}")
+    return plain_spaces(f"{forms.METRICS[gate.metric]} {kind.rule} {forms.UNITS[kind.unit](gate.threshold)}")
 
 
 def finding(gate: GateResult) -> str:
     """What was found: before, after, and the bound that was held against the threshold."""
-    value = measure(gate.metric)
-    bound = UNITS[GATES[gate.kind].unit](gate.bound)
+    value = forms.measure(gate.metric)
+    bound = forms.UNITS[GATES[gate.kind].unit](gate.bound)
     return plain_spaces(f"{value(gate.before)} before, {value(gate.after)} after, bound {bound} by {gate.method}")
 
 
@@ -116,13 +67,13 @@ def judged(verdict: Verdict) -> tuple[Judged, ...]:
     for found in verdict.stress:
         if found.verdict is None or found.max_recovery is None:
             continue
-        share = "an unknown share" if found.recovered is None else percent(found.recovered)
+        share = "an unknown share" if found.recovered is None else forms.percent(found.recovered)
         gates.append(
             Judged(
                 found.task,
                 MAX_RECOVERY.name,
                 f"{found.task} recovery {found.name}",
-                plain_spaces(f"{found.name}: {MAX_RECOVERY.rule} {percent(found.max_recovery)}"),
+                plain_spaces(f"{found.name}: {MAX_RECOVERY.rule} {forms.percent(found.max_recovery)}"),
                 plain_spaces(f"recovered {share} by {found.name}"),
                 found.reason,
                 found.verdict,
@@ -136,4 +87,4 @@ def judged(verdict: Verdict) -> tuple[Judged, ...]:
 
 def plain_spaces(text: str) -> str:
     """Text for programs, in which a no-break space would only surprise."""
-    return one_line(text).replace(NO_BREAK_SPACE, " ")
+    return one_line(text).replace(forms.NO_BREAK_SPACE, " ")
