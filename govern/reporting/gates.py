@@ -78,7 +78,8 @@ def _view(
 
 
 def _gate(gate: GateResult) -> dict[str, Field]:
-    kind, form = GATES[gate.kind], forms.UNITS[GATES[gate.kind].unit]
+    kind = GATES[gate.kind]
+    form = forms.UNITS[kind.unit]
     exact: forms.Form = partial(form, decimals=forms.telling_apart(gate.bound, gate.threshold, form))
     return {
         "rule": Field("kind", "Rule", lambda _: kind.rule),

@@ -146,7 +146,7 @@ def test_the_comparison_of_methods_is_rendered_alike(golden: Golden, monkeypatch
     then, claim = statement.parent, predicate(statement)
     turn_back(monkeypatch, comparison, statement)
     position = comparison.ComparisonPredicate.model_validate(claim).audit
-    monkeypatch.setattr(comparison, "head_of", lambda log: position)
+    monkeypatch.setattr(Log, "position", lambda log: position)
     subjects = json.loads(statement.read_bytes())["subject"]
     old = {file: (then / file).read_bytes() for file in (REPORT, STATEMENT)}
     folder = RunFolder(then)

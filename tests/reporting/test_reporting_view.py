@@ -93,7 +93,7 @@ def test_every_field_that_an_attack_used_is_on_the_page() -> None:
     pointers = {fact.pointer for fact in facts_of(view)}
     for index, found in enumerate(ATTACKS):
         for name in type(found).model_fields:
-            missing = [] if name in ("parameters", "found") else [f"/verdict/stress/{index}/{name}"]
+            missing = [] if name in ("parameters", "found", "origin") else [f"/verdict/stress/{index}/{name}"]
             missing += [f"/verdict/stress/{index}/parameters/{parameter}" for parameter in found.parameters]
             assert set(missing) <= pointers, (found.name, name)
     assert [gate.outcome.text for gate in view.attack_gates] == ["Pass", "Fail", "Inconclusive"]
