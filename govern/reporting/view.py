@@ -299,7 +299,7 @@ def build_view(
         overlap=_overlap(documents, plan),
         questions=_questions(documents, plan),
         warnings=tuple(fact(f"/plan/warnings/{index}", "Warning") for index in range(len(plan.warnings))),
-        method=_method(documents),
+        method=_method(documents, plan),
         parameters=documents.facts("/plan/parameters"),
         reason=build_reason(documents, sweep) if sweep else None,
         curve=_curve(documents, removal),
@@ -764,15 +764,27 @@ def _questions(documents: Documents, plan: Plan) -> Table:
     )
 
 
-def _method(documents: Documents) -> tuple[Fact, ...]:
+def _method(documents: Documents, plan: Plan) -> tuple[Fact, ...]:
     fact = documents.fact
     return (
         fact("/removal/method", "Method", kind="code"),
+        *_origin(documents, plan),
         fact("/removal/solver", "Solver", or_else(plain, "none"), kind="code"),
         fact("/plan/seed", "Seed", plain, kind="number"),
         fact("/removal/seconds", "Time of the removal", seconds, kind="number"),
         fact("/removal/peak_memory_bytes", "Peak memory", mebibytes, kind="number"),
         fact("/removal/resumed", "Times resumed after an interruption", count, kind="number"),
+    )
+
+
+def _origin(documents: Documents, plan: Plan) -> tuple[Fact, ...]:
+    """Where a method comes from that is not govern's own."""
+    if plan.origin is None:
+        return ()
+    return (
+        documents.fact("/plan/origin/distribution", "Not govern's own, but of the distribution", kind="code"),
+        documents.fact("/plan/origin/version", "Its version", kind="code"),
+        documents.fact("/plan/origin/digest", "SHA-256 over its files", kind="code"),
     )
 
 
