@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -18,6 +19,7 @@ from govern.progress import Progress, silent
 from govern.records import CorpusIdentity, Deployment, ModelIdentity, Overlap, Person, Plan
 from govern.sources import ResolvedModel, resolve_model, resolve_texts
 from govern.stress.attack import Conditions
+from govern.stress.weights import without_weights
 from govern.unlearning.external import ExternalSettings
 from govern.unlearning.protocol import Topic
 from govern.unlearning.registry import method_named
@@ -131,7 +133,8 @@ def make_plan(
         )
     refuse_training_text_in_evaluation(loaded, corpora)
     retained = sum(corpus.identity.documents for corpus in corpora.values() if corpus.identity.role == "retain")
-    refuse_impossible_attacks(loaded, question_sets(loaded), Conditions(tokenizer, retained))
+    shape = cache(partial(without_weights, resolved.path, trust_remote_code=policy.model.trust_remote_code))
+    refuse_impossible_attacks(loaded, question_sets(loaded), Conditions(tokenizer, retained, shape))
     if subjects:
         forget, retain = (texts_as_cut(corpora, role, tokenizer) for role in ("forget", "retain"))
         refuse_other_subjects(loaded, subjects, forget=forget, retain=retain)
