@@ -7,7 +7,8 @@ pooler between here and the server changes nothing.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+import itertools
+from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from sqlalchemy.pool import ConnectionPoolEntry
 
 _CONNECT_SECONDS: Final = 10
+_CURSORS: Final = itertools.count()
 _COMMENT: Final = "govern audit log, schema version "
 
 _TABLES: Final = (
@@ -173,6 +175,21 @@ class Postgres:
 
         return engine
 
+    def connect_to_read(self) -> Engine:
+        """The same: a transaction that reads may not write."""
+        return self.connect()
+
+    def rows(self, connection: Connection, statement: str, *values: object) -> list[tuple[Any, ...]]:
+        """What a statement answers."""
+        cursor = _driver(connection).execute(statement.replace("?", "%s"), values)
+        return cursor.fetchall() if cursor.description else []
+
+    def stream(self, connection: Connection, statement: str, *values: object) -> Generator[tuple[Any, ...]]:
+        """The same, a thousand rows at a time."""
+        with _driver(connection).cursor(f"govern_{next(_CURSORS)}") as cursor:
+            cursor.itersize = 1000
+            yield from cursor.execute(statement.replace("?", "%s"), values)
+
     def version(self, connection: Connection) -> int | None:
         """What the comment on the schema says. Raises GovernError where the role may not use the schema."""
         found = connection.exec_driver_sql(
@@ -191,6 +208,10 @@ class Postgres:
         return int(rest)
 
     def damage(self, connection: Connection) -> Iterator[Damage]:
+        """The same as `schema_damage`: the server looks after its files."""
+        return self.schema_damage(connection)
+
+    def schema_damage(self, connection: Connection) -> Iterator[Damage]:
         """Each table, column, index, function or trigger of the schema that is not what we make."""
         found = dict(_facts(connection))
         expected = {
@@ -214,6 +235,8 @@ class Postgres:
             yield
         except DBAPIError as error:
             raise _translated(self.where, error.orig) from None
+        except _psycopg().Error as error:
+            raise _translated(self.where, error) from None
 
     def _parameters(self) -> dict[str, Any]:
         driver = _psycopg()
@@ -240,6 +263,12 @@ def _psycopg() -> Any:
             "a log in PostgreSQL needs psycopg", hint="Install the extra: pip install 'govern-unlearning[postgres]'"
         ) from None
     return psycopg
+
+
+def _driver(connection: Connection) -> psycopg.Connection[Any]:
+    driver: Any = connection.connection.driver_connection
+    found: psycopg.Connection[Any] = driver
+    return found
 
 
 def _facts(connection: Connection) -> Iterator[tuple[str, str]]:

@@ -12,10 +12,11 @@ from typing import Any, Protocol
 
 import pytest
 from sqlalchemy import Connection
+from unguarded import unguarded
 
 from govern.audit import Log
 from govern.audit.log import create_log
-from govern.audit.postgres import Postgres
+from govern.audit.postgres import _TRIGGERS, Postgres
 
 
 class Logs(Protocol):
@@ -34,7 +35,7 @@ class Logs(Protocol):
         """A connection of somebody whose slips the triggers stop."""
 
     def unprotected(self, database: Path | str) -> AbstractContextManager[Any]:
-        """A connection of somebody who turns the triggers off first."""
+        """A connection of somebody who turns the triggers off first, and on again."""
 
 
 class SqliteLogs:
@@ -53,12 +54,8 @@ class SqliteLogs:
     def connect(self, database: Path) -> AbstractContextManager[Any]:
         return closing(sqlite3.connect(database, isolation_level=None))
 
-    @contextmanager
-    def unprotected(self, database: Path) -> Iterator[Any]:
-        with self.connect(database) as connection:
-            for (name,) in connection.execute("SELECT name FROM sqlite_schema WHERE type = 'trigger'").fetchall():
-                connection.execute(f"DROP TRIGGER {name}")
-            yield connection
+    def unprotected(self, database: Path) -> AbstractContextManager[Any]:
+        return unguarded(database)
 
 
 class PostgresLogs:
@@ -107,6 +104,8 @@ class PostgresLogs:
             for table in ("event", "node"):
                 connection.execute(f"ALTER TABLE {table} DISABLE TRIGGER ALL")
             yield connection
+            for trigger in _TRIGGERS:
+                connection.execute(f"ALTER TABLE {trigger.partition('_')[0]} ENABLE ALWAYS TRIGGER {trigger}")
 
     def _empty(self) -> None:
         with self.connect(self._scratch) as connection:
