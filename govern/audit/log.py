@@ -57,6 +57,7 @@ class Log:
     _storage: Storage
     _engine: Engine
     _trust: Path | None = None
+    _reads: bool = False
     _places: Places = field(default_factory=Places)
     _newest: _Newest = field(default_factory=_Newest)
 
@@ -69,7 +70,7 @@ class Log:
         storage = storage_of(database)
         if isinstance(storage, Sqlite) and not storage.exists():
             raise _none(storage)
-        return cls(storage, storage.connect_to_read())._usable(checked=checked)
+        return cls(storage, storage.connect_to_read(), _reads=True)._usable(checked=checked)
 
     @classmethod
     def open(cls, database: Path | str, *, create: bool = True, trust: Path | None = None) -> Self:
@@ -122,6 +123,8 @@ class Log:
         event does not check out: nothing is built on a damaged log; and where the database took the new one without
         having it afterwards. Raises UsageError for a value that JSON cannot carry exactly, such as a number above 2^53.
         """
+        if self._reads:
+            raise RuntimeError("this log was opened to be read")
         with self._storage.guarded(), self._engine.begin() as connection:
             head = self._head_of(connection)
             self._newest.stored = stored = _store(

@@ -100,7 +100,8 @@ class Sqlite:
             before = self._state()
             if before.size > _MOST_IN_MEMORY:
                 break
-            with suppress(sqlite3.OperationalError):
+            # A write-ahead log may be gone again, or half written.
+            with suppress(sqlite3.OperationalError, FileNotFoundError):
                 connection = _copied(self.database) if before.pending else _loaded(self.database.read_bytes())
                 if self._state() == before:
                     return connection
@@ -112,8 +113,11 @@ class Sqlite:
             return _opened(self.database, "ro&immutable=1")
 
     def _state(self) -> _State:
-        file, pending = self.database.stat(), Path(f"{self.database}-wal")
-        waiting = pending.stat() if pending.exists() else None
+        file = self.database.stat()
+        try:
+            waiting = Path(f"{self.database}-wal").stat()
+        except FileNotFoundError:
+            waiting = None
         return _State(
             size=file.st_size,
             file=(file.st_ino, file.st_mtime_ns),

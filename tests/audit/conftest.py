@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 import shutil
 import sqlite3
+import subprocess
+import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, closing, contextmanager
 from pathlib import Path
@@ -139,3 +141,26 @@ def sqlite_logs() -> SqliteLogs:
 def postgres_logs(new_postgres: Callable[[], str]) -> PostgresLogs:
     """Logs in databases."""
     return PostgresLogs(new_postgres)
+
+
+@pytest.fixture
+def tiny_disk() -> Iterator[Callable[[str], Path]]:
+    """A function that mounts an empty file system of some size, where other users can reach it."""
+    mounted: list[Path] = []
+
+    def make(size: str) -> Path:
+        folder = Path(tempfile.mkdtemp(prefix="govern-disk-"))
+        done = subprocess.run(
+            ["mount", "-t", "tmpfs", "-o", f"size={size}", "tmpfs", folder], capture_output=True, text=True, check=False
+        )
+        if done.returncode:
+            folder.rmdir()
+            pytest.skip(f"needs to mount a file system: {done.stderr.strip()}")
+        mounted.append(folder)
+        folder.chmod(0o755)
+        return folder
+
+    yield make
+    for folder in mounted:
+        subprocess.run(["umount", "--lazy", folder], check=True)
+        folder.rmdir()
