@@ -57,7 +57,7 @@ def is_revoked(workspace: Path, run_id: str) -> bool | None:
     place = Workspace(workspace)
     if isinstance(place.database, Path) and not place.database.exists():
         return None
-    with Log.open(place.database, create=False) as log:
+    with Log.read(place.database) as log:
         events = list(log.events(run=run_id))
     return any(stored.event.type == "removal.revoked" for stored in events) if events else None
 

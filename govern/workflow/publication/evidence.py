@@ -37,7 +37,7 @@ def pack(run_id: str | None, out: Path, *, workspace: Path, log_key: LogKey) -> 
     not name `log_key` or `out` exists.
     """
     place = Workspace.open(workspace)
-    with Log.open(place.database, create=False) as log:
+    with Log.read(place.database) as log:
         log.verify()
         check_trust(place, log)
         run = applied_run(place, log, run_id)

@@ -53,7 +53,7 @@ def reported(run_id: str | None, *, workspace: Path) -> Reported:
     report.
     """
     place = Workspace.open(workspace)
-    with Log.open(place.database, create=False) as log:
+    with Log.read(place.database) as log:
         log.verify()
         run = applied_run(place, log, run_id)
         events = events_of(log, run)

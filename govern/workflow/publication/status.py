@@ -60,7 +60,7 @@ def status(workspace: Path, *, run_id: str | None = None) -> list[RunStatus]:
     refuse_lost_log(place)
     if isinstance(place.database, Path) and not place.database.exists():
         return []
-    with Log.open(place.database, create=False) as log:
+    with Log.read(place.database) as log:
         log.verify()
         if run_id is None:
             runs = logged_runs(place, log)

@@ -41,7 +41,7 @@ def find_prunable(
     if not runs and keep is None and older_than is None:
         raise UsageError("say which runs", hint="Name them, or use --keep or --older-than.")
     place = Workspace.open(workspace)
-    with Log.open(place.database, create=False) as log:
+    with Log.read(place.database) as log:
         if runs:
             chosen = [place.run(run_id) for run_id in runs]
         else:
