@@ -108,6 +108,17 @@ class Workspace:
             raise UsageError(f"cannot use {root} as a workspace: {error.strerror}", where=str(root)) from None
         return cls(root)
 
+    @classmethod
+    def existing(cls, root: Path) -> Workspace:
+        """A workspace that is only read: nothing is made. Raises UsageError where there is none."""
+        if not root.is_dir():
+            raise UsageError(
+                "there is no workspace here",
+                where=str(root),
+                hint="Name another one with --workspace, or begin this one: govern apply POLICY",
+            )
+        return cls(root)
+
     @property
     def database(self) -> Path | str:
         """Where the audit log is: a SQLite file here, or the URL that `log.url` holds.

@@ -78,7 +78,7 @@ def prune(workspace: Path, chosen: Sequence[Prunable]) -> None:
                         policy_digest=applied.policy_digest,
                         model_before=applied.model_before,
                         model_after=applied.model_after,
-                        parameters=RunPruned(dropped=list(current.dropped), bytes=current.bytes).to_json(),
+                        parameters=RunPruned(dropped=current.dropped, bytes=current.bytes).to_json(),
                     )
                 for name in _weights(events):
                     entry.run.path(name).unlink(missing_ok=True)
