@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Literal
 
 from govern.corpora import overlap, read_tokens, sample_from_model, tokenize
 from govern.corpora.tokens import TokenCorpus
-from govern.errors import PolicyError
+from govern.errors import PolicyError, RemovalError
 from govern.evaluation.questions import OwnTask, identify_task
 from govern.models import identify, load_tokenizer
 from govern.policy import DEFAULT_TOPIC, LoadedPolicy, PerplexityGate, TaskGate, TextSource, WikitextGate
@@ -28,6 +28,7 @@ from govern.workflow.environment import default_device, describe_environment
 from govern.workflow.files import PLAN
 from govern.workflow.removal.attackable import refuse_impossible_attacks
 from govern.workflow.removal.chosen import Chosen
+from govern.workflow.removal.edit import refuse_unstored
 from govern.workflow.removal.external import identify_edited, resolve_edited
 from govern.workflow.removal.request import (
     identify_request,
@@ -192,6 +193,12 @@ def check_removal(
     """Raise PolicyError, with its place in the file, where the settings do not fit the model."""
     for location, message in method_named(loaded.policy.removal.method).refusals(settings, resolved.path, model.layers):
         raise PolicyError(message, where=loaded.where("removal", *location), hint=f"The model is {model.source}.")
+    if isinstance(settings, ExternalSettings):
+        return
+    try:
+        refuse_unstored(settings, resolved.path, layers=model.layers, trust_remote_code=model.remote_code)
+    except RemovalError as error:
+        raise PolicyError(error.message, where=loaded.where("removal"), hint=error.hint) from None
 
 
 def text_sources(loaded: LoadedPolicy) -> list[tuple[str, Role, TextSource | PerplexityGate]]:
