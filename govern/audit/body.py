@@ -27,6 +27,11 @@ class Stored:
     prev: str
     leaf: str
 
+    @property
+    def row(self) -> tuple[int, bytes, bytes, bytes]:
+        """Its columns in the database: seq, prev, leaf, body."""
+        return self.event.seq, bytes.fromhex(self.prev), bytes.fromhex(self.leaf), self.body
+
 
 def leaf_hash(body: bytes) -> str:
     """The event's leaf in the Merkle tree, in hex."""

@@ -21,6 +21,8 @@ PLAN: Final = "plan.json"
 REMOVAL: Final = "removal.json"
 DELTA: Final = "delta.safetensors"
 VERDICT: Final = "verdict.json"
+STRESS: Final = "stress.json"
+BENCHMARK: Final = "benchmark.json"
 
 GATES_BUNDLE: Final = "gates.sigstore.json"
 REMOVAL_BUNDLE: Final = "removal.sigstore.json"
@@ -35,6 +37,10 @@ LOG_EVENT: Final = "log.event.json"
 TRUST: Final = TRUST_FILE
 TRUST_BUNDLE: Final = "trust.sigstore.json"
 ROOT_KEY: Final = "root.pub"
+OLD_KEY: Final = "old.pub"
+NEW_KEY: Final = "new.pub"
+BY_OLD: Final = "rotation.old.sigstore.json"
+BY_NEW: Final = "rotation.new.sigstore.json"
 
 CHECKPOINT: Final = "checkpoint"
 LOG_KEY: Final = "log.vkey"
@@ -45,6 +51,7 @@ EDIT_BUNDLES: Final = (GATES_BUNDLE, REMOVAL_BUNDLE, PROVENANCE_BUNDLE)
 ISSUED_FILES: Final = (*REPORT_FILES, REPORT_BUNDLE, SIGNER, *EDIT_BUNDLES, MODEL_SIGNATURE)
 RUN_FILES: Final = (*ISSUED_FILES, POLICY, PLAN, REMOVAL, VERDICT, APPLIED_EVENT, VERIFIED_EVENT, ISSUED_EVENT)
 LOG_FILES: Final = (CHECKPOINT, LOG_KEY, LOG_EVENT)
+ROTATION_FILES: Final = (OLD_KEY, NEW_KEY, BY_OLD, BY_NEW)
 TRUST_FILES: Final = (TRUST, TRUST_BUNDLE, ROOT_KEY, TRUST_EVENT)
 # What people signed over a run lies in numbered folders of each kind's series: a bundle, its key and its event.
 KINDS: Final[tuple[Kind[Any], ...]] = (SIGN_OFF, WAIVER, REVOCATION)

@@ -181,9 +181,9 @@ class SitePublished(Told):
 
 
 class RunPruned(Told):
-    """`run.pruned`: the artefacts that were dropped, and their bytes together."""
+    """`run.pruned`: the artefacts that were dropped, by their SHA-256, and their bytes together."""
 
-    dropped: list[str]
+    dropped: dict[str, str]
     bytes: int
 
 

@@ -7,6 +7,12 @@ from govern.records.base import Record
 from govern.reporting import forms
 from govern.reporting.facts import Documents, Fact, Field, Line, Listing, code, number
 
+# Of a method or an attack that another distribution offers.
+ORIGIN = (
+    code("origin/distribution", "Not govern's own, but of the distribution"),
+    code("origin/version", "Its version"),
+    code("origin/digest", "SHA-256 over its files"),
+)
 PERSONS = (
     Field("plan/owner/name", "Owner"),
     Field("plan/owner/role", "Owner's role"),

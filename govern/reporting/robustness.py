@@ -6,6 +6,7 @@ from govern.records import AttackResult, Verdict, VerdictValue
 from govern.records.base import Record
 from govern.reporting import forms
 from govern.reporting.facts import Documents, Fact, Field, Listing, between, code, number
+from govern.reporting.provenance import ORIGIN
 
 _RECOVERED = number(
     "recovered",
@@ -41,11 +42,6 @@ _DETAILS = (
 )
 
 # Where an attack comes from that is not govern's own.
-_ORIGIN = (
-    code("origin/distribution", "Not govern's own, but of the distribution"),
-    code("origin/version", "Its version"),
-    code("origin/digest", "SHA-256 over its files"),
-)
 
 
 class AttackView(Record):
@@ -83,7 +79,7 @@ def _view(documents: Documents, here: str, result: AttackResult) -> AttackView:
         reason=fact(f"{here}/reason", "Reason"),
         facts=(
             documents.show(code("attack", "Kind of attack"), here),
-            *(documents.rows(_ORIGIN, here) if result.origin else ()),
+            *(documents.rows(ORIGIN, here) if result.origin else ()),
             *documents.facts(f"{here}/parameters"),
             *(documents.facts(f"{here}/found") if result.found else ()),
             *documents.rows(_DETAILS, here),

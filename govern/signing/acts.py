@@ -33,11 +33,12 @@ class Kind(Generic[A]):
 
 @dataclass(frozen=True)
 class Signed(Generic[A]):
-    """An act, the fingerprint of the key that signed it, and when the log took it in (`UtcTime`)."""
+    """An act, the fingerprint of the key that signed it, when the log took it in (`UtcTime`), and as which event."""
 
     act: A
     fingerprint: str
     logged: str
+    seq: int = 0
 
 
 def sign_act(kind: Kind[A], act: A, files: Mapping[str, str], key: SigningKey) -> bytes:

@@ -35,9 +35,13 @@ ClaimT = TypeVar("ClaimT", bound=_Claim)
 
 @dataclass(frozen=True)
 class CheckedPage(Generic[ClaimT]):
-    """What the signature beside a page says: its claim, the SHA-256 of each file that it binds, and whose it is."""
+    """What the signature beside a page says: its claim, the SHA-256 of each file that it binds, and whose it is.
+
+    `statement` is the SHA-256 of the statement itself.
+    """
 
     claim: ClaimT
+    statement: str
     subjects: dict[str, str]
     key: PublicKey
 
@@ -84,7 +88,7 @@ def check_page(
             where=str(page),
             hint=f"It speaks of {', '.join(subjects)}.",
         )
-    return CheckedPage(claim, subjects, key)
+    return CheckedPage(claim, sha256_bytes(statement), subjects, key)
 
 
 def refuse_changed(path: Path, name: str, expected: str) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import TYPE_CHECKING, Literal
 
 from pydantic import Field, JsonValue
@@ -15,18 +16,21 @@ from pydantic import Field, JsonValue
 from govern.corpora import TokenCorpus
 from govern.errors import GovernError
 from govern.progress import Progress
-from govern.stress.attack import WHERE, Attack, Attempt, Target
-from govern.stress.blocks import at_blocks
+from govern.stress.attack import WHERE, Attempt, Target
+from govern.stress.blocks import Inside, at_blocks
 from govern.stress.exam import Exam
+from govern.stress.weights import matrices
 
 if TYPE_CHECKING:
     from torch import Tensor
     from transformers import PreTrainedModel
 
+# Maps from the attention's heads to the residual stream, which as a rule are square, as those to the heads are.
+_FROM_HEADS = re.compile(r"\.(?:o_proj|out_proj|c_proj|dense)\.weight$")
 _IN_BLOCK = re.compile(r"\.(?:layers|h|blocks)\.(\d+)\.")
 
 
-class Ablation(Attack):
+class Ablation(Inside):
     """Project the removal's direction out of every block from the first edited one on.
 
     Arditi et al. 2024 (arXiv 2406.11717) for refusals; Łucki et al. 2024 (2409.18025) for unlearning.
@@ -118,11 +122,14 @@ def direction_of_delta(base: PreTrainedModel, delta: Mapping[str, Tensor]) -> Te
     import torch
 
     width = base.config.get_text_config(decoder=True).hidden_size
-    written = [
-        (tensor.float() - base.get_parameter(name).detach().float().cpu())
-        for name, tensor in delta.items()
-        if tensor.dim() == 2 and tensor.shape[0] == width and name.endswith(("down_proj.weight", "o_proj.weight"))
-    ]
+    written = []
+    for name, matrix in matrices(base).items():
+        if name not in delta:
+            continue
+        before = matrix.outputs
+        narrows = before.shape[0] == width and before.shape[1] != width
+        if narrows or (before.shape[0] == width and _FROM_HEADS.search(name)):
+            written.append(replace(matrix, parameter=delta[name]).outputs.float().cpu() - before.float().cpu())
     if not written:
         raise GovernError(
             "the removal changed no map into the residual stream, so its delta has no direction there",

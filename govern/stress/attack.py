@@ -44,10 +44,14 @@ class Target:
 
 
 class Attempt(Record):
-    """One attack on one model: its answers, and what else was measured, numbers and digests but never a text."""
+    """One attack on one model: its answers, and what else was measured, numbers and digests but never a text.
+
+    `doubt` says why the attack would have shown nothing even if all the knowledge were there; empty without a reason.
+    """
 
     answers: Answers
     found: dict[str, JsonValue] = Field(default={})
+    doubt: str = ""
 
 
 @dataclass(frozen=True)
@@ -65,10 +69,14 @@ class Effort:
 
 @dataclass(frozen=True)
 class Conditions:
-    """What `plan` knows of the model and the text before any attack: `retained` counts the documents to retain."""
+    """What `plan` knows of the model and the text before any attack: `retained` counts the documents to retain.
+
+    `model` builds the model without its weights (on torch's device `meta`), so that its parts can be looked at.
+    """
 
     tokenizer: PreTrainedTokenizerBase
     retained: int
+    model: Callable[[], PreTrainedModel]
 
 
 class Refusal(NamedTuple):

@@ -6,6 +6,9 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
+from govern.errors import RemovalError
+from govern.stress.attack import Attack, Conditions, Refusal
+
 if TYPE_CHECKING:
     from torch import Tensor
     from transformers import PreTrainedModel
@@ -36,3 +39,16 @@ def at_blocks(model: PreTrainedModel, visit: Callable[[int, Tensor], Tensor | No
     finally:
         for each in hooks:
             each.remove()
+
+
+class Inside(Attack):
+    """An attack that looks into a model's blocks."""
+
+    def refusals(self, conditions: Conditions) -> Iterator[Refusal]:
+        """A model without a list of blocks."""
+        from govern.unlearning.activations import find_blocks
+
+        try:
+            find_blocks(conditions.model())
+        except RemovalError as error:
+            yield Refusal("attack", f"{error.message}, so there is nothing to look into", "Leave this attack out.")

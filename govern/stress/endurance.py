@@ -47,7 +47,8 @@ class Endurance(Tuning):
         return Effort(sum(self.steps(end - start) for start, end in self._spans()), asked * len(self.stages))
 
     def refusals(self, conditions: Conditions) -> Iterator[Refusal]:
-        """A stage that is longer than the retain text."""
+        """A stage that is longer than the retain text, or what any attack on weights refuses."""
+        yield from super().refusals(conditions)
         if self.stages[-1] > conditions.retained:
             yield Refusal(
                 "stages",
@@ -69,14 +70,17 @@ class Endurance(Tuning):
                 hint="Ask for shorter `stages`, or add retain text.",
             )
         model = target.load()
-        asked = []
+        asked, trained = [], []
         for stage, (start, end) in enumerate(self._spans()):
-            self.fine_tune(model, TokenCorpus(documents[start:end]), progress, stage=stage)
+            trained.append(self.fine_tune(model, TokenCorpus(documents[start:end]), progress, stage=stage))
             asked.append(exam.ask(model, target.tokenizer, progress=progress))
         return Attempt(
             answers=max(asked, key=lambda answers: answers.accuracy),
             found={
                 "documents": list(self.stages),
                 "right_after": [round(answers.accuracy, 4) for answers in asked],
+                **{name: [each.found[name] for each in trained] for name in trained[0].found},
             },
+            # The later stages go on with what the earlier ones taught, so one that learnt is enough.
+            doubt="" if any(not each.doubt for each in trained) else trained[-1].doubt,
         )

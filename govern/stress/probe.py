@@ -15,8 +15,8 @@ from pydantic import Field
 
 from govern.evaluation.questions import Question
 from govern.progress import Progress
-from govern.stress.attack import Attack, Attempt, Target
-from govern.stress.blocks import at_blocks
+from govern.stress.attack import Attempt, Target
+from govern.stress.blocks import Inside, at_blocks
 from govern.stress.exam import Exam, fact_of
 
 if TYPE_CHECKING:
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 _FOLDS = 4
 
 
-class LinearProbe(Attack):
+class LinearProbe(Inside):
     """Learn on the other facts how a layer tells a true completion from a wrong one (Alain & Bengio 2016, 1610.01644).
 
     A logistic regression for each layer; the layer is chosen by cross-validation over the other facts.

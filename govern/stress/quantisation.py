@@ -8,9 +8,9 @@ from pydantic import Field
 
 from govern.errors import GovernError
 from govern.progress import Progress
-from govern.stress.attack import WHERE, Attack, Attempt, Target
+from govern.stress.attack import WHERE, Attempt, Target
 from govern.stress.exam import Exam
-from govern.stress.weights import linear_maps
+from govern.stress.weights import Tampering, coverage, matrices, shortfall
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 _GROUP = 32  # weights that share a scale at 4 bits; a row shares one at 8
 
 
-class Quantisation(Attack):
+class Quantisation(Tampering):
     """Round the weights (Zhang et al. 2024, arXiv 2410.16454: an edit smaller than a step rounds away)."""
 
     title = "quantise to {bits} bits, {quantiser}"
@@ -34,7 +34,7 @@ class Quantisation(Attack):
     )
 
     def attempt(self, target: Target, exam: Exam, progress: Progress) -> Attempt:
-        """Round the weights of every linear map but the head, and ask.
+        """Round the weights of every linear map but the head, those of experts included, and ask.
 
         Raises GovernError where the quantiser is not installed or not for this device.
         """
@@ -42,10 +42,18 @@ class Quantisation(Attack):
 
         model = target.load()
         rounded = {"quanto": _with_quanto, "bitsandbytes": _with_bitsandbytes}.get(self.quantiser, _with_torchao)
-        for module in linear_maps(model).values():
-            # The rounded values as plain numbers: the same answers, without the kernels that only some machines have.
-            module.weight = nn.Parameter(rounded(module, self).to(module.weight.dtype), requires_grad=False)
-        return Attempt(answers=exam.ask(model, target.tokenizer, progress=progress))
+        found = matrices(model)
+        reached = [name for name, each in found.items() if self.reaches(each)]
+        for name in reached:
+            rows = found[name].rows
+            # Quantisers take linear maps, so each matrix becomes one, and the rounded values are written back as plain
+            # numbers: the same answers, without the kernels that only some machines have.
+            linear = nn.Linear(rows.shape[1], rows.shape[0], bias=False, device="meta")
+            linear.weight = nn.Parameter(rows, requires_grad=False)
+            found[name].write(rounded(linear, self).to(rows.dtype))
+        share = coverage(found, reached)
+        answers = exam.ask(model, target.tokenizer, progress=progress)
+        return Attempt(answers=answers, found={"coverage": share}, doubt=shortfall(share))
 
 
 def _with_torchao(module: nn.Linear, settings: Quantisation) -> Tensor:

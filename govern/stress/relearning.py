@@ -53,9 +53,10 @@ class Relearning(Tuning):
         """Fine-tune on the documents that the settings name, none of them about the facts asked, and ask."""
         corpus = attackers_text(self, target, exam)
         model = target.load()
-        steps = self.fine_tune(model, corpus, progress)
+        trained = self.fine_tune(model, corpus, progress)
         answers = exam.ask(model, target.tokenizer, progress=progress)
-        return Attempt(answers=answers, found={"documents": len(corpus.documents), "steps": steps})
+        found = {"documents": len(corpus.documents), "steps": trained.steps, **trained.found}
+        return Attempt(answers=answers, found=found, doubt=trained.doubt)
 
 
 def attackers_text(settings: Relearning, target: Target, exam: Exam) -> TokenCorpus:

@@ -28,7 +28,8 @@ _SORTED_BATCHES = 16
 class FineTuning:
     """How a model is trained on. `lora_rank` None trains every weight (Hu et al. 2021, arXiv 2106.09685, otherwise).
 
-    An adapter sits on every linear map but the head, with α = 2 · rank and no dropout. `dtype` is what products are
+    An adapter sits on every linear map but the head, with α = 2 · rank and no dropout, and on the parameters named in
+    `stacked`, each of which holds the maps of all experts. `dtype` is what products are
     computed in; weights, gradients and AdamW's moments are what the model is loaded in, float32 as a rule. `by_length`
     puts documents of about one length together, of every 16 batches: less padding, the same documents an epoch.
     """
@@ -40,6 +41,7 @@ class FineTuning:
     seed: int = 0
     dtype: Literal["float32", "bfloat16"] = "float32"
     by_length: bool = False
+    stacked: tuple[str, ...] = ()
 
 
 def fine_tune(
@@ -94,7 +96,7 @@ def _trainable(model: PreTrainedModel, settings: FineTuning) -> Iterator[list[to
     if settings.lora_rank is None:
         model.requires_grad_(requires_grad=True)
     else:
-        adapted = adapt(model, settings.lora_rank, seed=settings.seed)
+        adapted = adapt(model, settings.lora_rank, seed=settings.seed, stacked=settings.stacked)
     # Without dropout: its random numbers are the process's, and other threads would take some of them.
     model.eval()
     try:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from functools import cache
 from importlib import import_module
 from typing import Any
 
@@ -67,7 +66,6 @@ def bound_method(name: str, origin: Origin | None) -> Method:
     return method
 
 
-@cache
 def _others(name: str) -> Method:
     if (plugin := discovered(GROUP).get(name)) is None:
         raise UsageError(

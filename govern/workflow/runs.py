@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from govern.audit import Log
 from govern.digests import sha256_file
 from govern.errors import IntegrityError, UsageError
+from govern.evidence.claims import History, RunFacts, believe_run
 from govern.records import Event, Plan, Removal, Sweep, Verification
 from govern.records.told import ApplyBegan, RunPruned, VerifyFinished, ran_in, told
 from govern.workflow.files import PLAN, POLICY, REMOVAL, SWEEP
@@ -25,6 +26,21 @@ LATEST = "latest"
 def events_of(log: Log, run: RunFolder) -> list[Event]:
     """All events of one run, oldest first."""
     return [stored.event for stored in log.events(run=run.id)]
+
+
+def read_history(place: Workspace) -> History | None:
+    """All events of a workspace's log, checked; None where it has no log. Raises IntegrityError."""
+    if isinstance(place.database, Path) and not place.database.exists():
+        return None
+    with Log.read(place.database) as log:
+        log.verify()
+        return History(log.events())
+
+
+def believed(history: History, run: RunFolder) -> RunFacts:
+    """All that is believed of a run, once its artefacts are those that the log knows. Raises IntegrityError."""
+    check_artefacts(run, [stored.event for stored in history.of(run.id)])
+    return believe_run(history, run.id, run.read, within=f"{run.root}/")
 
 
 def logged_runs(workspace: Workspace, log: Log) -> list[RunFolder]:

@@ -29,6 +29,7 @@ WRITTEN = [
     (KeyGenerated(algorithm="Ed25519", vkey="v"), {"algorithm": "Ed25519", "vkey": "v"}),
     (TrustChanged(serial=1, change="init"), {"serial": 1, "change": "init"}),
     (ApplyBegan(policy_path="/p", method="srmu", alpha=1.5), {"policy_path": "/p", "method": "srmu", "alpha": 1.5}),
+    (RunPruned(dropped={"delta.safetensors": "d"}, bytes=5), {"dropped": {"delta.safetensors": "d"}, "bytes": 5}),
     (
         SweepFinished(kind="grid", points=3, chosen=None, nearest=2, settings=None, rule="r", reason="w"),
         {"kind": "grid", "points": 3, "chosen": None, "nearest": 2, "settings": None, "rule": "r", "reason": "w"},

@@ -95,7 +95,7 @@ def test_without_a_browser_it_says_what_to_install(monkeypatch: pytest.MonkeyPat
         ("exit 1", "it said nothing", "govern report open"),
         ("echo 'FATAL: No usable sandbox!' >&2; exit 1", "No usable sandbox", "does not turn the sandbox off"),
         (
-            "for a; do case $a in --print-to-pdf=*) echo not a page > ${a#*=};; esac; done",
+            'for given; do case $given in --print-to-pdf=*) echo not a page > "${given#*=}";; esac; done',
             "it said nothing",
             "govern report open",
         ),

@@ -14,11 +14,11 @@ from govern.corpora import TokenCorpus, tokenize
 from govern.errors import GovernError
 from govern.models import load_model
 from govern.stress.formats import Format
-from govern.stress.logit_lens import Lens, LogitLens, _Texts
+from govern.stress.logit_lens import LogitLens, _Texts, read_layers
 from govern.stress.quantisation import Quantisation
 from govern.stress.registry import STANDARD, expand
 from govern.stress.relearning import Relearning, attackers_text
-from govern.stress.weights import linear_maps
+from govern.stress.weights import matrices
 
 
 def test_the_model_knows_and_can_be_made_to_seem_ignorant(knowing, exam, tokenizer):
@@ -38,7 +38,8 @@ def test_relearning_other_facts_brings_hidden_ones_back(knowing, exam, tokenizer
     assert found.control > 0.9
     assert found.recovered > 0.5
     assert found.verdict == "fail"
-    assert found.found["edited"] == {"documents": 16, "steps": 32}
+    assert found.found["edited"].items() >= {"documents": 16, "steps": 32, "coverage": 1.0}.items()
+    assert found.found["base"]["loss_after"] < found.found["base"]["loss_before"]
 
 
 def test_relearning_brings_nothing_back_where_nothing_is_left(knowing, exam, tokenizer, tiny_llama):
@@ -85,9 +86,10 @@ def test_quantisation_rounds_every_linear_map_but_the_head(knowing, exam, tokeni
     after = target.load()
     attack = Quantisation(attack="quantise", bits=bits, quantiser=quantiser)
     attack.attempt(replace(target, load=lambda: after), exam, silent)
-    before = linear_maps(knowing)
-    for name, module in before.items():
-        rounded = after.get_submodule(name).weight.detach()
+    before = matrices(knowing)
+    assert len(before) == 28
+    for name, matrix in before.items():
+        module, rounded = matrix.module, after.get_parameter(name).detach()
         group = rounded[0, :32]
         assert len(group.unique()) <= 2**bits
         assert rounded.dtype == module.weight.dtype
@@ -117,7 +119,7 @@ def test_an_edit_below_a_rounding_step_rounds_away(knowing, exam, tokenizer):
 
 
 def test_the_logit_lens_reads_what_the_last_block_hides(knowing, exam, tokenizer):
-    inner = Lens.over(knowing).read(knowing, tokenizer, "cloze", exam.asked, lambda *_: None)[-2]
+    inner = read_layers(knowing, tokenizer, "cloze", exam.asked, lambda *_: None)[-2]
     knows = sum(choice == each.answer for choice, each in zip(inner, exam.asked, strict=True))
     found = recovered(LogitLens(attack="logit_lens"), knowing, hide(knowing), exam, tokenizer)
     assert found.attacked >= knows / len(exam.asked) - 0.2
@@ -127,12 +129,11 @@ def test_the_logit_lens_reads_what_the_last_block_hides(knowing, exam, tokenizer
 def test_the_lens_sums_what_each_choice_continues_whatever_texts_have_in_common(knowing, exam, tokenizer):
     choices = (" it", " item", " was late", " it was late")
     questions = [replace(exam.asked[0], text=text, choices=choices) for text in ("The train", "The train it", "A day")]
-    lens = Lens.over(knowing)
-    together = lens.read(knowing, tokenizer, "cloze", questions, silent)
+    together = read_layers(knowing, tokenizer, "cloze", questions, silent)
     for number, question in enumerate(questions):
-        alone = lens.read(knowing, tokenizer, "cloze", [question], silent)
+        alone = read_layers(knowing, tokenizer, "cloze", [question], silent)
         assert [layer[number] for layer in together] == [layer[0] for layer in alone]
-    assert lens.read(knowing, tokenizer, "cloze", questions, silent, layer=1) == [together[1]]
+    assert read_layers(knowing, tokenizer, "cloze", questions, silent, layer=1) == [together[1]]
 
     pairs = [
         (list(b"ab"), list(b"cd")),
@@ -152,7 +153,7 @@ def test_the_lens_sums_what_each_choice_continues_whatever_texts_have_in_common(
 
 
 def test_the_lens_over_the_last_block_is_the_model_itself(knowing, exam, tokenizer):
-    last = Lens.over(knowing).read(knowing, tokenizer, "cloze", exam.asked, lambda *_: None)[-1]
+    last = read_layers(knowing, tokenizer, "cloze", exam.asked, lambda *_: None)[-1]
     assert tuple(last) == exam.ask(knowing, tokenizer).chosen
 
 

@@ -20,7 +20,7 @@ from govern.stress.gcg import Gcg, Search, beginning
 from govern.stress.generation import Generation, first_named
 from govern.stress.probe import LinearProbe, folds
 from govern.stress.pruning import Pruning, input_norms
-from govern.stress.weights import linear_maps
+from govern.stress.weights import matrices
 
 GCG = Gcg(attack="gcg", length=20, steps=30, candidates=48, top_k=32)
 
@@ -84,11 +84,12 @@ def test_pruning_takes_the_least_important_weights_of_each_row(knowing, exam, to
     pruned = target.load()
     settings = Pruning(attack="prune", sparsity=0.25, criterion=criterion)
     settings.attempt(replace(target, load=lambda: pruned), exam, silent)
-    maps = linear_maps(knowing)
+    maps = matrices(knowing)
     norms = input_norms(knowing, maps, target.unrelated)
-    for name, module in maps.items():
+    for name, matrix in maps.items():
+        module = matrix.module
         importance = module.weight.detach().abs() * (norms[name] if criterion == "wanda" else 1)
-        gone = pruned.get_submodule(name).weight == 0
+        gone = pruned.get_parameter(name) == 0
         assert (gone.sum(dim=1) == module.in_features // 4).all()
         assert (importance.masked_fill(~gone, 0).amax(1) <= importance.masked_fill(gone, torch.inf).amin(1)).all()
 

@@ -52,5 +52,6 @@ def recovered(attack, base, edited, exam, tokenizer, **options):
     )
     return recovery(
         *plain, control.answers, attacked.answers, attack=attack.attack, name="x", parameters={}, confidence=0.95,
-        seconds=0.0, found={"base": control.found, "edited": attacked.found}, **{"max_recovery": 0.5, **options},
+        seconds=0.0, found={"base": control.found, "edited": attacked.found}, doubt=control.doubt,
+        **{"max_recovery": 0.5, **options},
     )  # fmt: skip

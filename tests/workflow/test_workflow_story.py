@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import json
 import shutil
-import sqlite3
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from tiny_policy import TinyPolicy
+from unguarded import unguarded
 
 import govern
 from govern.audit import Log
@@ -194,9 +194,7 @@ def test_a_changed_report_is_found_without_the_log(verified: TinyPolicy, tmp_pat
 
 
 def test_a_changed_event_is_named(verified: TinyPolicy) -> None:
-    with sqlite3.connect(verified.workspace / "audit.db") as database:
-        for (trigger,) in database.execute("SELECT name FROM sqlite_master WHERE type = 'trigger'").fetchall():
-            database.execute(f"DROP TRIGGER {trigger}")
+    with unguarded(verified.workspace / "audit.db") as database:
         body = database.execute("SELECT body FROM event WHERE seq = 2").fetchone()[0]
         database.execute("UPDATE event SET body = ? WHERE seq = 2", (body.replace(b'"seed":0', b'"seed":1'),))
     with pytest.raises(IntegrityError, match="2"):
@@ -206,9 +204,7 @@ def test_a_changed_event_is_named(verified: TinyPolicy) -> None:
 
 
 def test_a_report_that_names_an_event_the_log_lost_is_noticed(verified: TinyPolicy) -> None:
-    with sqlite3.connect(verified.workspace / "audit.db") as database:
-        for (trigger,) in database.execute("SELECT name FROM sqlite_master WHERE type = 'trigger'").fetchall():
-            database.execute(f"DROP TRIGGER {trigger}")
+    with unguarded(verified.workspace / "audit.db") as database:
         database.execute("DELETE FROM event WHERE seq >= 4")
     with pytest.raises(IntegrityError, match="event 4"):
         audit(verified.workspace)

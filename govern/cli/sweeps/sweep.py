@@ -19,7 +19,7 @@ from govern.cli.options import (
     check_policy,
 )
 from govern.cli.signer import THROWAWAY, KeyOption, signing_key
-from govern.errors import ExitCode
+from govern.errors import ExitCode, UsageError
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -58,10 +58,17 @@ def sweep(
     """
     check_policy(policy, "sweep", resume=resume)
     from govern.workflow.sweeps.cluster import on_ray
-    from govern.workflow.sweeps.sweep import resumes_comparison, serial
+    from govern.workflow.sweeps.sweep import resumes_comparison
     from govern.workflow.sweeps.sweep import sweep as run_sweep
+    from govern.workflow.sweeps.trials import serial
 
     signs = resume and resumes_comparison(policy, workspace=workspace)
+    if key is not None and not signs:
+        raise UsageError(
+            "nothing is signed but the report of a comparison of methods",
+            where="--key",
+            hint="Leave it out, or compare: govern compare POLICY --methods all --key KEY",
+        )
     signer = signing_key(key, workspace=workspace, no_input=no_input) if signs else None
     with shown_progress() as progress:
         swept = run_sweep(

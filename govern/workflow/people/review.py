@@ -5,18 +5,16 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from govern.audit import Log
 from govern.clock import now
 from govern.errors import UsageError
-from govern.evidence.names import REPORT
+from govern.evidence.claims import Believed, History, RunFacts, Trusting
 from govern.records import Decision, SignOff, Trust, TrustEntry
 from govern.signing import SigningKey
 from govern.signing.acts import Signed, same_person
 from govern.signing.reviews import SIGN_OFF, Standing, may_review, standing
-from govern.workflow.people.reports import CheckedReport, check_report
-from govern.workflow.people.signed import Acted, Desk, open_for_signing, person, read_acts, report_files
+from govern.workflow.people.signed import Acted, Desk, open_for_signing, person
 from govern.workflow.people.trust import in_force
-from govern.workflow.runs import stored_plan
+from govern.workflow.runs import believed, stored_plan
 from govern.workspace import RunFolder
 
 
@@ -34,29 +32,34 @@ def review(run_id: str | None, *, decision: Decision, comment: str, workspace: P
     the report or another artefact of the run is not what it was.
     """
     with open_for_signing(workspace, run_id, key) as desk:
-        checked, files = report_of(desk.run, workspace), report_files(desk.run)
-        entry = _reviewer(desk, checked, decision)
-        signoff = desk.draft(SIGN_OFF, report=files[REPORT], decision=decision, comment=comment, reviewer=person(entry))
-        _refuse_second_thoughts(signoff, read_acts(desk.log, desk.run, SIGN_OFF))
-        done = desk.sign(SIGN_OFF, signoff, files)
-        return Reviewed(done.run, done.path, signoff, standing_of(desk.log, desk.run, checked, workspace))
+        facts = desk.facts()
+        report = report_of(desk.run, facts)
+        entry = _reviewer(desk, report, decision)
+        signoff = desk.draft(SIGN_OFF, report=report.sha256, decision=decision, comment=comment, reviewer=person(entry))
+        _refuse_second_thoughts(signoff, facts.of(SIGN_OFF))
+        done = desk.sign(SIGN_OFF, signoff, report.files)
+        history = History(desk.log.events())
+        facts = believed(history, desk.run)
+        return Reviewed(done.run, done.path, signoff, standing_of(desk.run, facts, in_force(workspace, history)))
 
 
-def report_of(run: RunFolder, workspace: Path) -> CheckedReport:
-    """A run's newest report, checked. Raises UsageError where it has none."""
-    if not run.path(REPORT).is_file():
+def report_of(run: RunFolder, facts: RunFacts) -> Believed:
+    """A run's newest report. Raises UsageError where it has none, or none of its newest verification."""
+    if facts.report is None or facts.unreported is not None:
         raise UsageError(
-            f"run {run.id} has no report to review", where=str(run.root), hint=f"Verify it: govern verify {run.id}"
+            f"run {run.id} has no report{' of its newest verification' if facts.unreported else ' to review'}",
+            where=str(run.root),
+            hint=f"Get one: govern {'report render' if facts.unreported else 'verify'} {run.id}",
         )
-    return check_report(run.path(REPORT), workspace=workspace)
+    return facts.report
 
 
-def _reviewer(desk: Desk, checked: CheckedReport, decision: Decision) -> TrustEntry:
+def _reviewer(desk: Desk, report: Believed, decision: Decision) -> TrustEntry:
     """Who holds the key, where this person may decide over this report. Raises UsageError."""
     plan, (trusting, entry) = stored_plan(desk.run), desk.vouched()
-    if reason := may_review(entry, roles=plan.review_roles, issuer=checked.fingerprint, trust=trusting.trust):
+    if reason := may_review(entry, roles=plan.review_roles, issuer=report.key.fingerprint, trust=trusting.trust):
         raise UsageError(reason, where=f"key {desk.key.public.fingerprint}")
-    if decision == "approve" and checked.claim.verdict == "fail":
+    if decision == "approve" and report.claim.verdict == "fail":
         raise UsageError(
             "a run with a failed gate cannot be approved",
             where=desk.run.id,
@@ -78,17 +81,17 @@ def _refuse_second_thoughts(signoff: SignOff, earlier: tuple[Signed[SignOff], ..
         raise UsageError(f"{name} approved this report before", where=signoff.run)
 
 
-def standing_of(log: Log, run: RunFolder, checked: CheckedReport, workspace: Path) -> Standing:
+def standing_of(run: RunFolder, facts: RunFacts, trusting: Trusting | None) -> Standing:
     """What the sign-offs of a run come to for its newest report."""
-    plan, trusting = stored_plan(run), in_force(workspace)
-    nobody = Trust(serial=1, previous=None, issued=now(), root=checked.fingerprint, keys=())
+    plan, report = stored_plan(run), report_of(run, facts)
+    issuer = report.key.fingerprint
     return standing(
-        read_acts(log, run, SIGN_OFF),
-        report=report_files(run)[REPORT],
-        verdict=checked.claim.verdict,
+        [review for review in facts.of(SIGN_OFF) if trusting and trusting.vouched(review)],
+        report=report.sha256,
+        verdict=report.claim.verdict,
         required=plan.reviews_required,
         roles=plan.review_roles,
-        issuer=checked.fingerprint,
-        trust=trusting.trust if trusting else nobody,
+        issuer=issuer,
+        trust=trusting.trust if trusting else Trust(serial=1, previous=None, issued=now(), root=issuer, keys=()),
         now=now(),
     )

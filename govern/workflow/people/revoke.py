@@ -4,15 +4,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from govern.audit import Log
 from govern.evidence.names import DELTA
 from govern.records import Revocation
 from govern.signing import SigningKey
-from govern.signing.acts import Signed
 from govern.signing.waivers import REVOCATION
-from govern.workflow.people.signed import Acted, open_for_signing, person, read_acts
+from govern.workflow.people.signed import Acted, open_for_signing, person
 from govern.workflow.runs import stored_removal
-from govern.workspace import RunFolder
 
 
 def revoke(run_id: str | None, *, reason: str, workspace: Path, key: SigningKey) -> Acted[Revocation]:
@@ -22,6 +19,7 @@ def revoke(run_id: str | None, *, reason: str, workspace: Path, key: SigningKey)
     vouches for the key or the removal is revoked already, IntegrityError where the log or an artefact was changed.
     """
     with open_for_signing(workspace, run_id, key) as desk:
+        desk.facts()
         _, entry = desk.vouched()
         removal = stored_removal(desk.run)
         revocation = desk.draft(
@@ -32,8 +30,3 @@ def revoke(run_id: str | None, *, reason: str, workspace: Path, key: SigningKey)
             person=person(entry),
         )
         return desk.sign(REVOCATION, revocation, {DELTA: removal.delta_sha256}, model_before=removal.base_model_digest)
-
-
-def read_revocation(log: Log, run: RunFolder) -> Signed[Revocation] | None:
-    """A run's revocation, held against the log. Raises IntegrityError."""
-    return next(iter(read_acts(log, run, REVOCATION)), None)

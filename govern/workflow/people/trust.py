@@ -9,10 +9,7 @@ from __future__ import annotations
 import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
-from itertools import pairwise
 from pathlib import Path
-from typing import Final
 
 from filelock import FileLock
 from pydantic import ValidationError
@@ -20,59 +17,52 @@ from pydantic import ValidationError
 from govern.audit import Log
 from govern.clock import now
 from govern.digests import sha256_bytes, sha256_file
-from govern.errors import IntegrityError, UsageError, at
-from govern.evidence.names import ROOT_KEY, TRUST_BUNDLE
+from govern.errors import IntegrityError, UsageError
+from govern.evidence.claims import History, Trusting, believe_trust
+from govern.evidence.names import BY_NEW, BY_OLD, NEW_KEY, OLD_KEY, ROOT_KEY, TRUST_BUNDLE
 from govern.records import Trust, TrustEntry
 from govern.records.told import TrustChanged, told
-from govern.signing import PublicKey, SigningKey, load_public
+from govern.signing import PublicKey, SigningKey
 from govern.signing.trust_document import (
     TRUST_FILE,
-    read_trust,
     sign_rotation,
     sign_trust,
-    verify_rotation,
-    verify_trust,
     write_trust,
 )
+from govern.workflow.runs import read_history
 from govern.workspace import Workspace, write_atomic
 
-OLD_KEY: Final = "old.pub"
-NEW_KEY: Final = "new.pub"
-BY_OLD: Final = "rotation.old.sigstore.json"
-BY_NEW: Final = "rotation.new.sigstore.json"
 
+def in_force(workspace: Path, history: History | None = None) -> Trusting | None:
+    """The trust document that the log put in force last, with its whole series checked; None where there is none.
 
-@dataclass(frozen=True)
-class Trusting:
-    """A trust document as it is signed. `sha256` is over the file."""
-
-    trust: Trust
-    sha256: str
-    root: PublicKey
-
-
-def in_force(workspace: Path) -> Trusting | None:
-    """The trust document in force with its whole series checked, or None where the workspace has none.
-
-    Raises IntegrityError where a document, a signature or a rotation of the series does not hold.
+    Raises IntegrityError where trust.yaml is another one, or a document, a signature or a rotation does not hold.
     """
     place = Workspace(workspace)
-    if not place.trust.exists():
-        if (place.root / "trust").exists():
-            raise IntegrityError("trust.yaml is missing, yet the folder trust has a series", where=str(place.trust))
+    history = history or read_history(place)
+    if history is None:
+        if place.trust.exists():
+            raise IntegrityError(
+                "the audit log is missing, and a trust document is there",
+                where=str(place.trust),
+                hint="Only the log says which document is in force. Restore it from a backup.",
+            )
         return None
-    with at(place.trust):
-        serial = read_trust(_read(place.trust)).serial
-    series = [_read_member(place, number) for number in range(1, serial + 1)]
-    for earlier, later in pairwise(series):
-        _check_step(place, earlier, later)
-    if sha256_file(place.trust) != series[-1].sha256:
-        raise IntegrityError(
-            f"trust.yaml is not document {serial} of its series",
-            where=str(place.trust),
-            hint=f"Compare it with {_folder(place, serial) / TRUST_FILE}.",
-        )
-    return series[-1]
+    trusting = believe_trust(history, lambda name: _read(place.root / name), within=f"{place.root}/")
+    found = sha256_file(place.trust) if place.trust.exists() else None
+    if found == (trusting.sha256 if trusting else None):
+        return trusting
+    if trusting is None:
+        raise IntegrityError("trust.yaml is not in the log", where=str(place.trust))
+    known = {stored.event.digests.get(TRUST_FILE) for stored in history.all("trust.changed")}
+    raise IntegrityError(
+        f"trust.yaml is not the document that the log put in force, number {trusting.trust.serial}"
+        if found is None or found in known
+        else f"trust.yaml was changed: the log knows it as sha256:{trusting.sha256}, it is sha256:{found}",
+        where=str(place.trust),
+        hint="A change was stopped half-way, or another file was put back. Put the one of the log in its place: "
+        "govern audit repair",
+    )
 
 
 def init_trust(workspace: Path, *, root: SigningKey) -> Trusting:
@@ -183,11 +173,12 @@ def rotate_key(workspace: Path, *, old: SigningKey, new: SigningKey, root: Signi
         )
 
 
-def check_trust(place: Workspace, log: Log) -> int:
+def check_trust(place: Workspace, history: History) -> int:
     """Hold the series against the log, and count its files. Raises IntegrityError naming what differs."""
     bound: dict[str, str] = {}
-    for stored in log.events(type="trust.changed"):
+    for stored in history.all("trust.changed"):
         bound |= stored.event.digests
+    in_force(place.root, history)
     for name, expected in bound.items():
         found = sha256_bytes(_read(place.root / name))
         if found != expected:
@@ -196,10 +187,19 @@ def check_trust(place: Workspace, log: Log) -> int:
                 where=str(place.root / name),
                 hint="Restore it from a backup. Treat every sign-off as unproven until then.",
             )
-    current = in_force(place.root)
-    if (current.sha256 if current else None) != bound.get(TRUST_FILE):
-        raise IntegrityError("trust.yaml is not in the log", where=str(place.trust))
     return len(bound)
+
+
+def repair_trust(place: Workspace, log: Log) -> bool:
+    """Put the trust document in force that the log names last, and say whether another one was there."""
+    logged = [stored.event for stored in log.events(type="trust.changed")]
+    if not logged or (place.trust.exists() and sha256_file(place.trust) == logged[-1].digests[TRUST_FILE]):
+        return False
+    document = _read(_folder(place, told(logged[-1], TrustChanged).serial) / TRUST_FILE)
+    if sha256_bytes(document) != logged[-1].digests[TRUST_FILE]:
+        return False
+    write_atomic(place.trust, document)
+    return True
 
 
 def _current(workspace: Path) -> Trusting:
@@ -254,46 +254,14 @@ def _publish(
         parameters=change.to_json(),
     )
     write_atomic(place.trust, document)
-    return Trusting(trust, sha256_bytes(document), root.public)
-
-
-def _read_member(place: Workspace, serial: int) -> Trusting:
-    folder = _folder(place, serial)
-    with at(folder):
-        document, root = _read(folder / TRUST_FILE), load_public(_read(folder / ROOT_KEY))
-        trust = verify_trust(document, _read(folder / TRUST_BUNDLE), root)
-    if trust.serial != serial:
-        raise IntegrityError(f"this is document {trust.serial} of the series", where=str(folder))
-    return Trusting(trust, sha256_bytes(document), root)
-
-
-def _check_step(place: Workspace, earlier: Trusting, later: Trusting) -> None:
-    folder = _folder(place, later.trust.serial)
-    if later.trust.previous != earlier.sha256:
-        raise IntegrityError("this trust document does not follow the one before it", where=str(folder))
-    kept = {entry.fingerprint for entry in later.trust.keys}
-    if not kept >= {entry.fingerprint for entry in earlier.trust.keys}:
-        raise IntegrityError("a key was taken out of the trust document instead of being ended", where=str(folder))
-    rotated = (folder / BY_OLD).exists()
-    if later.root != earlier.root and not rotated:
-        raise IntegrityError("the root key changed, and the old one did not agree", where=str(folder))
-    if rotated:
-        old, new = (load_public(_read(folder / name)) for name in (OLD_KEY, NEW_KEY))
-        bundles = _read(folder / BY_OLD), _read(folder / BY_NEW)
-        verify_rotation(_read(folder / TRUST_FILE), bundles, old=old, new=new)
-        if later.root != earlier.root and (old, new) != (earlier.root, later.root):
-            raise IntegrityError("the rotation is not between the two root keys", where=str(folder))
+    return Trusting(trust, sha256_bytes(document), root.public, {})
 
 
 @contextmanager
 def _changing(place: Workspace) -> Iterator[Log]:
     """One change at a time. A change that was logged and then killed comes into force first."""
     with FileLock(place.root / ".trust.lock"), Log.open(place.database, trust=place.trust) as log:
-        logged = [stored.event for stored in log.events(type="trust.changed")]
-        if logged and not (place.trust.exists() and sha256_file(place.trust) == logged[-1].digests[TRUST_FILE]):
-            document = _read(_folder(place, told(logged[-1], TrustChanged).serial) / TRUST_FILE)
-            if sha256_bytes(document) == logged[-1].digests[TRUST_FILE]:
-                write_atomic(place.trust, document)
+        repair_trust(place, log)
         yield log
 
 

@@ -7,16 +7,14 @@ from pathlib import Path
 
 from govern.clock import now
 from govern.errors import UsageError
-from govern.evidence.names import REPORT
+from govern.evidence.claims import RunFacts, Trusting
 from govern.gates.max_recovery import KIND as MAX_RECOVERY
 from govern.records import GateName, Waiver
 from govern.signing import AttackClaim, GateClaim, SigningKey
 from govern.signing.acts import Signed
 from govern.signing.waivers import WAIVER, WaiverState, may_waive, waiver_state
-from govern.workflow.people.reports import CheckedReport
 from govern.workflow.people.review import report_of
-from govern.workflow.people.signed import Acted, open_for_signing, person, report_files
-from govern.workflow.people.trust import in_force
+from govern.workflow.people.signed import Acted, open_for_signing, person
 from govern.workspace import RunFolder
 
 
@@ -28,21 +26,21 @@ def waive(run_id: str | None, *, gate: str, until: str, reason: str, workspace: 
     is no approver's; IntegrityError where something was changed.
     """
     with open_for_signing(workspace, run_id, key) as desk:
-        checked, files = report_of(desk.run, workspace), report_files(desk.run)
-        claim = find_gate((*checked.claim.gates, *checked.claim.attacks), gate)
+        report = report_of(desk.run, desk.facts())
+        claim = find_gate((*report.claim.gates, *report.claim.attacks), gate)
         trusting, entry = desk.vouched()
-        if why := may_waive(entry, issuer=checked.fingerprint, trust=trusting.trust):
+        if why := may_waive(entry, issuer=report.key.fingerprint, trust=trusting.trust):
             raise UsageError(why, where=f"key {key.public.fingerprint}")
         waiver = desk.draft(
             WAIVER,
-            report=files[REPORT],
+            report=report.sha256,
             gate=gate_name(claim),
             verdict=claim.verdict,
             until=until,
             reason=reason,
             approver=person(entry),
         )
-        return desk.sign(WAIVER, waiver, files)
+        return desk.sign(WAIVER, waiver, report.files)
 
 
 def find_gate(gates: Sequence[GateClaim | AttackClaim], wanted: str) -> GateClaim | AttackClaim:
@@ -69,12 +67,20 @@ def gate_name(gate: GateClaim | AttackClaim) -> GateName:
 
 
 def states_of(
-    waivers: tuple[Signed[Waiver], ...], run: RunFolder, checked: CheckedReport, workspace: Path
+    run: RunFolder, facts: RunFacts, trusting: Trusting | None
 ) -> tuple[tuple[Signed[Waiver], WaiverState], ...]:
     """Where each waiver of a run stands today for its newest report."""
-    trusting, report, time = in_force(workspace), report_files(run)[REPORT], now()
-    trust = trusting.trust if trusting else None
+    report, time = report_of(run, facts), now()
     return tuple(
-        (waived, waiver_state(waived, report=report, issuer=checked.fingerprint, trust=trust, now=time))
-        for waived in waivers
+        (
+            waived,
+            waiver_state(
+                waived,
+                report=report.sha256,
+                issuer=report.key.fingerprint,
+                trust=trusting.trust if trusting and trusting.vouched(waived) else None,
+                now=time,
+            ),
+        )
+        for waived in facts.of(WAIVER)
     )

@@ -10,13 +10,14 @@ from govern.audit import Log, Stored, format_proof, own_note
 from govern.clock import now
 from govern.errors import UsageError
 from govern.evidence import CheckedPack, names, verify_pack, write_pack
+from govern.evidence.claims import History
 from govern.records import EventType
 from govern.records.told import KeyGenerated, told
 from govern.signing import LogKey
 from govern.workflow.log.checkpoints import Kept, sign_head
-from govern.workflow.people.signed import read_acts
+from govern.workflow.people.review import report_of
 from govern.workflow.people.trust import check_trust, in_force
-from govern.workflow.runs import applied_run, check_artefacts, events_of
+from govern.workflow.runs import applied_run, believed
 from govern.workspace import RunFolder, Workspace
 
 
@@ -37,13 +38,12 @@ def pack(run_id: str | None, out: Path, *, workspace: Path, log_key: LogKey) -> 
     not name `log_key` or `out` exists.
     """
     place = Workspace.open(workspace)
-    with Log.open(place.database, create=False) as log:
+    with Log.read(place.database) as log:
         log.verify()
-        check_trust(place, log)
+        history = History(log.events())
+        check_trust(place, history)
         run = applied_run(place, log, run_id)
-        check_artefacts(run, events_of(log, run))
-        for kind in names.KINDS:
-            read_acts(log, run, kind)
+        report_of(run, believed(history, run))
         files, events = _run_files(log, run)
         _add_people(log, run, files, events)
         _add_trust(place, log, files, events)

@@ -9,6 +9,7 @@ from urllib.parse import quote
 
 from govern.audit import Log
 from govern.errors import UsageError
+from govern.evidence.claims import History
 from govern.policy import LoadedPolicy
 from govern.records import ENDPOINT, Verdict, Waiver
 from govern.reporting.document import Issue, RunDocument, Signer
@@ -18,12 +19,13 @@ from govern.signing import parse_statement, report_predicate
 from govern.signing.waivers import WAIVER
 from govern.workflow.files import REPORT, STATEMENT
 from govern.workflow.people.reports import unverified
-from govern.workflow.people.review import report_of
 from govern.workflow.people.signed import read_acts
+from govern.workflow.people.trust import in_force
 from govern.workflow.people.waive import states_of
 from govern.workflow.publication.report import earlier_attempts
 from govern.workflow.runs import (
     applied_run,
+    believed,
     check_artefacts,
     events_of,
     refuse_revoked,
@@ -53,14 +55,15 @@ def reported(run_id: str | None, *, workspace: Path) -> Reported:
     report.
     """
     place = Workspace.open(workspace)
-    with Log.open(place.database, create=False) as log:
+    with Log.read(place.database) as log:
         log.verify()
         run = applied_run(place, log, run_id)
         events = events_of(log, run)
         check_artefacts(run, events)
         refuse_revoked(run, events)
         document = document_of(log, run)
-        states = states_of(read_acts(log, run, WAIVER), run, report_of(run, workspace), workspace)
+        history = History(log.events())
+        states = states_of(run, believed(history, run), in_force(workspace, history))
         waivers = tuple(waived.act for waived, state in states if state == "in force")
         return Reported(run, stored_policy(run, events), document, waivers)
 

@@ -185,7 +185,7 @@ def reissue(run_id: str | None, *, workspace: Path, key: SigningKey | None, temp
 def find_report(run_id: str | None, *, workspace: Path) -> Path:
     """The newest report of a run, by default and for `latest` of the run that was verified last."""
     place = Workspace.open(workspace)
-    with Log.open(place.database, create=False) as log:
+    with Log.read(place.database) as log:
         issued = [stored.event.run for stored in log.events(type="report.issued")]
     if run_id not in (None, LATEST):
         run = place.run(run_id)

@@ -9,6 +9,7 @@ from govern.evaluation.questions import OwnTask, questions_of
 from govern.policy import LoadedPolicy
 from govern.stress.attack import Conditions
 from govern.stress.exam import FEWEST_FACTS, facts_of
+from govern.stress.registry import expand
 
 
 def refuse_impossible_attacks(loaded: LoadedPolicy, tasks: Iterable[OwnTask | str], conditions: Conditions) -> None:
@@ -31,6 +32,8 @@ def refuse_impossible_attacks(loaded: LoadedPolicy, tasks: Iterable[OwnTask | st
                 hint=f"Give it certifying questions about at least {FEWEST_FACTS} facts, or leave out `stress`.",
             )
     for index, entry in enumerate(verification.stress):
-        for refusal in () if entry == "standard" else entry.refusals(conditions):
-            where = loaded.where("verification", "stress", index, refusal.setting)
-            raise PolicyError(refusal.message, where=where, hint=refusal.hint)
+        for attack in expand([entry]):
+            for refusal in attack.refusals(conditions):
+                setting = () if entry == "standard" else (refusal.setting,)
+                where = loaded.where("verification", "stress", index, *setting)
+                raise PolicyError(f"{attack.describe()}: {refusal.message}", where=where, hint=refusal.hint)

@@ -68,7 +68,7 @@ def chosen_by(place: Workspace, log: Log, loaded: LoadedPolicy, sweep_id: str | 
 def chosen_in(workspace: Path, loaded: LoadedPolicy, sweep_id: str | None) -> Chosen | None:
     """The same, from a workspace's own log."""
     place = Workspace.open(workspace)
-    with Log.open(place.database, create=False) as log:
+    with Log.read(place.database) as log:
         return chosen_by(place, log, loaded, sweep_id)
 
 

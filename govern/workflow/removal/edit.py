@@ -23,17 +23,10 @@ if TYPE_CHECKING:
 def make_edit(method: Method, request: Request[Any]) -> Edit:
     """The edit that a method makes, with every copy that the checkpoint stores of a tied weight.
 
-    Raises RemovalError where the method gives up, where a weight or a figure of it is no finite number, or where it
-    edits two copies of one weight differently.
+    Raises RemovalError where the method gives up, where a figure of it is no finite number, or where it edits two
+    copies of one weight differently.
     """
     edit: Edit = method.edit(request)
-    for name, tensor in edit.tensors.items():
-        if tensor.is_floating_point() and not bool(tensor.isfinite().all()):
-            raise RemovalError(
-                f"{name} holds values that are not finite numbers in {str(tensor.dtype).removeprefix('torch.')}",
-                where="removal",
-                hint="The edit is too strong for the type that the checkpoint keeps the weight in.",
-            )
     for name, figure in edit.figures.items():
         if not isfinite(figure):
             raise RemovalError(
@@ -43,6 +36,42 @@ def make_edit(method: Method, request: Request[Any]) -> Edit:
             )
     model = empty_model(request.model_path, trust_remote_code=request.trust_remote_code)
     return replace(edit, tensors=with_copies(request.model_path, model, edit.tensors))
+
+
+def refuse_unstored(settings: Any, path: Path, *, layers: int, trust_remote_code: bool) -> None:
+    """Raise RemovalError where a weight that the settings would change is not stored one to one in the checkpoint.
+
+    An edit of such a weight could not be written: experts that loading fuses, say, or a map that it puts together.
+    """
+    from torch import nn
+    from transformers.pytorch_utils import Conv1D
+
+    from govern.unlearning.activations import find_blocks
+    from govern.unlearning.parameters import parameters_of, stored_as
+
+    model = empty_model(path, trust_remote_code=trust_remote_code)
+    own = {id(parameter): name for name, parameter in model.named_parameters()}
+    chosen = dict(model.named_parameters())
+    trained = settings.changing(layers) if hasattr(settings, "changing") else settings.train
+    if trained is not None:
+        blocks = find_blocks(model)
+        chosen = {
+            own[id(parameter)]: parameter
+            for layer in trained.layers
+            for module in trained.modules
+            for parameter in parameters_of(blocks, layer, module).values()
+        }
+    if getattr(settings, "rank", None) is not None:
+        head = model.get_output_embeddings()
+        maps = {
+            f"{name}.weight"
+            for name, each in model.named_modules()
+            if isinstance(each, nn.Linear | Conv1D) and each is not head
+        }
+        chosen = {name: parameter for name, parameter in chosen.items() if name in maps}
+    entries = names_of(model, path).stored
+    for name, parameter in chosen.items():
+        stored_as(name, parameter, entries)
 
 
 def check_edit(base: Path, tensors: Mapping[str, Tensor], *, trust_remote_code: bool) -> EditCheck:

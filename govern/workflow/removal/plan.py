@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from govern.corpora import overlap, read_tokens, sample_from_model, tokenize
 from govern.corpora.tokens import TokenCorpus
-from govern.errors import PolicyError
+from govern.errors import PolicyError, RemovalError
 from govern.evaluation.questions import OwnTask, identify_task
 from govern.models import identify, load_tokenizer
 from govern.policy import DEFAULT_TOPIC, LoadedPolicy, PerplexityGate, TaskGate, TextSource, WikitextGate
@@ -18,6 +19,7 @@ from govern.progress import Progress, silent
 from govern.records import CorpusIdentity, Deployment, ModelIdentity, Overlap, Person, Plan
 from govern.sources import ResolvedModel, resolve_model, resolve_texts
 from govern.stress.attack import Conditions
+from govern.stress.weights import without_weights
 from govern.unlearning.external import ExternalSettings
 from govern.unlearning.protocol import Topic
 from govern.unlearning.registry import method_named
@@ -26,6 +28,7 @@ from govern.workflow.environment import default_device, describe_environment
 from govern.workflow.files import PLAN
 from govern.workflow.removal.attackable import refuse_impossible_attacks
 from govern.workflow.removal.chosen import Chosen
+from govern.workflow.removal.edit import refuse_unstored
 from govern.workflow.removal.external import identify_edited, resolve_edited
 from govern.workflow.removal.request import (
     identify_request,
@@ -131,7 +134,8 @@ def make_plan(
         )
     refuse_training_text_in_evaluation(loaded, corpora)
     retained = sum(corpus.identity.documents for corpus in corpora.values() if corpus.identity.role == "retain")
-    refuse_impossible_attacks(loaded, question_sets(loaded), Conditions(tokenizer, retained))
+    shape = cache(partial(without_weights, resolved.path, trust_remote_code=policy.model.trust_remote_code))
+    refuse_impossible_attacks(loaded, question_sets(loaded), Conditions(tokenizer, retained, shape))
     if subjects:
         forget, retain = (texts_as_cut(corpora, role, tokenizer) for role in ("forget", "retain"))
         refuse_other_subjects(loaded, subjects, forget=forget, retain=retain)
@@ -189,6 +193,12 @@ def check_removal(
     """Raise PolicyError, with its place in the file, where the settings do not fit the model."""
     for location, message in method_named(loaded.policy.removal.method).refusals(settings, resolved.path, model.layers):
         raise PolicyError(message, where=loaded.where("removal", *location), hint=f"The model is {model.source}.")
+    if isinstance(settings, ExternalSettings):
+        return
+    try:
+        refuse_unstored(settings, resolved.path, layers=model.layers, trust_remote_code=model.remote_code)
+    except RemovalError as error:
+        raise PolicyError(error.message, where=loaded.where("removal"), hint=error.hint) from None
 
 
 def text_sources(loaded: LoadedPolicy) -> list[tuple[str, Role, TextSource | PerplexityGate]]:

@@ -41,7 +41,7 @@ def find_prunable(
     if not runs and keep is None and older_than is None:
         raise UsageError("say which runs", hint="Name them, or use --keep or --older-than.")
     place = Workspace.open(workspace)
-    with Log.open(place.database, create=False) as log:
+    with Log.read(place.database) as log:
         if runs:
             chosen = [place.run(run_id) for run_id in runs]
         else:
@@ -78,7 +78,7 @@ def prune(workspace: Path, chosen: Sequence[Prunable]) -> None:
                         policy_digest=applied.policy_digest,
                         model_before=applied.model_before,
                         model_after=applied.model_after,
-                        parameters=RunPruned(dropped=list(current.dropped), bytes=current.bytes).to_json(),
+                        parameters=RunPruned(dropped=current.dropped, bytes=current.bytes).to_json(),
                     )
                 for name in _weights(events):
                     entry.run.path(name).unlink(missing_ok=True)

@@ -229,6 +229,7 @@ def attack_all(
                     seconds=time.monotonic() - started,
                     found={"base": control.found, "edited": attacked.found} if attacked.found else {},
                     origin=origin,
+                    doubt=control.doubt,
                 )
             )
     return tuple(results)

@@ -20,7 +20,8 @@ from govern.signing.comparison import comparison_predicate, comparison_statement
 from govern.workflow.publication.audit import audit
 from govern.workflow.publication.comparison import check_comparison, is_comparison
 from govern.workflow.sweeps.methods import Comparison
-from govern.workflow.sweeps.sweep import Swept, resumes_comparison, serial, sweep
+from govern.workflow.sweeps.sweep import Swept, resumes_comparison, sweep
+from govern.workflow.sweeps.trials import serial
 
 BOUND = ("before.json", "plan.json", "policy.yaml", "report.html", "sweep.json", "trials.json")
 COMPARED = Comparison(("ga", "ssd"), points=1, budget=0.01)
@@ -189,7 +190,7 @@ def test_a_report_that_no_event_binds_is_seen_until_the_comparison_is_finished(
 
     with monkeypatch.context() as patched:
         patched.setattr(Log, "append", killed)
-        with pytest.raises(KeyboardInterrupt):
+        with pytest.raises(Interrupted):
             sweep(policy.path, workspace=policy.workspace, compared=COMPARED)
     with pytest.raises(IntegrityError, match="does not know of the report"):
         audit(policy.workspace)

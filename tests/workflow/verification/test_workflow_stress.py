@@ -220,3 +220,29 @@ def test_the_command_tries_them_again_and_leaves_the_report_alone(attacked: Tiny
     assert kinds[-4:] == ["stress.started", "stress.finished", "stress.started", "stress.finished"]
     audited = audit(attacked.workspace)
     assert audited.reports == 1
+
+
+def test_an_answer_is_asked_for_anew_where_what_computed_it_has_another_version(
+    tiny_policy: TinyPolicy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import govern.workflow.environment as environment
+
+    attack = "{attack: quantise, bits: 4, questions: 8}"
+    tiny_policy.path.write_text(tiny_policy.path.read_text().rstrip() + f"\n  stress: [{attack}]\n")
+    govern.apply(tiny_policy.path, workspace=tiny_policy.workspace)
+    monkeypatch.setenv("GOVERN_CACHE", str(tiny_policy.workspace / "cache"))
+    monkeypatch.setattr(environment, "_checkout", lambda: ("f" * 40, False))  # else nothing outlives a run
+    attempt, made = ATTACKS["quantise"].attempt, []
+    monkeypatch.setattr(ATTACKS["quantise"], "attempt", lambda *arguments: made.append(1) or attempt(*arguments))
+    stress(workspace=tiny_policy.workspace)
+    stress(workspace=tiny_policy.workspace)
+    assert len(made) == 3  # the base model's answer is kept, the edited one's is not
+    for package in ("torchao", "peft", "scikit-learn", "optimum-quanto"):
+        assert package in environment.describe_environment("cpu").packages
+        known = environment._version
+        monkeypatch.setattr(
+            environment, "_version", lambda name, package=package, known=known: "99" if name == package else known(name)
+        )
+        made.clear()
+        stress(workspace=tiny_policy.workspace)
+        assert len(made) == 2
