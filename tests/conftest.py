@@ -18,6 +18,7 @@ from tiny_models import save_tiny_model
 
 from govern.cli import main
 from govern.errors import SourceError
+from govern.models import reloading
 from govern.sources import resolve_model
 
 BuildOnce = Callable[[str, Callable[[Path], object]], Path]
@@ -65,6 +66,16 @@ def pytest_runtest_makereport(
         report.outcome = "failed"
         report.longrepr = f"skipped, and required here (GOVERN_REQUIRE): {report.longrepr}"
     return report
+
+
+@pytest.fixture(autouse=True)
+def _reloaded_here(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Load what an export wrote in this process: one of its own takes seconds to import its libraries.
+
+    Tests of that process itself carry the marker `fresh_process`.
+    """
+    if not request.node.get_closest_marker("fresh_process"):
+        monkeypatch.setattr("govern.models.reloading.fresh", reloading.plain)
 
 
 @pytest.fixture(scope="session")

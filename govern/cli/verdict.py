@@ -12,7 +12,6 @@ if TYPE_CHECKING:
 
 EXIT = {"pass": ExitCode.OK, "fail": ExitCode.GATE_FAILED, "inconclusive": ExitCode.INCONCLUSIVE}
 STYLE = {"pass": "bold green", "fail": "bold red", "inconclusive": "bold yellow"}
-SIGN = {"ceiling": "at most", "floor": "at least", "max_drop": "drop at most", "max_increase": "rise at most"}
 
 
 def say_verdict(verdict: VerdictValue, rest: str) -> None:
@@ -56,4 +55,6 @@ def figure(gate: GateResult, value: float) -> str:
 
 def bound(gate: GateResult) -> str:
     """The bound that was held against the threshold, in the threshold's unit."""
-    return f"{gate.bound:+.1%}" if gate.kind in ("max_drop", "max_increase") else f"{gate.bound:.1%}"
+    from govern.gates.registry import GATES
+
+    return f"{gate.bound:+.1%}" if GATES[gate.kind].change else f"{gate.bound:.1%}"

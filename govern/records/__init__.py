@@ -1,11 +1,13 @@
 """Frozen, versioned records: what crosses rooms and what lands on disk."""
 
+from govern.records.act import Act, Reviewer
 from govern.records.base import Record, Sha256
 from govern.records.benchmark import Benchmark, BenchmarkedModel, Figure
 from govern.records.cost import Cost
 from govern.records.event import AuditPosition, Event, EventType
 from govern.records.fingerprints import Fingerprints, RequestIdentity
 from govern.records.mirror import Mirror, MirroredDataset
+from govern.records.origin import Origin
 from govern.records.plan import (
     CorpusIdentity,
     Deployment,
@@ -16,9 +18,9 @@ from govern.records.plan import (
     Plan,
     TaskIdentity,
 )
-from govern.records.removal import CurvePoint, Removal, TensorChange
+from govern.records.removal import CurvePoint, EditCheck, Removal, TensorChange
 from govern.records.revocation import Revocation
-from govern.records.signoff import Decision, Reviewer, SignOff
+from govern.records.signoff import Decision, SignOff
 from govern.records.stress import Stress
 from govern.records.sweep import Score, Standing, Sweep, SweepChoice, SweepPoint
 from govern.records.trust import Name, Trust, TrustEntry, UtcTime
@@ -26,8 +28,10 @@ from govern.records.verdict import (
     ENDPOINT,
     AttackResult,
     EndpointCheck,
+    GateKind,
     GateResult,
     Interval,
+    LimitKind,
     NeighbourResult,
     SequentialTest,
     SubjectResult,
@@ -41,6 +45,7 @@ from govern.records.waiver import GateName, Waiver
 
 __all__ = [
     "ENDPOINT",
+    "Act",
     "AttackResult",
     "AuditPosition",
     "Benchmark",
@@ -50,20 +55,24 @@ __all__ = [
     "CurvePoint",
     "Decision",
     "Deployment",
+    "EditCheck",
     "EndpointCheck",
     "Environment",
     "Event",
     "EventType",
     "Figure",
     "Fingerprints",
+    "GateKind",
     "GateName",
     "GateResult",
     "Interval",
+    "LimitKind",
     "Mirror",
     "MirroredDataset",
     "ModelIdentity",
     "Name",
     "NeighbourResult",
+    "Origin",
     "Overlap",
     "Person",
     "Plan",

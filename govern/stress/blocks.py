@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from torch import Tensor
-from transformers import PreTrainedModel
+from govern.errors import RemovalError
+from govern.stress.attack import Attack, Conditions, Refusal
 
-from govern.unlearning.activations import find_blocks
+if TYPE_CHECKING:
+    from torch import Tensor
+    from transformers import PreTrainedModel
 
 
 @contextmanager
@@ -18,6 +20,8 @@ def at_blocks(model: PreTrainedModel, visit: Callable[[int, Tensor], Tensor | No
 
     Raises RemovalError where the model has no list of blocks.
     """
+
+    from govern.unlearning.activations import find_blocks
 
     def hook(index: int) -> Callable[..., Any]:
         def visited(_module: Any, _args: Any, output: Any) -> Any:
@@ -35,3 +39,16 @@ def at_blocks(model: PreTrainedModel, visit: Callable[[int, Tensor], Tensor | No
     finally:
         for each in hooks:
             each.remove()
+
+
+class Inside(Attack):
+    """An attack that looks into a model's blocks."""
+
+    def refusals(self, conditions: Conditions) -> Iterator[Refusal]:
+        """A model without a list of blocks."""
+        from govern.unlearning.activations import find_blocks
+
+        try:
+            find_blocks(conditions.model())
+        except RemovalError as error:
+            yield Refusal("attack", f"{error.message}, so there is nothing to look into", "Leave this attack out.")

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
+from unguarded import unguarded
 
 from govern.audit import Log
 from govern.cli import main
@@ -57,9 +58,7 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFi
 
 
 def damage(statement: str) -> None:
-    with closing(sqlite3.connect("audits/audit.db", isolation_level=None)) as connection:
-        for (name,) in connection.execute("SELECT name FROM sqlite_schema WHERE type = 'trigger'").fetchall():
-            connection.execute(f"DROP TRIGGER {name}")
+    with unguarded("audits/audit.db") as connection:
         connection.execute(statement)
 
 
@@ -151,6 +150,8 @@ def test_a_cut_log_is_exit_4_wherever_it_matters(run: Run) -> None:
 
 def test_fsck_lists_all_damage_and_is_exit_4(run: Run) -> None:
     damage("UPDATE event SET leaf = zeroblob(32) WHERE seq = 2")
+    with closing(sqlite3.connect("audits/audit.db")) as connection:
+        connection.execute("DROP TRIGGER event_is_never_updated")
     done = run("audit", "fsck", "--json")
     assert done.code == INTEGRITY
     named = [found["where"] for found in done.json["damage"]]

@@ -27,5 +27,5 @@ def test_the_map_shows_every_arrow_and_they_are_few() -> None:
     drawn = [f"    {own} → {', '.join(sorted(others))}" for own, others in sorted(arrows.items())]
     page = (ROOT / "docs" / "architecture.md").read_text()
     shown = page.partition("<!-- arrows of govern/workflow -->\n")[2].partition("<!-- end -->")[0]
-    assert shown.splitlines() == drawn
+    assert shown.splitlines() == drawn, "\n".join(["the arrows are now:", *drawn])
     assert sum(map(len, arrows.values())) <= 30

@@ -13,8 +13,10 @@ from govern.cli.signer import OwnKeyOption, own_key
 from govern.errors import UsageError
 
 if TYPE_CHECKING:
-    from govern.signing.reviews import Review, Standing
-    from govern.signing.waivers import Revoked, Waived, WaiverState
+    from govern.records import Revocation, SignOff, Waiver
+    from govern.signing.acts import Signed
+    from govern.signing.reviews import Standing
+    from govern.signing.waivers import WaiverState
 
 
 def review(
@@ -43,11 +45,10 @@ def review(
         workspace=workspace,
         key=own_key(key, "a sign-off", workspace=workspace, no_input=no_input),
     )
-    reviewer = reviewed.signoff.reviewer
+    reviewer = reviewed.act.reviewer
     tell(
-        {"signoff": reviewed.signoff.to_json(), "folder": str(reviewed.path), "state": reviewed.standing.state},
-        f"{reviewed.signoff.decision}d by {reviewer.person}, {reviewer.role}, over report "
-        f"sha256:{reviewed.signoff.report}",
+        {"signoff": reviewed.act.to_json(), "folder": str(reviewed.path), "state": reviewed.standing.state},
+        f"{reviewed.act.decision}d by {reviewer.person}, {reviewer.role}, over report sha256:{reviewed.act.report}",
         f"sign-off {reviewed.path}",
         f"run      {outlook(reviewed.standing)}",
         as_json=as_json,
@@ -70,18 +71,20 @@ def outlook(standing: Standing) -> str:
     return f"waits for {standing.missing} of {approved + standing.missing}{named}"
 
 
-def _named(reviews: Sequence[Review]) -> str:
-    return ", ".join(review.signoff.reviewer.person for review in reviews)
+def _named(reviews: Sequence[Signed[SignOff]]) -> str:
+    return ", ".join(review.act.reviewer.person for review in reviews)
 
 
 def said_by_people(
-    reviews: Sequence[Review], waivers: Sequence[tuple[Waived, WaiverState]], revoked: Revoked | None
+    reviews: Sequence[Signed[SignOff]],
+    waivers: Sequence[tuple[Signed[Waiver], WaiverState]],
+    revoked: Signed[Revocation] | None,
 ) -> dict[str, Any]:
     """What people signed over a run, for JSON."""
     return {
-        "signoffs": [{"fingerprint": review.fingerprint, **review.signoff.to_json()} for review in reviews],
+        "signoffs": [{"fingerprint": review.fingerprint, **review.act.to_json()} for review in reviews],
         "waivers": [
-            {"fingerprint": waived.fingerprint, "state": state, **waived.waiver.to_json()} for waived, state in waivers
+            {"fingerprint": waived.fingerprint, "state": state, **waived.act.to_json()} for waived, state in waivers
         ],
-        "revoked": {"fingerprint": revoked.fingerprint, **revoked.revocation.to_json()} if revoked else None,
+        "revoked": {"fingerprint": revoked.fingerprint, **revoked.act.to_json()} if revoked else None,
     }

@@ -30,7 +30,7 @@ def revoke(
         workspace=workspace,
         key=own_key(key, "a revocation", workspace=workspace, no_input=no_input),
     )
-    revocation = ended.revocation
+    revocation = ended.act
     tell(
         {"revocation": revocation.to_json(), "folder": str(ended.path)},
         f"revoked by {revocation.person.person}, {revocation.person.role}: the removal of run {ended.run.id}\n"

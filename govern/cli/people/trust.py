@@ -13,9 +13,9 @@ from govern.cli.signer import in_token, load_signer, read_public
 from govern.errors import UsageError
 
 if TYPE_CHECKING:
+    from govern.evidence.claims import Trusting
     from govern.records import TrustEntry
     from govern.signing import SigningKey
-    from govern.workflow.people.trust import Trusting
 
 app = typer.Typer(help="Say whose signatures count: people, roles and their keys.", no_args_is_help=True)
 
@@ -128,7 +128,7 @@ def show(trusting: Trusting, *, as_json: bool) -> None:
     """Print a trust document."""
     from rich.text import Text
 
-    from govern.workflow.people.trust import now
+    from govern.clock import now
 
     if as_json:
         print_json({"sha256": trusting.sha256, **trusting.trust.to_json()})

@@ -37,7 +37,7 @@ def waive(
         workspace=workspace,
         key=own_key(key, "a waiver", workspace=workspace, no_input=no_input),
     )
-    waiver = granted.waiver
+    waiver = granted.act
     tell(
         {"waiver": waiver.to_json(), "folder": str(granted.path)},
         f"{waiver.gate} waived until {waiver.until[:10]} by {waiver.approver.person}, {waiver.approver.role}\n"

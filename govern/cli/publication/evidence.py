@@ -57,8 +57,8 @@ def verify_evidence(
     no_input: NoInputOption = False,
 ) -> None:
     """Check every file of a pack against the others. Needs no log, no workspace and no network."""
+    from govern.clock import now
     from govern.evidence import check_delta, check_model, verify_pack
-    from govern.workflow.people.trust import now
 
     checked = verify_pack(
         folder,
@@ -82,7 +82,7 @@ def show(checked: CheckedPack, folder: Path, *, held: Mapping[str, bool] | None 
         return
     claim = checked.claim
     if checked.revoked:
-        revocation = checked.revoked.revocation
+        revocation = checked.revoked.act
         say(
             f"REVOKED {checked.revoked.logged} by {revocation.person.person}: this removal must not be relied on. "
             f"{revocation.reason}",
@@ -99,7 +99,7 @@ def show(checked: CheckedPack, folder: Path, *, held: Mapping[str, bool] | None 
     if checked.standing:
         say(f"run     {outlook(checked.standing)}")
     for waived, state in checked.waivers:
-        waiver = waived.waiver
+        waiver = waived.act
         said = f"{waiver.gate}, by {waiver.approver.person}, until {waiver.until[:10]}: {state}"
         say(f"waived  {said}")
     if checked.valid_until:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
@@ -19,6 +19,12 @@ from govern.cli.options import (
 )
 from govern.cli.signer import KeyOption, print_signer, signer_json, signing_key
 from govern.cli.verdict import say_verdict
+from govern.reporting.exports import EXPORTS
+
+if TYPE_CHECKING:
+    ExportName = str
+else:
+    ExportName = Literal[tuple(EXPORTS)]
 
 app = typer.Typer(help="Open a report, export it, or check one that somebody gave you.", no_args_is_help=True)
 
@@ -71,17 +77,6 @@ def render_report(
     )
 
 
-class ExportFormat(StrEnum):
-    """The formats of `govern report export`."""
-
-    CYCLONEDX = "cyclonedx"
-    MODEL_CARD = "model-card"
-    JUNIT = "junit"
-    SARIF = "sarif"
-    JSON = "json"
-    PDF = "pdf"
-
-
 class SchemaName(StrEnum):
     """The schemas of `govern report schema`."""
 
@@ -94,7 +89,7 @@ def export_report(
     run: RunArgument = None,
     *,
     form: Annotated[
-        ExportFormat,
+        ExportName,
         typer.Option(
             "--format",
             help="CycloneDX 1.7 ML-BOM, Hugging Face model card, JUnit XML, SARIF 2.1.0, our own JSON, or PDF by the "
@@ -112,9 +107,9 @@ def export_report(
     from govern.workflow.publication.exports import reported, write_export
 
     found = reported(run, workspace=workspace)
-    written = write_export(found, form.value, out)
+    written = write_export(found, form, out)
     files = [str(path) for path in written]
-    tell({"run": found.run.id, "format": form.value, "files": files}, *files, as_json=as_json)
+    tell({"run": found.run.id, "format": form, "files": files}, *files, as_json=as_json)
 
 
 @app.command("schema")
@@ -127,7 +122,7 @@ def report_schema(
     no_input: NoInputOption = False,
 ) -> None:
     """Print the JSON Schema (draft 2020-12) of a report's or a verdict's JSON."""
-    from govern.reporting.exports import schema
+    from govern.reporting.exports.schemas import schema
 
     print_schema(schema(name.value), as_json=as_json)
 

@@ -13,8 +13,9 @@ from govern.cli.people.review import outlook, said_by_people
 from govern.cli.verdict import STYLE
 
 if TYPE_CHECKING:
-    from govern.signing.reviews import Review
-    from govern.signing.waivers import Waived, WaiverState
+    from govern.records import SignOff, Waiver
+    from govern.signing.acts import Signed
+    from govern.signing.waivers import WaiverState
     from govern.workflow.publication.status import RunStatus
 
 
@@ -49,18 +50,18 @@ def status(
 def details(entry: RunStatus) -> Iterator[str]:
     """All that people said over a run, and its verifications."""
     if entry.revoked:
-        revocation = entry.revoked.revocation
+        revocation = entry.revoked.act
         yield (
             f"revoked {revocation.time} by {revocation.person.person}, {revocation.person.role}\n{revocation.reason}"
         )
     for review in _reviews(entry):
-        signoff = review.signoff
+        signoff = review.act
         yield (
             f"{signoff.decision}d {signoff.time} by {signoff.reviewer.person}, {signoff.reviewer.role}\n"
             f"{signoff.comment}"
         )
     for waived, state in entry.waivers:
-        waiver = waived.waiver
+        waiver = waived.act
         yield (
             f"waived ({state}) {waiver.time} by {waiver.approver.person}, {waiver.approver.role}: {waiver.gate}, "
             f"{waiver.verdict}, until {waiver.until[:10]}\n{waiver.reason}"
@@ -79,7 +80,7 @@ def details(entry: RunStatus) -> Iterator[str]:
 def waits(entry: RunStatus) -> str:
     """What a run waits for."""
     if entry.revoked:
-        return f"REVOKED {entry.revoked.logged[:10]} by {entry.revoked.revocation.person.person}"
+        return f"REVOKED {entry.revoked.logged[:10]} by {entry.revoked.act.person.person}"
     if not entry.applied:
         return "not applied: govern apply --resume"
     if entry.standing is None:
@@ -87,17 +88,17 @@ def waits(entry: RunStatus) -> str:
     said = [outlook(entry.standing)]
     if entry.stale:
         said.insert(0, f"STALE since {(entry.valid_until or '')[:10]}: govern verify {entry.run}")
-    said += [f"{waived.waiver.gate} waived, {_until(waived, state)}" for waived, state in entry.waivers]
+    said += [f"{waived.act.gate} waived, {_until(waived, state)}" for waived, state in entry.waivers]
     if entry.pruned:
         said.append(f"weights pruned {entry.pruned}")
     return "; ".join(said)
 
 
-def _until(waived: Waived, state: WaiverState) -> str:
-    return f"until {waived.waiver.until[:10]}" if state == "in force" else f"{state} ({waived.waiver.until[:10]})"
+def _until(waived: Signed[Waiver], state: WaiverState) -> str:
+    return f"until {waived.act.until[:10]}" if state == "in force" else f"{state} ({waived.act.until[:10]})"
 
 
-def _reviews(entry: RunStatus) -> tuple[Review, ...]:
+def _reviews(entry: RunStatus) -> tuple[Signed[SignOff], ...]:
     return (*entry.standing.rejections, *entry.standing.approvals) if entry.standing else ()
 
 

@@ -45,8 +45,8 @@ def apply(
     if "TORCHELASTIC_RUN_ID" not in os.environ:  # of several workers only the first says what is wrong
         check_policy(policy, "apply", resume=resume)
     from govern.cli.removal.plan import show_plan
-    from govern.unlearning.followers import follow
     from govern.unlearning.parallel import joined
+    from govern.unlearning.ranks import follow
     from govern.workflow.removal.apply import apply as run_apply
 
     with joined() as workers:

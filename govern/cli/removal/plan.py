@@ -42,7 +42,7 @@ def plan(
     from govern.policy import load_policy
     from govern.workflow.removal.chosen import chosen_in
     from govern.workflow.removal.plan import make_plan
-    from govern.workspace import write_atomic
+    from govern.workspace import write_atomic, writing
 
     loaded = load_policy(policy)
     chosen = chosen_in(workspace, loaded, sweep) if sweep else None
@@ -57,7 +57,8 @@ def plan(
             progress=progress,
         ).plan
     if out:
-        write_atomic(out, made.canonical())
+        with writing("the plan", out):
+            write_atomic(out, made.canonical())
     if as_json:
         print_json({"plan": made.to_json(), "inputs_digest": made.inputs_digest})
     else:

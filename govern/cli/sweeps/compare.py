@@ -33,11 +33,13 @@ def compare(
         str | None, typer.Option("--methods", help="Compare methods on a policy instead: `all`, or names like npo,ssd.")
     ] = None,
     points: Annotated[
-        int, typer.Option("--points", min=1, help="With --methods: how many settings each method is tuned over.")
-    ] = 2,
+        int | None,
+        typer.Option("--points", min=1, help="With --methods: how many settings each method is tuned over; else 2."),
+    ] = None,
     budget: Annotated[
-        float, typer.Option("--budget", min=1, help="With --methods: seconds that one removal may take.")
-    ] = 45.0,
+        float | None,
+        typer.Option("--budget", min=1, help="With --methods: seconds that one removal may take; else 45."),
+    ] = None,
     key: KeyOption = None,
     mirror: MirrorOption = None,
     device: DeviceOption = None,
@@ -56,8 +58,8 @@ def compare(
         compare_methods(
             Path(first),
             methods,
-            points,
-            budget,
+            2 if points is None else points,
+            45.0 if budget is None else budget,
             mirror,
             device,
             workspace,
@@ -67,6 +69,9 @@ def compare(
         return
     if second is None:
         raise UsageError("there is no second run to compare with", hint="govern compare A B, or --methods all.")
+    given = {"--points": points, "--budget": budget, "--key": key, "--mirror": mirror, "--device": device}
+    if idle := [name for name, value in given.items() if value is not None]:
+        raise UsageError("two runs are compared by what is stored of them", where=idle[0], hint="It is for --methods.")
     from govern.cli.publication.comparison import show_comparison
     from govern.workflow.publication.compare import compare as compare_runs
 

@@ -19,7 +19,7 @@ from govern.cli.options import (
     check_policy,
 )
 from govern.cli.signer import THROWAWAY, KeyOption, signing_key
-from govern.errors import ExitCode
+from govern.errors import ExitCode, UsageError
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -58,10 +58,17 @@ def sweep(
     """
     check_policy(policy, "sweep", resume=resume)
     from govern.workflow.sweeps.cluster import on_ray
-    from govern.workflow.sweeps.sweep import resumes_comparison, serial
+    from govern.workflow.sweeps.sweep import resumes_comparison
     from govern.workflow.sweeps.sweep import sweep as run_sweep
+    from govern.workflow.sweeps.trials import serial
 
     signs = resume and resumes_comparison(policy, workspace=workspace)
+    if key is not None and not signs:
+        raise UsageError(
+            "nothing is signed but the report of a comparison of methods",
+            where="--key",
+            hint="Leave it out, or compare: govern compare POLICY --methods all --key KEY",
+        )
     signer = signing_key(key, workspace=workspace, no_input=no_input) if signs else None
     with shown_progress() as progress:
         swept = run_sweep(
@@ -154,7 +161,7 @@ def ablation_tables(record: Sweep) -> list[Table]:
 
 def methods_table(record: Sweep) -> Table:
     """Every point of every method. ● is its method's best on these questions, with the intervals of both accuracies."""
-    from govern.evaluation.choice import best_of
+    from govern.gates.choice import best_of
 
     table = columns("", "method", "setting", "to forget", "to keep", "s", "GiB", "thresholds", right=range(3, 7))
     table.columns[1].no_wrap = True

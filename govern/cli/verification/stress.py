@@ -32,7 +32,7 @@ def stress(
     as_json: JsonOption = False,
     no_input: NoInputOption = False,
 ) -> None:
-    """Attack a removal as its policy says, or else with the standard attacks, and the untouched model as control.
+    """Attack a removal as its policy says, or else with the standard attacks, and the base model as control.
 
     The exit code is that of the worst attack with a max_recovery.
     """

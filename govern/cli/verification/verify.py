@@ -19,7 +19,7 @@ from govern.cli.options import (
     WorkspaceOption,
 )
 from govern.cli.signer import THROWAWAY, KeyOption, signing_key
-from govern.cli.verdict import EXIT, SIGN, STYLE, bound, figure, say_verdict, show_attacks
+from govern.cli.verdict import EXIT, STYLE, bound, figure, say_verdict, show_attacks
 from govern.errors import UsageError
 
 if TYPE_CHECKING:
@@ -107,6 +107,8 @@ def show_verdict(verdict: Verdict) -> None:
     """Print the gates and the verdict."""
     from rich.text import Text
 
+    from govern.gates.registry import GATES
+
     table = columns("gate", "before", "after", "bound", "allowed", "verdict", right=[1, 2, 3])
     for gate in verdict.gates:
         table.add_row(
@@ -114,7 +116,7 @@ def show_verdict(verdict: Verdict) -> None:
             figure(gate, gate.before),
             figure(gate, gate.after),
             bound(gate),
-            f"{SIGN[gate.kind]} {gate.threshold:.1%}",
+            f"{GATES[gate.kind].rule} {gate.threshold:.1%}",
             Text(gate.verdict, style=STYLE[gate.verdict]),
         )
     output().print(table)
@@ -133,7 +135,7 @@ def show_verdict(verdict: Verdict) -> None:
 
 
 def beside_the_gates(verdict: Verdict) -> Iterator[str]:
-    """What else was found, in sentences: subjects next to the hazard, subjects that lost, looks, the endpoint."""
+    """What else was found, in sentences: neighbours, subjects that lost, the sequential test, the endpoint."""
     for found in verdict.neighbours:
         between = found.drop_interval
         yield (

@@ -46,7 +46,7 @@ def test_a_pack_says_who_signed_what(packed: Path, team_once: Team) -> None:
     assert (checked.person, checked.root_known, checked.log_known) == ("Ian Issuer", True, True)
     assert checked.standing is not None
     assert checked.standing.state == "approved"
-    assert [review.signoff.reviewer.person for review in checked.reviews] == ["Ada Example", "Bob Example"]
+    assert [review.act.reviewer.person for review in checked.reviews] == ["Ada Example", "Bob Example"]
     assert checked.files == sum(path.is_file() for path in packed.rglob("*"))
     result = json.loads((packed / "gates.sigstore.json").read_text())
     assert set(result) == {"mediaType", "verificationMaterial", "dsseEnvelope"}
@@ -90,7 +90,7 @@ def test_a_signer_who_claims_what_does_not_follow_is_found(
         return {**honest, "gates.sigstore.json": honest["gates.sigstore.json"].replace(b"WARNED", b"PASSED")}
 
     monkeypatch.setattr("govern.workflow.publication.report.edit_statements", dishonest)
-    govern.render(workspace=team.workspace, key=team.keys["ian"])
+    team.reissue()
     key = make_log_key(team.workspace, log_key_path(team.workspace), b"password")
     with pytest.raises(IntegrityError, match=r"gates\.sigstore\.json.*does not say what follows"):
         pack(None, tmp_path / "pack", workspace=team.workspace, log_key=key)
@@ -103,7 +103,7 @@ def test_a_signer_who_signed_other_weights_is_found(
     monkeypatch.setattr(
         "govern.workflow.publication.report.sign_model", lambda name, _, key: sign_model(name, {WHOLE: "0" * 64}, key)
     )
-    govern.render(workspace=team.workspace, key=team.keys["ian"])
+    team.reissue()
     key = make_log_key(team.workspace, log_key_path(team.workspace), b"password")
     with pytest.raises(IntegrityError, match=r"model\.sig.*over another model"):
         pack(None, tmp_path / "pack", workspace=team.workspace, log_key=key)
