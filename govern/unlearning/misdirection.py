@@ -94,7 +94,7 @@ class Aim:
 
 
 class Frozen:
-    """The model as it was: the window's input and h⁰ of each batch, kept in at most `room` bytes."""
+    """The base model: the window's input and h⁰ of each batch, kept in at most `room` bytes."""
 
     def __init__(self, window: Window, weights: Mapping[str, Tensor], *, room: int) -> None:
         self.weights = weights
