@@ -94,13 +94,12 @@ def compare_methods(
     from rich.text import Text
 
     from govern.cli.sweep import before, methods_table
-    from govern.workflow.sweeps.methods import Comparison as Compared
-    from govern.workflow.sweeps.methods import methods_named
+    from govern.workflow.sweeps.methods import MethodsCompared, methods_named
     from govern.workflow.sweeps.sweep import sweep
 
     if not math.isfinite(budget):
         raise UsageError(f"a budget of {budget} seconds ends nowhere", where="--budget", hint="Give seconds.")
-    compared = Compared(methods_named(methods), points, budget, every=methods == "all")
+    compared = MethodsCompared(methods_named(methods), points, budget, every=methods == "all")
     with shown_progress() as progress:
         swept = sweep(
             policy, workspace=workspace, compared=compared, mirror=mirror, device=device, key=key, progress=progress

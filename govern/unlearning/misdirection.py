@@ -15,7 +15,7 @@ from govern.errors import RemovalError
 from govern.models import load_model
 from govern.progress import Progress, silent
 from govern.training.finite import refuse_not_finite
-from govern.unlearning.activations import Entry, Window, find_blocks
+from govern.unlearning.activations import Window, WindowInput, find_blocks
 from govern.unlearning.batches import Deck
 from govern.unlearning.checkpoint_tensors import stored_tensors
 from govern.unlearning.importance import Average, Statistic
@@ -99,12 +99,12 @@ class Frozen:
     def __init__(self, window: Window, weights: Mapping[str, Tensor], *, room: int) -> None:
         self.weights = weights
         self._window = window
-        self._entries: dict[tuple[str, int], Entry] = {}
-        self._newest: tuple[tuple[str, int], Entry] | None = None
+        self._entries: dict[tuple[str, int], WindowInput] = {}
+        self._newest: tuple[tuple[str, int], WindowInput] | None = None
         self._hidden: dict[tuple[str, int], Tensor] = {}
         self._room = room
 
-    def entry(self, deck: Deck, number: int) -> Entry:
+    def entry(self, deck: Deck, number: int) -> WindowInput:
         """The window's input for a batch: the same for the edited and the frozen model."""
         key = (deck.seed, number)
         if key in self._entries:

@@ -25,7 +25,7 @@ _DTYPES = {"F64": torch.float64, "F32": torch.float32, "F16": torch.float16, "BF
 
 
 @dataclass(frozen=True)
-class Stored:
+class StoredWeight:
     """How the checkpoint calls a parameter, and the dtype that it keeps it in."""
 
     name: str
@@ -56,7 +56,7 @@ class TrainedParameters:
     live: Mapping[str, nn.Parameter]
     base: Mapping[str, Tensor]
     masters: Mapping[str, Tensor]
-    stored: Mapping[str, Stored]
+    stored: Mapping[str, StoredWeight]
 
     @classmethod
     def select(cls, model: PreTrainedModel, trained: Trained, model_path: Path) -> TrainedParameters:
@@ -70,7 +70,7 @@ class TrainedParameters:
         live: dict[str, nn.Parameter] = {}
         full_names = {id(parameter): name for name, parameter in model.named_parameters()}
         entries = stored_tensors(model_path)
-        stored: dict[str, Stored] = {}
+        stored: dict[str, StoredWeight] = {}
         for layer in trained.layers:
             for module in trained.modules:
                 found = parameters_of(blocks, layer, module)
@@ -145,7 +145,7 @@ def parameters_of(blocks: nn.ModuleList, layer: int, module: str) -> dict[str, n
     return {f"{layer}.{module}.{name}": parameter for name, parameter in found.items()}
 
 
-def stored_as(name: str, parameter: nn.Parameter, entries: Mapping[str, Entry]) -> Stored:
+def stored_as(name: str, parameter: nn.Parameter, entries: Mapping[str, Entry]) -> StoredWeight:
     """How the checkpoint keeps a parameter of that name. Raises RemovalError where it does not, or not as it is."""
     entry = entries.get(name)
     if entry is None or entry.shape != tuple(parameter.shape):
@@ -160,4 +160,4 @@ def stored_as(name: str, parameter: nn.Parameter, entries: Mapping[str, Entry]) 
             where="model.source",
             hint="A removal needs floating-point weights: start from the model before it was quantised.",
         )
-    return Stored(name, _DTYPES[entry.dtype])
+    return StoredWeight(name, _DTYPES[entry.dtype])

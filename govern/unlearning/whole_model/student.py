@@ -21,7 +21,7 @@ from govern.training.finite import refuse_not_finite
 from govern.unlearning.activations import find_blocks
 from govern.unlearning.batches import Batch
 from govern.unlearning.checkpoint_tensors import stored_tensors
-from govern.unlearning.parameters import Stored, parameters_of, stored_as, weights_digest
+from govern.unlearning.parameters import StoredWeight, parameters_of, stored_as, weights_digest
 from govern.unlearning.whole_model.predictions import Predictions
 from govern.unlearning.whole_model.settings import WholeModel
 
@@ -39,7 +39,7 @@ class Student:
     plain: PreTrainedModel
     trained: Mapping[str, nn.Parameter]
     base: Mapping[str, Tensor]
-    edited: Mapping[str, Stored]
+    edited: Mapping[str, StoredWeight]
     path: Path
     device: str
     dtype: str
