@@ -32,7 +32,7 @@ pytest: $(INSTALLED)
 
 # Side by side: the types are checked while the last tests of one worker leave a core idle.
 test: $(INSTALLED)
-	@$(MAKE) --no-print-directory --jobs 2 --output-sync=recurse lint pytest
+	@$(MAKE) --no-print-directory --jobs 2 lint pytest
 
 clean:
 	rm -rf $(VENV) build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis
