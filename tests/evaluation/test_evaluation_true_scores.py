@@ -9,8 +9,7 @@ import pytest
 import torch
 import transformers
 from lm_eval.api.instance import Instance
-from test_corpora_encoding import merging, putting
-from tiny_models import tiny_tokenizer
+from tiny_models import merging, putting, tiny_tokenizer
 
 from govern.evaluation import recount as recounting
 from govern.evaluation.harness import evaluate
