@@ -14,6 +14,7 @@ from govern.cli.cosigning import CosignersOption, cosigned_lines, moment, public
 from govern.cli.log_key import VerifierOption, public_log_key
 from govern.cli.options import DEFAULT_WORKSPACE, JsonOption, NoInputOption, WorkspaceOption
 from govern.errors import ExitCode, UsageError
+from govern.shown import shown
 
 if TYPE_CHECKING:
     from govern.records import Event
@@ -50,14 +51,16 @@ def show_log(
     table.columns[3].overflow = "fold"
     for entry in stored:
         event = entry.event
-        table.add_row(str(event.seq), event.time[:19].replace("T", " "), Text(told(event)), Text(event.run or ""))
+        table.add_row(
+            str(event.seq), event.time[:19].replace("T", " "), Text(told(event)), Text(shown(event.run or ""))
+        )
     output().print(table)
 
 
 def told(event: Event) -> str:
     """An event's type, and what it came to: a verdict, a decision, a result, a change, or why it failed."""
     outcomes = (event.parameters.get(name) for name in ("verdict", "decision", "result", "change", "error"))
-    return printable(f"{event.type} {next(filter(None, outcomes), '')}").strip()
+    return shown(f"{event.type} {next(filter(None, outcomes), '')}").strip()
 
 
 @app.command("verify")
@@ -136,6 +139,23 @@ def fsck_log(
             output().print("no damage")
     if damage:
         raise typer.Exit(ExitCode.INTEGRITY)
+
+
+@app.command("repair")
+def repair(
+    *, workspace: WorkspaceOption = DEFAULT_WORKSPACE, as_json: JsonOption = False, no_input: NoInputOption = False
+) -> None:
+    """Complete what a killed command logged and left half done. Only what the log binds is put in place."""
+    from rich.text import Text
+
+    from govern.workflow.publication.audit import repair as run_repair
+
+    done = run_repair(workspace)
+    if as_json:
+        print_json({"repaired": done})
+        return
+    for said in done or ["nothing to repair"]:
+        output().print(Text(said), soft_wrap=True)
 
 
 @app.command("export")

@@ -13,6 +13,7 @@ from govern.cli.cosigning import CosignersOption, cosigned_lines, moment, public
 from govern.cli.log_key import LogKeyOption, VerifierOption, private_log_key, public_log_key
 from govern.cli.options import DEFAULT_WORKSPACE, JsonOption, NoInputOption, WorkspaceOption
 from govern.errors import UsageError
+from govern.shown import shown
 
 
 def checkpoint(
@@ -166,13 +167,13 @@ def check_proof(
         )
         return
     found = proved.event
-    run = f" of run {found.run}" if found.run else ""
+    run = f" of run {shown(found.run)}" if found.run else ""
     output().print(
         Text(
             printable(
                 f"event {found.seq}, {found.type}{run}, is in the log\n"
-                f"time   {found.time}, by the log's own clock\n"
-                f"log    {proved.checkpoint.origin}, {proved.checkpoint.size} events, "
+                f"time   {shown(found.time)}, by the log's own clock\n"
+                f"log    {shown(proved.checkpoint.origin)}, {proved.checkpoint.size} events, "
                 f"root {proved.checkpoint.root.hex()}"
             )
             + cosigned_lines(proved.cosigned)

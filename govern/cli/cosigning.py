@@ -13,6 +13,7 @@ from govern.cli.keys import read_password
 from govern.cli.log_key import VerifierOption, public_log_key
 from govern.cli.options import DEFAULT_WORKSPACE, JsonOption, NoInputOption, WorkspaceOption
 from govern.errors import IntegrityError, UsageError
+from govern.shown import shown
 
 if TYPE_CHECKING:
     from govern.audit import Cosigner
@@ -94,8 +95,8 @@ def cosign(
         return
     output().print(
         Text(
-            f"{out}: cosigned {done.checkpoint.size} events of {done.checkpoint.origin}, of which {done.known} were "
-            f"known here\nby {done.cosigner.vkey}"
+            f"{out}: cosigned {done.checkpoint.size} events of {shown(done.checkpoint.origin)}, of which "
+            f"{done.known} were known here\nby {done.cosigner.vkey}"
         ),
         soft_wrap=True,
     )

@@ -11,6 +11,7 @@ import typer
 from govern.cli.console import output, print_json, printable
 from govern.cli.log_key import LogKeyOption, VerifierOption, private_log_key, public_log_key
 from govern.cli.options import DEFAULT_WORKSPACE, JsonOption, NoInputOption, WorkspaceOption
+from govern.shown import shown
 
 if TYPE_CHECKING:
     from govern.evidence import CheckedPack
@@ -90,13 +91,13 @@ def show(checked: CheckedPack, folder: Path, *, held: Mapping[str, bool] | None 
             Text(
                 printable(
                     f"REVOKED {checked.revoked.logged} by {revocation.person.person}: this removal must not be relied "
-                    f"on. {revocation.reason}"
+                    f"on. {shown(revocation.reason, 4000)}"
                 ),
                 style="bold red",
             ),
             soft_wrap=True,
         )
-    console.print(Text.assemble("verdict ", (claim.verdict, STYLE[claim.verdict]), printable(f"  of run {claim.run}")))
+    console.print(Text.assemble("verdict ", (claim.verdict, STYLE[claim.verdict]), f"  of run {shown(claim.run)}"))
     console.print(Text(printable(f"signed  {claim.issued} by sha256:{checked.signer.fingerprint}")), soft_wrap=True)
     if checked.person:
         console.print(Text(printable(f"        the key of {checked.person}")))
@@ -109,7 +110,7 @@ def show(checked: CheckedPack, folder: Path, *, held: Mapping[str, bool] | None 
     for waived, state in checked.waivers:
         waiver = waived.act
         said = f"{waiver.gate}, by {waiver.approver.person}, until {waiver.until[:10]}: {state}"
-        console.print(Text(printable(f"waived  {said}")), soft_wrap=True)
+        console.print(Text(shown(f"waived  {said}")), soft_wrap=True)
     if checked.valid_until:
         until = checked.valid_until[:10]
         console.print(
@@ -117,7 +118,7 @@ def show(checked: CheckedPack, folder: Path, *, held: Mapping[str, bool] | None 
             if checked.stale
             else Text(f"holds   until {until}, then it is to be verified again")
         )
-    console.print(Text(f"log     {checked.checkpoint.origin}, {checked.checkpoint.size} events"), soft_wrap=True)
+    console.print(Text(f"log     {shown(checked.checkpoint.origin)}, {checked.checkpoint.size} events"), soft_wrap=True)
     console.print(Text(f"pack    {checked.files} files, all of one piece: {folder}"), soft_wrap=True)
     if held and "delta" in held:
         console.print("delta   the file is the one that was made and signed", soft_wrap=True)

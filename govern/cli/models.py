@@ -8,6 +8,7 @@ import typer
 
 from govern.cli.console import output, print_json
 from govern.cli.options import DEFAULT_WORKSPACE, JsonOption, NoInputOption, WorkspaceOption
+from govern.shown import shown
 
 app = typer.Typer(help="Say what the log knows of a model.", no_args_is_help=True)
 
@@ -52,5 +53,7 @@ def log_of_model(
     table.columns[4].overflow = "fold"
     for happened in found.events:
         event = happened.stored.event
-        table.add_row(str(event.seq), event.time[:10], Text(told(event)), happened.relation, Text(event.run or ""))
+        table.add_row(
+            str(event.seq), event.time[:10], Text(told(event)), happened.relation, Text(shown(event.run or ""))
+        )
     console.print(table)

@@ -10,7 +10,7 @@ from typing import Annotated
 
 import typer
 
-from govern.cli.console import errors, output, print_json, printable
+from govern.cli.console import errors, output, print_json
 from govern.cli.options import (
     DEFAULT_WORKSPACE,
     JsonOption,
@@ -20,6 +20,7 @@ from govern.cli.options import (
     WorkspaceOption,
 )
 from govern.cli.signer import KeyOption, print_signer, signing_key
+from govern.shown import shown
 
 app = typer.Typer(help="Open a report, export it, or check one that somebody gave you.", no_args_is_help=True)
 
@@ -173,16 +174,19 @@ def verify_report(
                 "throwaway_key": checked.claim.signer.kind == "throwaway",
                 "issued": checked.claim.issued,
                 "revoked": revoked,
+                "newest": checked.newest,
             }
         )
         return
     console = output()
+    if checked.newest is False:
+        console.print(Text("OLDER   the run was verified again or its report issued again since", style="bold yellow"))
     console.print(
         Text.assemble(
             ("REVOKED: this removal must not be relied on (see govern status)\n" if revoked else "", "bold red"),
             "verdict ",
             (checked.claim.verdict, STYLE[checked.claim.verdict]),
-            printable(f"  of run {checked.claim.run}"),
+            f"  of run {shown(checked.claim.run)}",
         )
     )
     print_signer(checked.claim.issued, checked.claim.signer, checked.signer, workspace)
@@ -212,6 +216,6 @@ def verify_comparison(report: Path, *, workspace: Path, as_json: bool) -> None:
         )
         return
     console = output()
-    console.print(Text(printable(f"comparison of {len(claim.methods)} methods, {claim.sweep}")), soft_wrap=True)
+    console.print(Text(f"comparison of {len(claim.methods)} methods, {shown(claim.sweep)}"), soft_wrap=True)
     console.print(Text(f"files   {checked.files} are the ones that were signed; nothing here is certified"))
     print_signer(checked.claim.issued, checked.claim.signer, checked.signer, workspace)

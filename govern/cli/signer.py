@@ -12,6 +12,7 @@ import typer
 from govern.cli.console import output, printable
 from govern.cli.keys import read_password
 from govern.errors import UsageError
+from govern.shown import shown
 
 if TYPE_CHECKING:
     from govern.signing import SignerIdentity, SigningKey
@@ -88,13 +89,11 @@ def print_signer(issued: str, signer: SignerIdentity, person: str | None, worksp
     from rich.text import Text
 
     console = output()
-    # Of one line, so that it cannot pass for the line that follows.
-    when = f"{'signed':{indent}}{' '.join(issued.split())} by sha256:{signer.fingerprint}"
-    console.print(Text(printable(when)), soft_wrap=True)
+    console.print(Text(f"{'signed':{indent}}{shown(issued)} by sha256:{signer.fingerprint}"), soft_wrap=True)
     if signer.kind == "throwaway":
         said = "valid, with a throw-away key: unchanged since, but nobody's name stands behind it"
     elif person is None:
         said = f"valid, signer unknown: nobody pinned this key in {workspace / 'trusted'}"
     else:
-        said = f"valid, signer {person}"
+        said = f"valid, signer {shown(person)}"
     console.print(Text(printable(" " * indent + said)))

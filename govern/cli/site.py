@@ -7,9 +7,10 @@ from typing import Annotated
 
 import typer
 
-from govern.cli.console import output, print_json, printable
+from govern.cli.console import output, print_json
 from govern.cli.options import DEFAULT_WORKSPACE, JsonOption, NoInputOption, TemplatesOption, WorkspaceOption
 from govern.cli.signer import THROWAWAY, KeyOption, print_signer, signing_key
+from govern.shown import shown
 
 
 def site(
@@ -69,5 +70,5 @@ def site(
         )
         return
     console.print(Text(f"site   {len(claim.runs)} runs, {checked.files} files, none changed: {check}"), soft_wrap=True)
-    console.print(Text(printable(f"log    {claim.audit.origin}, up to event {claim.audit.seq}")), soft_wrap=True)
+    console.print(Text(f"log    {shown(claim.audit.origin)}, up to event {claim.audit.seq}"), soft_wrap=True)
     print_signer(claim.issued, claim.signer, checked.signer, workspace, indent=7)

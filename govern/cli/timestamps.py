@@ -11,6 +11,7 @@ from govern.cli.console import output, print_json, printable
 from govern.cli.log_key import VerifierOption, public_log_key
 from govern.cli.options import JsonOption, NoInputOption
 from govern.errors import UsageError
+from govern.shown import shown
 
 if TYPE_CHECKING:
     from govern.signing.timestamp import Timestamp
@@ -95,7 +96,7 @@ def check_timestamp(
             }
         )
         return
-    output().print(Text(printable(f"{found.origin}, {found.size} events\n{said(stamp)}")), soft_wrap=True)
+    output().print(Text(printable(f"{shown(found.origin)}, {found.size} events\n{said(stamp)}")), soft_wrap=True)
 
 
 def stamp_json(stamp: Timestamp) -> dict[str, Any]:

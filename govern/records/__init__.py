@@ -1,12 +1,13 @@
 """Frozen, versioned records: what crosses rooms and what lands on disk."""
 
 from govern.records.act import Act, Reviewer
-from govern.records.base import Record, Sha256
+from govern.records.base import Line, Origin, Record, RunId, Sha256
 from govern.records.benchmark import Benchmark, BenchmarkedModel, Figure
 from govern.records.cost import Cost
 from govern.records.event import AuditPosition, Event, EventType
 from govern.records.fingerprints import Fingerprints, RequestIdentity
 from govern.records.mirror import Mirror, MirroredDataset
+from govern.records.person import Name, same_person
 from govern.records.plan import (
     CorpusIdentity,
     Deployment,
@@ -22,7 +23,7 @@ from govern.records.revocation import Revocation
 from govern.records.signoff import Decision, SignOff
 from govern.records.stress import Stress
 from govern.records.sweep import Score, Standing, Sweep, SweepChoice, SweepPoint
-from govern.records.trust import Name, Trust, TrustEntry, UtcTime
+from govern.records.trust import Trust, TrustEntry, UtcTime
 from govern.records.verdict import (
     ENDPOINT,
     AttackResult,
@@ -61,11 +62,13 @@ __all__ = [
     "GateName",
     "GateResult",
     "Interval",
+    "Line",
     "Mirror",
     "MirroredDataset",
     "ModelIdentity",
     "Name",
     "NeighbourResult",
+    "Origin",
     "Overlap",
     "Person",
     "Plan",
@@ -74,6 +77,7 @@ __all__ = [
     "RequestIdentity",
     "Reviewer",
     "Revocation",
+    "RunId",
     "Score",
     "SequentialTest",
     "Sha256",
@@ -94,5 +98,6 @@ __all__ = [
     "VerdictValue",
     "Verification",
     "Waiver",
+    "same_person",
     "worst",
 ]

@@ -10,7 +10,7 @@ from rfc8785 import CanonicalizationError
 
 from govern.digests import canonical_json
 from govern.errors import IntegrityError
-from govern.records import AuditPosition, Record, Sha256, VerdictValue, worst
+from govern.records import AuditPosition, Line, Record, RunId, Sha256, UtcTime, VerdictValue, worst
 
 STATEMENT_TYPE: Final = "https://in-toto.io/Statement/v1"
 REPORT_PREDICATE: Final = "urn:govern:predicate:report:v1"
@@ -51,7 +51,7 @@ class Statement(WireRecord):
 class GateClaim(Record):
     """One gate as the report claims it: inside the signature, so that no template can hide a failed one."""
 
-    task: str
+    task: Line
     metric: Literal["acc", "acc_norm", "perplexity"]
     kind: Literal["ceiling", "floor", "max_drop", "max_increase"]
     after: float
@@ -63,8 +63,8 @@ class GateClaim(Record):
 class AttackClaim(Record):
     """One attack with a limit as the report claims it. `recovered` and `bound` are None where nothing bounds them."""
 
-    task: str
-    name: str
+    task: Line
+    name: Line
     recovered: float | None
     bound: float | None
     max_recovery: float
@@ -85,7 +85,7 @@ class ReportPredicate(Record):
     `attacks` is left out of the JSON where none decided. `issued` is UTC, RFC 3339.
     """
 
-    run: str
+    run: RunId
     policy_digest: Sha256
     plan_digest: Sha256
     model_before: Sha256
@@ -98,8 +98,8 @@ class ReportPredicate(Record):
     templates: dict[str, Sha256]
     audit: AuditPosition
     signer: SignerIdentity
-    issued: str
-    govern: str
+    issued: UtcTime
+    govern: Line
 
     @model_validator(mode="after")
     def _verdict_follows(self) -> Self:
