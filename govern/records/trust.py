@@ -8,6 +8,7 @@ from typing import Annotated, Literal, Self
 from pydantic import AfterValidator, Field, StringConstraints, model_validator
 
 from govern.records.base import Record, Sha256
+from govern.records.person import Name
 
 
 def _real_time(text: str) -> str:
@@ -15,15 +16,8 @@ def _real_time(text: str) -> str:
     return text
 
 
-def _plain(text: str) -> str:
-    if not text.isprintable() or text != text.strip():
-        raise ValueError("this is not one line of printable text")
-    return text
-
-
 # UTC, RFC 3339, seconds, `Z`: one form alone, in which order as text is order in time.
 UtcTime = Annotated[str, StringConstraints(pattern=r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ\z"), AfterValidator(_real_time)]
-Name = Annotated[str, StringConstraints(min_length=1, max_length=120), AfterValidator(_plain)]
 
 
 class TrustEntry(Record):

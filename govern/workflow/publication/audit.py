@@ -6,6 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from filelock import FileLock
+
 from govern.audit import Checkpoint, Cosigner, Damage, Head, Log, LogVerifier, Stored, cosigned_at, fsck
 from govern.errors import IntegrityError, at
 from govern.evidence.claims import History
@@ -13,9 +15,17 @@ from govern.signing import AuditPosition
 from govern.signing.reviews import SIGN_OFF
 from govern.workflow.files import POLICY, REPORT
 from govern.workflow.log.checkpoints import Kept, check_kept, check_one, kept_paths, log_verifiers, read_series
-from govern.workflow.people.trust import check_trust
+from govern.workflow.people.trust import check_trust, repair_trust
 from govern.workflow.publication.comparison import check_comparison
-from govern.workflow.runs import believed, bound_digests, check_artefacts, events_of, logged_runs, refuse_lost_log
+from govern.workflow.runs import (
+    believed,
+    bound_digests,
+    check_artefacts,
+    events_of,
+    finish_issue,
+    logged_runs,
+    refuse_lost_log,
+)
 from govern.workspace import Workspace
 
 
@@ -81,6 +91,26 @@ def audit(
         artefacts += check_sweeps(place, log)
     against_tree = named.checkpoint if named else None
     return Audited(head, len(runs), artefacts, reports, reviews, len(kept), against_tree, seen)
+
+
+def repair(workspace: Path) -> list[str]:
+    """Complete what a killed command logged and left half done, and say what that was.
+
+    Only what the log binds is put in place: the newest trust document, and each run's newest report. Raises
+    IntegrityError where the log does not hold.
+    """
+    place = Workspace.existing(workspace)
+    done: list[str] = []
+    with Log.open(place.database, create=False, trust=place.trust) as log:
+        log.verify()
+        with FileLock(place.root / ".trust.lock"):
+            if repair_trust(place, log):
+                done.append("trust.yaml is the document that the log put in force")
+        for run in logged_runs(place, log):
+            with run.locked():
+                if finish_issue(run, events_of(log, run)):
+                    done.append(f"the newest report of run {run.id} is in its place")
+    return done
 
 
 def check_sweeps(place: Workspace, log: Log) -> int:

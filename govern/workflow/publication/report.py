@@ -8,7 +8,7 @@ from pathlib import Path
 
 from govern.audit import Log, Stored
 from govern.clock import now
-from govern.digests import sha256_bytes, sha256_file
+from govern.digests import sha256_bytes
 from govern.errors import UsageError
 from govern.evidence import edit_statements
 from govern.policy import LoadedPolicy
@@ -38,6 +38,7 @@ from govern.workflow.runs import (
     LATEST,
     check_artefacts,
     events_of,
+    finish_issue,
     held_run,
     refuse_revoked,
     stored_plan,
@@ -139,18 +140,6 @@ def issue_report(
     for name, data in artefacts.items():
         run.write(name, data)
     return Issued(run.path(REPORT), sha256_bytes(html.data), signer.fingerprint, signer.throwaway)
-
-
-def finish_issue(run: RunFolder, events: list[Event]) -> None:
-    """Copy the newest report's files to the top of the run, where a killed issue left older ones or none there."""
-    reports = [event for event in events if event.type == "report.issued"]
-    known = {digest for event in reports for digest in event.digests.values()}
-    for path, digest in reports[-1].digests.items() if reports else ():
-        folder, _, name = path.rpartition("/")
-        top = run.path(name)
-        found = sha256_file(top) if top.is_file() else None
-        if folder and found != digest and (found is None or found in known):
-            run.write(name, run.read(path))
 
 
 def refuse_missing_templates(templates: Path | None) -> None:
