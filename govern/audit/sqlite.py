@@ -148,7 +148,9 @@ class Sqlite:
 
     def stream(self, connection: Connection, statement: str, *values: object) -> Generator[tuple[Any, ...]]:
         """The same, row by row."""
-        yield from _driver(connection).execute(statement, values)
+        # Row by row, since a cursor cannot be closed once its database is, as after an error.
+        for row in _driver(connection).execute(statement, values):  # noqa: UP028
+            yield row
 
     def version(self, connection: Connection) -> int | None:
         """The file's user version, where its application id is a log's."""
