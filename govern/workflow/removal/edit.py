@@ -18,6 +18,7 @@ from govern.unlearning.registry import METHODS
 
 if TYPE_CHECKING:
     from torch import Tensor
+    from transformers import PreTrainedModel
 
 
 def make_edit(method: str, request: Request[Any]) -> Edit:
@@ -49,7 +50,10 @@ def refuse_unstored(settings: Any, path: Path, *, layers: int, trust_remote_code
     from govern.unlearning.activations import find_blocks
     from govern.unlearning.parameters import parameters_of, stored_as
 
-    model = empty_model(path, trust_remote_code=trust_remote_code)
+    last: int | None = getattr(settings, "layer", None)
+    model = empty_model(path, layers=None if last is None else last + 1, trust_remote_code=trust_remote_code)
+    if last is not None:
+        _rehearse(model, first=min(settings.train.layers), last=last)
     own = {id(parameter): name for name, parameter in model.named_parameters()}
     chosen = dict(model.named_parameters())
     trained = settings.changing(layers) if hasattr(settings, "changing") else settings.train
@@ -72,6 +76,39 @@ def refuse_unstored(settings: Any, path: Path, *, layers: int, trust_remote_code
     entries = names_of(model, path).stored
     for name, parameter in chosen.items():
         stored_as(name, parameter, entries)
+
+
+def _rehearse(model: PreTrainedModel, *, first: int, last: int) -> None:
+    """Compute blocks `first` to `last` of an empty model one by one, as steering does: in shapes, without numbers.
+
+    Raises RemovalError where they cannot be. What depends on numbers, such as the choice of experts, has none here: a
+    model that does not run at all without them is let pass.
+    """
+    import torch
+
+    from govern.unlearning.activations import Window
+    from govern.unlearning.batches import Batch
+
+    ids = torch.zeros((2, 8), dtype=torch.long, device="meta")
+    ones = torch.ones((2, 8), dtype=torch.long, device="meta")
+    with torch.no_grad():
+        try:
+            # The other forms of attention look at the mask's numbers.
+            model.set_attn_implementation("eager")
+            model(input_ids=ids, attention_mask=ones, use_cache=False)
+        except Exception:
+            return
+        try:
+            window = Window(model, first=first, last=last)
+            window.replay(window.enter(Batch(ids, ones, ones.bool())))
+        except RemovalError:
+            raise
+        except Exception as error:
+            raise RemovalError(
+                f"the blocks of {type(model).__name__} cannot be computed one by one: {type(error).__name__}",
+                where="removal.method",
+                hint="Choose a method that trains the whole model, such as npo.",
+            ) from None
 
 
 def check_edit(base: Path, tensors: Mapping[str, Tensor], *, trust_remote_code: bool) -> EditCheck:
