@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import pytest
 import torch
-from architectures import SETTINGS, make
+from other_shapes import SETTINGS, make
 from torch import nn
 from under_attack import silent, target_of
 
