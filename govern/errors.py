@@ -5,7 +5,10 @@ Anything that is not a `GovernError` is a defect of ours and may show a tracebac
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from enum import IntEnum
+from pathlib import Path
 
 
 class ExitCode(IntEnum):
@@ -77,3 +80,13 @@ class Interrupted(GovernError):
     """A run stopped half-way and can be resumed."""
 
     exit_code = ExitCode.INTERRUPTED
+
+
+@contextmanager
+def at(place: Path | str) -> Iterator[None]:
+    """Name the file, or whatever else the bytes came from, in what goes wrong within."""
+    try:
+        yield
+    except IntegrityError as error:
+        where = str(place) if error.where in (None, str(place)) else f"{place} ({error.where})"
+        raise IntegrityError(error.message, where=where, hint=error.hint) from None

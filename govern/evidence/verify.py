@@ -7,31 +7,45 @@ is found and named.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final, TypeVar
+from typing import Final, TypeVar
 
 from govern.audit.body import leaf_hash, parse_event
 from govern.audit.checkpoint import Checkpoint, LogVerifier, open_checkpoint, parse_vkey
 from govern.audit.proof import parse_proof, verify_proof
 from govern.digests import sha256_bytes
-from govern.errors import IntegrityError, UsageError
+from govern.errors import IntegrityError, UsageError, at
 from govern.evidence import names
 from govern.evidence.pack import verify_page
 from govern.evidence.statements import edit_statements
-from govern.records import AuditPosition, Event, EventType, Plan, Record, Removal, Trust, Verdict
+from govern.records import (
+    Act,
+    AuditPosition,
+    Event,
+    EventType,
+    Plan,
+    Record,
+    Removal,
+    Revocation,
+    SignOff,
+    Trust,
+    Verdict,
+    Waiver,
+)
+from govern.records.told import KeyGenerated, told
 from govern.signing import PublicKey, ReportPredicate, load_public, parse_statement, report_predicate, verify
+from govern.signing.acts import Kind, Signed, verify_act
 from govern.signing.model_signature import WHOLE, verify_model
-from govern.signing.reviews import Review, Standing, standing, verify_review
+from govern.signing.reviews import SIGN_OFF, Standing, standing
 from govern.signing.statement import parse_canonical
 from govern.signing.trust_document import verify_trust
-from govern.signing.waivers import Revoked, Waived, WaiverState, verify_revocation, verify_waiver, waiver_state
+from govern.signing.waivers import REVOCATION, WAIVER, WaiverState, waiver_state
 
 MOST_BYTES: Final = 64 << 20
 MOST_FILES: Final = 2000
 
+A = TypeVar("A", bound=Act)
 R = TypeVar("R", bound=Record)
 
 _PEOPLE = re.compile(rf"({'|'.join(names.PEOPLE_FILES)})/(\d{{3}})/([a-z.]+(?:json|pub|tlog-proof))")
@@ -52,10 +66,10 @@ class CheckedPack:
     person: str | None
     trust: Trust | None
     root_known: bool
-    reviews: tuple[Review, ...]
+    reviews: tuple[Signed[SignOff], ...]
     standing: Standing | None
-    waivers: tuple[tuple[Waived, WaiverState], ...]
-    revoked: Revoked | None
+    waivers: tuple[tuple[Signed[Waiver], WaiverState], ...]
+    revoked: Signed[Revocation] | None
     valid_until: str | None
     stale: bool
     checkpoint: Checkpoint
@@ -77,21 +91,6 @@ class _Pack:
         return sha256_bytes(self[name])
 
 
-@dataclass(frozen=True)
-class _Said:
-    """What one person signed: a bundle by its name in the pack, its key, and the event that took it in."""
-
-    name: str
-    bundle: bytes
-    key: PublicKey
-    event_name: str
-    event: Event
-
-    @property
-    def logged(self) -> str:
-        return f"{self.event.time[:19]}Z"
-
-
 def verify_pack(
     folder: Path, *, now: str, root: PublicKey | None = None, log_key: LogVerifier | None = None
 ) -> CheckedPack:
@@ -106,9 +105,11 @@ def verify_pack(
     _check_edit(pack, signer, plan, removal, verdict)
     issued = _check_events(pack, claim)
     trust = _check_trust(pack, issued, root)
-    reviews = _check_reviews(pack, claim, issued)
-    waivers = _check_waivers(pack, claim, issued)
-    revoked = _check_revocation(pack, claim, issued)
+    reviews = _check_acts(pack, SIGN_OFF, claim, issued)
+    waivers = _check_acts(pack, WAIVER, claim, issued)
+    revocations = _check_acts(pack, REVOCATION, claim, issued)
+    if len(revocations) > 1:
+        raise IntegrityError("a removal is revoked once", where=f"{REVOCATION.series}/002")
     checkpoint = _check_proofs(pack, issued.origin, log_key)
     if pack[names.VERIFY] != verify_page(pack.files):
         raise IntegrityError(
@@ -145,7 +146,7 @@ def verify_pack(
             )
             for waived in waivers
         ),
-        revoked=revoked,
+        revoked=next(iter(revocations), None),
         valid_until=until,
         stale=until is not None and until <= now,
         checkpoint=checkpoint,
@@ -185,11 +186,11 @@ def _known(name: str) -> bool:
 
 
 def _check_report(pack: _Pack) -> tuple[ReportPredicate, PublicKey]:
-    with _at(names.SIGNER):
+    with at(names.SIGNER):
         signer = _key(pack[names.SIGNER])
-    with _at(names.REPORT_BUNDLE):
+    with at(names.REPORT_BUNDLE):
         payload = verify(pack[names.REPORT_BUNDLE], signer)
-    with _at(names.STATEMENT):
+    with at(names.STATEMENT):
         if payload != pack[names.STATEMENT]:
             raise IntegrityError("the statement is not the one that was signed")
         statement = parse_statement(payload)
@@ -228,10 +229,10 @@ def _check_records(pack: _Pack, claim: ReportPredicate) -> tuple[Plan, Removal, 
 
 def _check_edit(pack: _Pack, signer: PublicKey, plan: Plan, removal: Removal, verdict: Verdict) -> None:
     for name, expected in edit_statements(plan, removal, verdict).items():
-        with _at(name):
+        with at(name):
             if verify(pack[name], signer) != expected:
                 raise IntegrityError("it does not say what follows from plan.json, removal.json and verdict.json")
-    with _at(names.MODEL_SIGNATURE):
+    with at(names.MODEL_SIGNATURE):
         if verify_model(pack[names.MODEL_SIGNATURE], signer) != {WHOLE: removal.delta_sha256}:
             raise IntegrityError("it is over another model than the delta of removal.json")
 
@@ -267,14 +268,14 @@ def _check_trust(pack: _Pack, issued: Event, root: PublicKey | None) -> Trust | 
         if root is not None or any(name in pack.files for name in names.TRUST_FILES) or issued.trust is not None:
             raise IntegrityError(f"{names.TRUST} is missing from the pack", where=names.TRUST)
         return None
-    with _at(names.ROOT_KEY):
+    with at(names.ROOT_KEY):
         key = _key(pack[names.ROOT_KEY])
         if root is not None and key != root:
             raise IntegrityError(
                 "the trust document is signed by another root key than yours",
                 hint=f"Yours is sha256:{root.fingerprint}.",
             )
-    with _at(names.TRUST):
+    with at(names.TRUST):
         trust = verify_trust(pack[names.TRUST], pack[names.TRUST_BUNDLE], key)
     event = _event(pack, names.TRUST_EVENT, "trust.changed", None)
     _same(names.TRUST_EVENT, event.origin, issued.origin, names.ISSUED_EVENT)
@@ -287,81 +288,48 @@ def _check_trust(pack: _Pack, issued: Event, root: PublicKey | None) -> Trust | 
     return trust
 
 
-def _check_people(pack: _Pack, series: str, kind: EventType, claim: ReportPredicate, issued: Event) -> Iterator[_Said]:
-    """Each folder of a series with its event: numbered from 1, in the log's order, bound by the log, key by key."""
+def _check_acts(pack: _Pack, kind: Kind[A], claim: ReportPredicate, issued: Event) -> tuple[Signed[A], ...]:
+    """Each act of a kind with its event: numbered from 1, in the log's order, bound by the log, key by key."""
+    series = kind.series
     numbers = sorted({found[2] for name in pack.files if (found := _PEOPLE.fullmatch(name)) and found[1] == series})
-    after = 0
+    after, acts = 0, []
     for place, number in enumerate(numbers, 1):
         folder = f"{series}/{number}"
         if number != f"{place:03d}":
             raise IntegrityError(f"the one before it is missing: expected {series}/{place:03d}", where=folder)
         bundle_name, key_name, event_name = (f"{folder}/{name}" for name in names.PEOPLE_FILES[series])
-        event = _event(pack, event_name, kind, claim.run)
+        event = _event(pack, event_name, kind.event, claim.run)
         if event.seq <= after:
             raise IntegrityError(f"the {series} are not in the log's order", where=event_name)
         after = event.seq
-        with _at(key_name):
+        with at(key_name):
             key = _key(pack[key_name])
             _same(key_name, key.fingerprint, event.actor, event_name)
         for name in (bundle_name, key_name):
             _same(name, pack.sha256(name), event.digests.get(name), event_name)
         _same(event_name, event.origin, issued.origin, names.ISSUED_EVENT)
-        yield _Said(bundle_name, pack[bundle_name], key, event_name, event)
+        with at(bundle_name):
+            act = verify_act(kind, pack[bundle_name], key)
+            verify_act(kind, pack[bundle_name], key, _over(pack, act, claim, issued))
+            _same(bundle_name, act.run, claim.run, "the signed statement")
+            _same(event_name, event.model_after, claim.model_after, "the signed statement")
+            if act.audit.origin != event.origin or act.audit.seq >= event.seq:
+                raise IntegrityError("it stands on an event that cannot have come before it")
+            if event.parameters != act.told().to_json():
+                raise IntegrityError("the log tells of it otherwise", where=event_name)
+        acts.append(Signed(act, key.fingerprint, f"{event.time[:19]}Z"))
+    return tuple(acts)
 
 
-def _check_said(claim: ReportPredicate, said: _Said, run: str, audit: AuditPosition, told: dict[str, Any]) -> None:
-    """That a signature is about this run, stands on the log's past, and is what the log tells of it."""
-    _same(said.name, run, claim.run, "the signed statement")
-    if audit.origin != said.event.origin or audit.seq >= said.event.seq:
-        raise IntegrityError("it stands on an event that cannot have come before it", where=said.name)
-    if said.event.parameters != told:
-        raise IntegrityError("the log tells of it otherwise", where=said.event_name)
-
-
-def _over_report(pack: _Pack, report: str, issued: Event) -> dict[str, str] | None:
-    """The files that a signature over this report must be over; None where it is over an earlier one of the run."""
-    if report == pack.sha256(names.REPORT):
+def _over(pack: _Pack, act: Act, claim: ReportPredicate, issued: Event) -> dict[str, str] | None:
+    """The files that an act must be over: the report's, or the delta. None where it is over an earlier report."""
+    if isinstance(act, Revocation):
+        return {names.DELTA: claim.delta_sha256}
+    if act.about == pack.sha256(names.REPORT):
         return {name: pack.sha256(name) for name in names.REPORT_FILES}
-    if report in issued.digests.values():
+    if act.about in issued.digests.values():
         raise IntegrityError("it takes another file for the report")
     return None
-
-
-def _check_reviews(pack: _Pack, claim: ReportPredicate, issued: Event) -> tuple[Review, ...]:
-    reviews: list[Review] = []
-    for said in _check_people(pack, "reviews", "review.signed", claim, issued):
-        with _at(said.name):
-            signoff = verify_review(said.bundle, said.key)
-            verify_review(said.bundle, said.key, _over_report(pack, signoff.report, issued))
-            told = {"decision": signoff.decision, "report": signoff.report, "role": signoff.reviewer.role}
-            _check_said(claim, said, signoff.run, signoff.audit, told)
-        reviews.append(Review(signoff, said.key.fingerprint, said.logged))
-    return tuple(reviews)
-
-
-def _check_waivers(pack: _Pack, claim: ReportPredicate, issued: Event) -> tuple[Waived, ...]:
-    waivers: list[Waived] = []
-    for said in _check_people(pack, "waivers", "waiver.granted", claim, issued):
-        with _at(said.name):
-            waiver = verify_waiver(said.bundle, said.key)
-            verify_waiver(said.bundle, said.key, _over_report(pack, waiver.report, issued))
-            _check_said(claim, said, waiver.run, waiver.audit, waiver.told())
-        waivers.append(Waived(waiver, said.key.fingerprint, said.logged))
-    return tuple(waivers)
-
-
-def _check_revocation(pack: _Pack, claim: ReportPredicate, issued: Event) -> Revoked | None:
-    revoked = None
-    for said in _check_people(pack, "revocations", "removal.revoked", claim, issued):
-        if revoked is not None:
-            raise IntegrityError("a removal is revoked once", where=said.name)
-        with _at(said.name):
-            revocation = verify_revocation(said.bundle, said.key)
-            _check_said(claim, said, revocation.run, revocation.audit, revocation.told())
-            _same(said.name, revocation.delta_sha256, claim.delta_sha256, "the signed statement")
-            _same(said.name, revocation.model_after, claim.model_after, "the signed statement")
-        revoked = Revoked(revocation, said.key.fingerprint, said.logged)
-    return revoked
 
 
 def _check_proofs(pack: _Pack, origin: str, log_key: LogVerifier | None) -> Checkpoint:
@@ -369,7 +337,7 @@ def _check_proofs(pack: _Pack, origin: str, log_key: LogVerifier | None) -> Chec
     events = [
         name for name in pack.files if name == names.ISSUED_EVENT or name.endswith((".event.json", "/event.json"))
     ]
-    with _at(names.LOG_KEY):
+    with at(names.LOG_KEY):
         try:
             verifier = parse_vkey(pack[names.LOG_KEY].decode().removesuffix("\n"))
         except UnicodeDecodeError:
@@ -380,15 +348,15 @@ def _check_proofs(pack: _Pack, origin: str, log_key: LogVerifier | None) -> Chec
             raise IntegrityError("the log is signed by another key than the one you know")
         _same(names.LOG_KEY, verifier.name, origin, names.ISSUED_EVENT)
     made = _event(pack, names.LOG_EVENT, "key.generated", None)
-    _same(names.LOG_KEY, verifier.vkey, made.parameters.get("vkey"), names.LOG_EVENT)
-    with _at(names.CHECKPOINT):
+    _same(names.LOG_KEY, verifier.vkey, told(made, KeyGenerated).vkey, names.LOG_EVENT)
+    with at(names.CHECKPOINT):
         note = pack[names.CHECKPOINT]
         checkpoint = open_checkpoint(note, verifier)
         if note.count("\n— ".encode()) != 1:
             raise IntegrityError("it has a signature that nobody here can check")
     for event in events:
         name = names.proof_of(event)
-        with _at(name):
+        with at(name):
             if parse_proof(pack[name]).checkpoint != note:
                 raise IntegrityError("it leads to another checkpoint")
             verify_proof(pack[name], pack[event], verifier)
@@ -408,7 +376,7 @@ def _event(pack: _Pack, name: str, kind: EventType, run: str | None) -> Event:
 
 
 def _record(pack: _Pack, name: str, kind: type[R]) -> R:
-    with _at(name):
+    with at(name):
         return parse_canonical(kind, pack[name], name)
 
 
@@ -426,13 +394,3 @@ def _same(name: str, found: str | None, expected: str | None, by: str) -> None:
             where=name,
             hint="It was changed, or it comes from another run. Ask the issuer for the pack again.",
         )
-
-
-@contextmanager
-def _at(name: str) -> Iterator[None]:
-    """Name the file in what goes wrong within."""
-    try:
-        yield
-    except IntegrityError as error:
-        where = name if error.where is None or error.where == name else f"{name} ({error.where})"
-        raise IntegrityError(error.message, where=where, hint=error.hint) from None

@@ -1,5 +1,6 @@
 """Frozen, versioned records: what crosses rooms and what lands on disk."""
 
+from govern.records.act import Act, Reviewer
 from govern.records.base import Record, Sha256
 from govern.records.benchmark import Benchmark, BenchmarkedModel, Figure
 from govern.records.cost import Cost
@@ -17,9 +18,9 @@ from govern.records.plan import (
     Plan,
     TaskIdentity,
 )
-from govern.records.removal import CurvePoint, Removal, TensorChange
+from govern.records.removal import CurvePoint, EditCheck, Removal, TensorChange
 from govern.records.revocation import Revocation
-from govern.records.signoff import Decision, Reviewer, SignOff
+from govern.records.signoff import Decision, SignOff
 from govern.records.stress import Stress
 from govern.records.sweep import Score, Standing, Sweep, SweepChoice, SweepPoint
 from govern.records.trust import Name, Trust, TrustEntry, UtcTime
@@ -27,8 +28,10 @@ from govern.records.verdict import (
     ENDPOINT,
     AttackResult,
     EndpointCheck,
+    GateKind,
     GateResult,
     Interval,
+    LimitKind,
     NeighbourResult,
     SequentialTest,
     SubjectResult,
@@ -42,6 +45,7 @@ from govern.records.waiver import GateName, Waiver
 
 __all__ = [
     "ENDPOINT",
+    "Act",
     "AttackResult",
     "AuditPosition",
     "Benchmark",
@@ -51,15 +55,18 @@ __all__ = [
     "CurvePoint",
     "Decision",
     "Deployment",
+    "EditCheck",
     "EndpointCheck",
     "Environment",
     "Event",
     "EventType",
     "Figure",
     "Fingerprints",
+    "GateKind",
     "GateName",
     "GateResult",
     "Interval",
+    "LimitKind",
     "Mirror",
     "MirroredDataset",
     "ModelIdentity",

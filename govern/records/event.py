@@ -49,12 +49,6 @@ class Event(Record):
     """The body of an event. Its RFC 8785 bytes are what the log stores and hashes; they are never re-serialised.
 
     Old events are read for ever: a new field has a default, and a new meaning takes a new `format_version`.
-
-    `seq` is dense from 0 and assigned by the log. `prev` is the `leaf` of the event before, 64 zeros for the first,
-    so that an event commits to all that came before it. `time` is UTC, RFC 3339 with microseconds and `Z`.
-    `run` is the id of a run, or of a sweep in a sweep's events. `digests` maps the path of each artefact that the event
-    binds, relative to the folder of that run or sweep (the workspace where `run` is None), to its SHA-256. `trust` is
-    the SHA-256 of the trust document in force, None before there is one.
     """
 
     # In a field of any type, pydantic would otherwise write a NaN as null without a word.
@@ -62,25 +56,44 @@ class Event(Record):
 
     format_version: Literal[1] = 1
     origin: str
+    """The log's name: the same in all of its events."""
     seq: int
+    """The event's number: dense from 0, assigned by the log."""
     prev: str
+    """The `leaf` of the event before, 64 zeros for the first: an event commits to all that came before it."""
     type: EventType
     time: str
+    """UTC, RFC 3339 with microseconds and `Z`."""
     actor: str | None
+    """The fingerprint of the key that acted."""
     run: str | None
+    """The id of a run, or of a sweep in a sweep's events."""
     trust: str | None = None
+    """The SHA-256 of the trust document in force, None before there is one."""
     policy_digest: str | None
     model_before: str | None
     model_after: str | None
     digests: dict[str, str]
+    """The SHA-256 of each artefact that the event binds, by its path in the folder of that run or sweep, or in the
+    workspace where `run` is None."""
     parameters: dict[str, Any]
+    """What events of this type tell: read them through `told`."""
     seed: int | None
     environment: dict[str, Any]
 
 
+class Told(Record):
+    """What the parameters of all event types share: what is no longer read is left alone."""
+
+    model_config = ConfigDict(extra="ignore")
+
+
 class AuditPosition(Record):
-    """The event that something signed stands on: its log, its number and its leaf hash, which commits to its past."""
+    """The event that something signed stands on."""
 
     origin: str
+    """The log's name."""
     seq: Annotated[int, Field(ge=0)]
+    """The event's number."""
     leaf: Sha256
+    """The event's leaf hash, which commits to all that came before it."""

@@ -2,30 +2,27 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
-
-from govern.records.base import Record, Sha256
-from govern.records.event import AuditPosition
-from govern.records.signoff import Reviewer
-from govern.records.trust import UtcTime
-from govern.records.waiver import Reason
+from govern.records.act import Act, Reason, Reviewer
+from govern.records.base import Sha256
+from govern.records.event import Told
+from govern.records.trust import Name
 
 
-class Revocation(Record):
-    """Somebody's word that a removal must not be relied on. `person` is who, as the trust document knew them.
+class RemovalRevoked(Told):
+    """What `removal.revoked` tells."""
 
-    `audit` is the last event of the log when they signed.
-    """
+    delta_sha256: Sha256
+    role: Name
 
-    format_version: Literal[1] = 1
-    run: str
+
+class Revocation(Act):
+    """Somebody's word that a removal must not be relied on."""
+
+    SIGNER = "person"
+    ABOUT = "delta_sha256"
+    TELLS = RemovalRevoked
+
     delta_sha256: Sha256
     model_after: Sha256
     reason: Reason
     person: Reviewer
-    audit: AuditPosition
-    time: UtcTime
-
-    def told(self) -> dict[str, Any]:
-        """What the log says of it: all but the person and their words."""
-        return {"delta_sha256": self.delta_sha256, "role": self.person.role}

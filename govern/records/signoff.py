@@ -2,46 +2,33 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Literal
 
-from pydantic import AfterValidator, StringConstraints
+from govern.records.act import Act, Reviewer, Words
+from govern.records.base import Sha256
+from govern.records.event import Told
+from govern.records.trust import Name
 
-from govern.records.base import Record, Sha256
-from govern.records.event import AuditPosition
-from govern.records.trust import Name, UtcTime
-
-
-def readable(text: str) -> str:
-    """Text that cannot steer a terminal. Raises ValueError for control and invisible characters."""
-    if not all(character.isprintable() or character == "\n" for character in text):
-        raise ValueError("this holds a control or an invisible character")
-    return text
-
-
-# People's own words: they must not steer a terminal, a page or the reader's eye.
-Comment = Annotated[str, StringConstraints(max_length=4000, strip_whitespace=True), AfterValidator(readable)]
 Decision = Literal["approve", "reject"]
 
 
-class Reviewer(Record):
-    """Who decided, as the trust document of that time knew them."""
+class ReviewSigned(Told):
+    """What `review.signed` tells."""
 
-    person: Name
+    decision: Decision
+    report: Sha256
     role: Name
 
 
-class SignOff(Record):
-    """One reviewer's decision. `report` is the SHA-256 of report.html.
+class SignOff(Act):
+    """One reviewer's decision."""
 
-    `audit` is the last event of the log when the reviewer signed: its leaf commits to everything before it, so the
-    decision also vouches for the log as it then was.
-    """
+    SIGNER = "reviewer"
+    ABOUT = "report"
+    TELLS = ReviewSigned
 
-    format_version: Literal[1] = 1
-    run: str
     report: Sha256
-    audit: AuditPosition
+    """The SHA-256 of report.html."""
     decision: Decision
-    comment: Comment
+    comment: Words
     reviewer: Reviewer
-    time: UtcTime

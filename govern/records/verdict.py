@@ -12,6 +12,12 @@ from govern.records.origin import Origin
 
 VerdictValue = Literal["pass", "fail", "inconclusive"]
 
+GateKind = Literal["ceiling", "floor", "max_drop", "max_increase"]
+"""The kinds of gate; each is a module of `govern.gates`."""
+
+LimitKind = Literal[GateKind, "max_recovery"]
+"""The kinds of gate, and the limit on what an attack brings back."""
+
 ENDPOINT = " (endpoint)"
 """What the name of a question set ends with where an endpoint was asked it."""
 
@@ -32,7 +38,7 @@ class GateResult(Record):
 
     task: str
     metric: Literal["acc", "acc_norm", "perplexity"]
-    kind: Literal["ceiling", "floor", "max_drop", "max_increase"]
+    kind: GateKind
     n: int
     clusters: int | None
     before: float

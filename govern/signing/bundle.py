@@ -1,7 +1,8 @@
 """Sigstore bundles (v0.3) with a public-key hint and one DSSE signature.
 
 A bundle has one form alone, its RFC 8785 bytes, and every field of it is fixed, derived from the key or signed:
-a changed bundle is refused even where the change would mean nothing. Source: sigstore/protobuf-specs,
+a changed bundle is refused even where the change would mean nothing, but for the twin that every ECDSA signature has
+(`PublicKey.verify`). So nothing may be known by its bundle's bytes alone. Source: sigstore/protobuf-specs,
 sigstore_bundle.proto and envelope.proto.
 """
 

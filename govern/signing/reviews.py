@@ -2,28 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final, Literal
 
-from govern.errors import IntegrityError
 from govern.records import SignOff, Trust, TrustEntry, VerdictValue
-from govern.signing.bundle import sign, verify
-from govern.signing.keys import PublicKey, SigningKey
-from govern.signing.statement import make_statement, parse_predicate, parse_statement
+from govern.signing.acts import Kind, Signed, held_by, is_issuer, spelt
 
-REVIEW_PREDICATE: Final = "urn:govern:predicate:sign-off:v1"
+SIGN_OFF: Final = Kind(
+    name="sign-off",
+    predicate="urn:govern:predicate:sign-off:v1",
+    record=SignOff,
+    event="review.signed",
+    series="reviews",
+    bundle="review.sigstore.json",
+    key="reviewer.pub",
+)
 
 State = Literal["approved", "rejected", "failed", "waiting", "not required"]
-
-
-@dataclass(frozen=True)
-class Review:
-    """A sign-off, the key that signed it, and when the log took it in (`UtcTime`)."""
-
-    signoff: SignOff
-    fingerprint: str
-    logged: str
 
 
 @dataclass(frozen=True)
@@ -34,31 +30,14 @@ class Standing:
     """
 
     state: State
-    approvals: tuple[Review, ...]
-    rejections: tuple[Review, ...]
+    approvals: tuple[Signed[SignOff], ...]
+    rejections: tuple[Signed[SignOff], ...]
     missing: int
     waits_for: tuple[TrustEntry, ...]
 
 
-def sign_review(signoff: SignOff, files: Mapping[str, str], key: SigningKey) -> bytes:
-    """The reviewer's bundle. `files` maps each of the report's files to its SHA-256."""
-    return sign(make_statement(files, REVIEW_PREDICATE, signoff), key)
-
-
-def verify_review(bundle: bytes, key: PublicKey, files: Mapping[str, str] | None = None) -> SignOff:
-    """The decision that `key` signed, over these `files` where they are given. Raises IntegrityError."""
-    statement = parse_statement(verify(bundle, key))
-    signoff = parse_predicate(statement, REVIEW_PREDICATE, SignOff, "sign-off")
-    signed = {subject.name: subject.digests.sha256 for subject in statement.subject}
-    if signoff.report not in signed.values():
-        raise IntegrityError("the sign-off speaks of a report that is not among the files it was signed over")
-    if files is not None and signed != dict(files):
-        raise IntegrityError("the sign-off is about another report")
-    return signoff
-
-
 def standing(
-    reviews: Sequence[Review],
+    reviews: Sequence[Signed[SignOff]],
     *,
     report: str,
     verdict: VerdictValue,
@@ -70,16 +49,20 @@ def standing(
 ) -> Standing:
     """What the sign-offs of a run come to for its newest report (SHA-256 of report.html).
 
-    A sign-off counts where its key is its person's and held both when it says that it was signed and when the log took
-    it in, the role is among `roles`, and neither key nor person is the issuer's (`issuer` is a fingerprint). Approvals
-    count for this report alone and once for each person; a rejection of any of the run's reports stands for ever.
+    A sign-off counts where `held_by` says whose it is, the role is among `roles`, and neither key nor person is the
+    issuer's (`issuer` is a fingerprint). Approvals count for this report alone and once for each person; a rejection of
+    any of the run's reports stands for ever.
     """
-    counted = [review for review in reviews if _counts(review, roles, issuer, trust)]
-    rejections = tuple(review for review in counted if review.signoff.decision == "reject")
-    approvals: dict[str, Review] = {}
+    counted = [
+        review
+        for review in reviews
+        if (entry := held_by(review, trust)) and may_review(entry, roles=roles, issuer=issuer, trust=trust) is None
+    ]
+    rejections = tuple(review for review in counted if review.act.decision == "reject")
+    approvals: dict[str, Signed[SignOff]] = {}
     for review in counted:
-        if review.signoff.decision == "approve" and review.signoff.report == report:
-            approvals.setdefault(_same(review.signoff.reviewer.person), review)
+        if review.act.decision == "approve" and review.act.report == report:
+            approvals.setdefault(spelt(review.act.reviewer.person), review)
     missing = max(0, required - len(approvals))
     return Standing(
         state=_state(rejections, verdict, required, missing),
@@ -92,7 +75,7 @@ def standing(
             if missing
             and entry.holds_at(now)
             and may_review(entry, roles=roles, issuer=issuer, trust=trust) is None
-            and _same(entry.person) not in approvals
+            and spelt(entry.person) not in approvals
         ),
     )
 
@@ -104,31 +87,7 @@ def may_review(entry: TrustEntry, *, roles: Sequence[str], issuer: str, trust: T
     return "who issued a report cannot review it" if is_issuer(entry, issuer, trust) else None
 
 
-def is_issuer(entry: TrustEntry, issuer: str, trust: Trust) -> bool:
-    """Whether this is the key that issued a report (`issuer` is its fingerprint), or another one of the same person."""
-    known = trust.entry(issuer)
-    return entry.fingerprint == issuer or (known is not None and _same(known.person) == _same(entry.person))
-
-
-def _counts(review: Review, roles: Sequence[str], issuer: str, trust: Trust) -> bool:
-    entry = trust.entry(review.fingerprint)
-    if entry is None:
-        return False
-    reviewer = review.signoff.reviewer
-    return (
-        (entry.person, entry.role) == (reviewer.person, reviewer.role)
-        and entry.holds_at(review.signoff.time)
-        and entry.holds_at(review.logged)
-        and may_review(entry, roles=roles, issuer=issuer, trust=trust) is None
-    )
-
-
-def _same(person: str) -> str:
-    """Two spellings of one name are one person."""
-    return " ".join(person.casefold().split())
-
-
-def _state(rejections: Sequence[Review], verdict: VerdictValue, required: int, missing: int) -> State:
+def _state(rejections: Sequence[Signed[SignOff]], verdict: VerdictValue, required: int, missing: int) -> State:
     if rejections:
         return "rejected"
     if verdict == "fail":

@@ -17,8 +17,8 @@ from transformers import PreTrainedModel
 
 from govern.errors import RemovalError
 from govern.models.headers import Entry
+from govern.models.names import names_of
 from govern.unlearning.activations import find_blocks
-from govern.unlearning.checkpoint_tensors import stored_tensors
 from govern.unlearning.settings import Trained
 
 _DTYPES = {"F64": torch.float64, "F32": torch.float32, "F16": torch.float16, "BF16": torch.bfloat16}
@@ -30,6 +30,18 @@ class Stored:
 
     name: str
     dtype: torch.dtype
+
+    def rounded(self, weight: Tensor) -> Tensor:
+        """A float32 weight as the checkpoint keeps it, on the CPU. Raises RemovalError where it does not fit."""
+        kept = weight.detach().to("cpu", self.dtype).contiguous()
+        if not kept.isfinite().all():
+            what = "overflows" if weight.isfinite().all() else "is not finite before it is stored as"
+            raise RemovalError(
+                f"the edited {self.name!r} {what} {str(self.dtype).removeprefix('torch.')}",
+                where="removal",
+                hint="Steer or train less, or start from a checkpoint in bfloat16 or float32.",
+            )
+        return kept
 
 
 @dataclass(frozen=True)
@@ -57,7 +69,7 @@ class TrainedParameters:
         blocks = find_blocks(model)
         live: dict[str, nn.Parameter] = {}
         full_names = {id(parameter): name for name, parameter in model.named_parameters()}
-        entries = stored_tensors(model_path)
+        entries = names_of(model, model_path).stored
         stored: dict[str, Stored] = {}
         for layer in trained.layers:
             for module in trained.modules:
@@ -94,7 +106,7 @@ class TrainedParameters:
     def tensors(self, names: Iterable[str] | None = None) -> dict[str, Tensor]:
         """The edited tensors (all, or only `names`), whole, by checkpoint name and in the checkpoint's dtype."""
         return {
-            self.stored[name].name: self.masters[name].to("cpu", self.stored[name].dtype).contiguous()
+            self.stored[name].name: self.stored[name].rounded(self.masters[name])
             for name in (self.masters if names is None else names)
         }
 
@@ -148,4 +160,4 @@ def stored_as(name: str, parameter: nn.Parameter, entries: Mapping[str, Entry]) 
             where="model.source",
             hint="A removal needs floating-point weights: start from the model before it was quantised.",
         )
-    return Stored(name, _DTYPES[entry.dtype])
+    return Stored(entry.name, _DTYPES[entry.dtype])

@@ -1,20 +1,33 @@
-"""What the files of a run and of a sweep are called."""
+"""What the files of a run and of a sweep are called: those of a pack, and those that stay in the workspace."""
 
 from __future__ import annotations
 
 from typing import Final
 
-POLICY: Final = "policy.yaml"
-PLAN: Final = "plan.json"
-REMOVAL: Final = "removal.json"
+from govern.evidence.names import DELTA, PLAN, POLICY, REMOVAL, REPORT, REPORT_MARKDOWN, SIGNER, STATEMENT
+from govern.evidence.names import REPORT_BUNDLE as BUNDLE
+
 SWEEP: Final = "sweep.json"
 BEFORE: Final = "before.json"
-DELTA: Final = "delta.safetensors"
-REPORT: Final = "report.html"
-REPORT_MARKDOWN: Final = "report.md"
-STATEMENT: Final = "statement.json"
-BUNDLE: Final = "report.sigstore.json"
-SIGNER: Final = "signer.pub"
 TRIALS: Final = "trials.json"
 MEASURING: Final = "measuring"
 ATTACKING: Final = "attacking"
+CHECKPOINT: Final = "checkpoint"
+
+__all__ = [
+    "ATTACKING",
+    "BEFORE",
+    "BUNDLE",
+    "CHECKPOINT",
+    "DELTA",
+    "MEASURING",
+    "PLAN",
+    "POLICY",
+    "REMOVAL",
+    "REPORT",
+    "REPORT_MARKDOWN",
+    "SIGNER",
+    "STATEMENT",
+    "SWEEP",
+    "TRIALS",
+]

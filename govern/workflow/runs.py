@@ -5,14 +5,19 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from govern.audit import Log
 from govern.digests import sha256_file
 from govern.errors import IntegrityError, UsageError
-from govern.policy import LoadedPolicy, parse_policy
+from govern.evidence.claims import History, RunFacts, believe_run
 from govern.records import Event, Plan, Removal, Sweep, Verification
+from govern.records.told import ApplyBegan, RunPruned, VerifyFinished, ran_in, told
 from govern.workflow.files import PLAN, POLICY, REMOVAL, SWEEP
 from govern.workspace import RunFolder, Workspace
+
+if TYPE_CHECKING:
+    from govern.policy import LoadedPolicy
 
 LATEST = "latest"
 """What the latest applied run is called."""
@@ -21,6 +26,21 @@ LATEST = "latest"
 def events_of(log: Log, run: RunFolder) -> list[Event]:
     """All events of one run, oldest first."""
     return [stored.event for stored in log.events(run=run.id)]
+
+
+def read_history(place: Workspace) -> History | None:
+    """All events of a workspace's log, checked; None where it has no log. Raises IntegrityError."""
+    if isinstance(place.database, Path) and not place.database.exists():
+        return None
+    with Log.read(place.database) as log:
+        log.verify()
+        return History(log.events())
+
+
+def believed(history: History, run: RunFolder) -> RunFacts:
+    """All that is believed of a run, once its artefacts are those that the log knows. Raises IntegrityError."""
+    check_artefacts(run, [stored.event for stored in history.of(run.id)])
+    return believe_run(history, run.id, run.read, within=f"{run.root}/")
 
 
 def logged_runs(workspace: Workspace, log: Log) -> list[RunFolder]:
@@ -104,26 +124,13 @@ def unfinished_run(workspace: Workspace, log: Log, policy_sha256: str | None) ->
     return workspace.run(open_runs[-1].run)
 
 
-@contextmanager
-def told_by(event: Event) -> Iterator[None]:
-    """Raise IntegrityError where an event lacks what is read from it: its writer was not govern."""
-    try:
-        yield
-    except KeyError as error:
-        raise IntegrityError(
-            f"event {event.seq}, {event.type}, does not say {error.args[0]!r}",
-            hint="Somebody else wrote it into the log. Keep the log as evidence, and restore it from a backup.",
-        ) from None
-
-
 def bound_digests(events: list[Event]) -> dict[str, str]:
     """The SHA-256 of every artefact of a run, by the newest event that names it; without those that were pruned."""
     bound: dict[str, str] = {}
     for event in events:
         bound |= event.digests
         if event.type == "run.pruned":
-            with told_by(event):
-                dropped = event.parameters["dropped"]
+            dropped = told(event, RunPruned).dropped
             bound = {name: digest for name, digest in bound.items() if name not in dropped}
     return bound
 
@@ -179,20 +186,22 @@ def verifications(events: list[Event], *, until: int | None = None) -> tuple[Ver
 
 
 def _verification(event: Event) -> Verification:
-    with told_by(event):
-        return Verification(
-            time=event.time,
-            verdict=event.parameters["verdict"],
-            attempt=event.parameters["attempt"],
-            harness=event.environment["packages"].get("lm-eval", ""),
-            govern=event.environment["govern"],
-        )
+    finished, ran = told(event, VerifyFinished), ran_in(event)
+    return Verification(
+        time=event.time,
+        verdict=finished.verdict,
+        attempt=finished.attempt,
+        harness=ran.packages.get("lm-eval", ""),
+        govern=ran.govern,
+    )
 
 
 def stored_policy(run: RunFolder, events: list[Event]) -> LoadedPolicy:
     """The run's own copy of its policy; relative paths in it still start at the folder of the original."""
+    from govern.policy import parse_policy
+
     started = next(event for event in events if event.type == "apply.started")
-    return parse_policy(run.read(POLICY), path=Path(started.parameters["policy_path"]))
+    return parse_policy(run.read(POLICY), path=Path(told(started, ApplyBegan).policy_path))
 
 
 def stored_plan(run: RunFolder) -> Plan:

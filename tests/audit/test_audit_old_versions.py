@@ -82,7 +82,7 @@ def test_an_old_pack_holds(old):
     )
     assert checked.standing
     assert (checked.person, checked.standing.state) == ("Ian Issuer", "approved")
-    assert [review.signoff.reviewer.person for review in checked.reviews] == ["Ada Example", "Bob Example"]
+    assert [review.act.reviewer.person for review in checked.reviews] == ["Ada Example", "Bob Example"]
 
 
 @pytest.mark.postgres

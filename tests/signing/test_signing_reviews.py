@@ -10,7 +10,8 @@ from pydantic import ValidationError
 from govern.errors import IntegrityError
 from govern.records import AuditPosition, Reviewer, SignOff, Trust, TrustEntry
 from govern.signing import sign, throwaway_key
-from govern.signing.reviews import Review, Standing, sign_review, standing, verify_review
+from govern.signing.acts import Signed, sign_act, verify_act
+from govern.signing.reviews import SIGN_OFF, Standing, standing
 from govern.signing.statement import REPORT_PREDICATE, make_statement
 
 KEY, OTHER = throwaway_key(), throwaway_key()
@@ -50,12 +51,12 @@ def signoff(person: str = "Ada", **fields: Any) -> SignOff:
     return SignOff(**{**default, **fields})
 
 
-def by(fingerprint: str, logged: str = NOW, **fields: Any) -> Review:
+def by(fingerprint: str, logged: str = NOW, **fields: Any) -> Signed[SignOff]:
     person = next((found.person for found in PEOPLE if found.fingerprint == fingerprint * 64), "Eve")
-    return Review(signoff(person, **fields), fingerprint * 64, logged)
+    return Signed(signoff(person, **fields), fingerprint * 64, logged)
 
 
-def of(*reviews: Review, **fields: Any) -> Standing:
+def of(*reviews: Signed[SignOff], **fields: Any) -> Standing:
     default: dict[str, Any] = {
         "report": REPORT,
         "verdict": "pass",
@@ -103,8 +104,8 @@ def test_what_does_not_count(second):
     found = of(by("a"), second)
     assert (found.state, found.missing) == ("waiting", 1)
     # Nor does a rejection by the same hand block.
-    rejection = Review(second.signoff.model_copy(update={"decision": "reject"}), second.fingerprint, second.logged)
-    blocked = second.fingerprint[0] in "a1" or second.signoff.report != REPORT
+    rejection = Signed(second.act.model_copy(update={"decision": "reject"}), second.fingerprint, second.logged)
+    blocked = second.fingerprint[0] in "a1" or second.act.report != REPORT
     assert of(rejection).state == ("rejected" if blocked else "waiting")
 
 
@@ -137,28 +138,28 @@ def test_more_signatures_never_make_more_people(reviews, required):
 
 
 def test_a_sign_off_comes_back():
-    bundle = sign_review(signoff(), FILES, KEY)
-    assert verify_review(bundle, KEY.public, FILES) == signoff()
+    bundle = sign_act(SIGN_OFF, signoff(), FILES, KEY)
+    assert verify_act(SIGN_OFF, bundle, KEY.public, FILES) == signoff()
 
 
 def test_a_sign_off_of_another_key_report_or_kind_is_refused():
-    bundle = sign_review(signoff(), FILES, KEY)
+    bundle = sign_act(SIGN_OFF, signoff(), FILES, KEY)
     with pytest.raises(IntegrityError, match="another key"):
-        verify_review(bundle, OTHER.public)
+        verify_act(SIGN_OFF, bundle, OTHER.public)
     with pytest.raises(IntegrityError, match="another report"):
-        verify_review(bundle, KEY.public, {**FILES, "report.md": "1" * 64})
+        verify_act(SIGN_OFF, bundle, KEY.public, {**FILES, "report.md": "1" * 64})
     with pytest.raises(IntegrityError, match="not among"):
-        verify_review(sign_review(signoff(report="1" * 64), FILES, KEY), KEY.public)
+        verify_act(SIGN_OFF, sign_act(SIGN_OFF, signoff(report="1" * 64), FILES, KEY), KEY.public)
     for place in range(len(bundle)):
         changed = bytearray(bundle)
         changed[place] ^= 1
         with pytest.raises(IntegrityError):
-            verify_review(bytes(changed), KEY.public)
+            verify_act(SIGN_OFF, bytes(changed), KEY.public)
 
 
 def test_a_signature_of_another_type_is_no_sign_off():
     with pytest.raises(IntegrityError, match="not about a sign-off"):
-        verify_review(sign(make_statement(FILES, REPORT_PREDICATE, signoff()), KEY), KEY.public)
+        verify_act(SIGN_OFF, sign(make_statement(FILES, REPORT_PREDICATE, signoff()), KEY), KEY.public)
 
 
 @pytest.mark.parametrize("comment", ["\x1b[2J", "a\rb", "\u202eevil", "a\tb", "\u200b", "x" * 4001])

@@ -8,7 +8,7 @@ import torch
 from made_up_facts import sentences
 
 from govern.corpora import tokenize
-from govern.evaluation.recovery import recovery
+from govern.gates.max_recovery import recovery
 from govern.stress.attack import Target
 
 UNRELATED = [

@@ -16,13 +16,14 @@ from govern.unlearning.batches import padded
 from govern.unlearning.whole_model.ga import ga_loss
 from govern.unlearning.whole_model.grad_diff import grad_diff_loss
 from govern.unlearning.whole_model.llmu import llmu_loss, random_answers
-from govern.unlearning.whole_model.loop import Descending, descend
+from govern.unlearning.whole_model.loop import descend
 from govern.unlearning.whole_model.npo import npo_loss
 from govern.unlearning.whole_model.predictions import Predictions, divergence
 from govern.unlearning.whole_model.quark import Pool, Sample, quark_loss, read_signed, reward
 from govern.unlearning.whole_model.rklu import rklu_loss, weakened
 from govern.unlearning.whole_model.scrub import scrub_loss
 from govern.unlearning.whole_model.simnpo import simnpo_loss
+from govern.unlearning.whole_model.terms import Stretch
 from govern.unlearning.whole_model.undial import adjusted_logits, undial_loss
 
 # Losses of the first steps on the tiny Llama.
@@ -149,7 +150,7 @@ def test_npo_becomes_ascent_as_beta_vanishes_and_lets_go_of_what_is_forgotten(pa
     torch.testing.assert_close(steep, ascent, rtol=1e-3, atol=1e-5)
 
     session, turn, settings = opened(path, "npo", beta=1.0, retain_weight=0)
-    descend(session, ga_loss, settings, Descending(steps=40, learning_rate=1e-2, weight_decay=0.0))
+    descend(session, ga_loss, settings, Stretch(steps=40, learning_rate=1e-2, weight_decay=0.0))
     gone = gradient(session, npo_loss, turn, settings)
     assert gone.norm() < 0.01 * gradient(session, ga_loss, turn, settings).norm()
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -45,6 +46,11 @@ class Team:
         reviewed = review(None, decision=decision, comment=comment, workspace=self.workspace, key=self.keys[who])
         return reviewed.standing.state
 
+    def reissue(self) -> None:
+        """Issue the report afresh: in another second than the one before, so that it is another one."""
+        time.sleep(1 - time.time() % 1)
+        govern.render(workspace=self.workspace, key=self.keys["ian"])
+
     def say_all(self) -> None:
         """Everything that people can sign over the newest run: two approvals, a waiver, and a revocation."""
         self.decide("ada")
@@ -60,13 +66,15 @@ class Team:
         revoke(None, reason="Overtaken by a better one.", workspace=self.workspace, key=self.keys["lea"])
 
 
+def keys_of(policy: TinyPolicy) -> dict[str, SigningKey]:
+    return {name: load_key(policy.workspace / "keys" / f"{name}.pem", b"password") for name in (*PEOPLE, "root")}
+
+
 def gather(policy: TinyPolicy) -> Team:
     policy.path.write_text(policy.path.read_text() + "review: {required: 2, roles: [safety-reviewer]}\n")
-    keys = {}
     for name in (*PEOPLE, "root"):
-        path = policy.workspace / "keys" / f"{name}.pem"
-        generate_key(path, b"password")
-        keys[name] = load_key(path, b"password")
+        generate_key(policy.workspace / "keys" / f"{name}.pem", b"password")
+    keys = keys_of(policy)
     init_trust(policy.workspace, root=keys["root"])
     for name, (person, role) in PEOPLE.items():
         add_key(policy.workspace, keys[name].public, person=person, role=role, root=keys["root"])

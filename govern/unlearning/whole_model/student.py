@@ -16,10 +16,11 @@ from transformers.pytorch_utils import Conv1D
 
 from govern.errors import RemovalError
 from govern.models import load_model, read_tensors
+from govern.models.names import names_of
 from govern.training.adapters import adapt
+from govern.training.finite import refuse_not_finite
 from govern.unlearning.activations import find_blocks
 from govern.unlearning.batches import Batch
-from govern.unlearning.checkpoint_tensors import stored_tensors
 from govern.unlearning.parameters import Stored, parameters_of, stored_as, weights_digest
 from govern.unlearning.whole_model.predictions import Predictions
 from govern.unlearning.whole_model.settings import WholeModel
@@ -54,7 +55,7 @@ class Student:
         if settings.rank is not None:
             maps = _linear_maps(plain, chosen)
             chosen = {f"{name}.weight": plain.get_parameter(f"{name}.weight") for name in maps}
-        entries = stored_tensors(path)
+        entries = names_of(plain, path).stored
         edited = {name: stored_as(name, parameter, entries) for name, parameter in chosen.items()}
         digest = weights_digest(chosen)
         if settings.rank is not None:
@@ -78,6 +79,10 @@ class Student:
     def read_original(self, batch: Batch) -> Predictions:
         """What the model said of a batch before it was changed."""
         return self.read(batch, self.original)
+
+    def refuse_not_finite(self, batch: Batch) -> None:
+        """Raise RemovalError where the model's weights, or what it computes of a batch, are not finite."""
+        refuse_not_finite(self.plain, lambda: self.read(batch))
 
     def logits(self, weights: Mapping[str, Tensor] | None = None, **inputs: Tensor) -> Tensor:
         """The model's logits, [batch, tokens, vocabulary]; `inputs` are those of its forward."""
@@ -105,12 +110,12 @@ class Student:
     def tensors(self, weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """Those weights, by checkpoint name and in its dtype, that differ from the checkpoint's own.
 
-        Raises RemovalError where none does.
+        Raises RemovalError where none does, or one does not fit its dtype.
         """
-        dtypes = {stored.name: stored.dtype for stored in self.edited.values()}
+        kept = {stored.name: stored for stored in self.edited.values()}
         changed: dict[str, Tensor] = {}
         for name, weight in weights.items():
-            tensor = weight.to("cpu", dtypes[name]).contiguous()
+            tensor = kept[name].rounded(weight)
             if not torch.equal(tensor, read_tensors(self.path, [name])[name]):
                 changed[name] = tensor
         if not changed:

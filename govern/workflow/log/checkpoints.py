@@ -6,13 +6,13 @@ workspace, and the keys that may sign one are those that the log itself names.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from govern.audit import Checkpoint, Log, LogVerifier, open_checkpoint, parse_vkey, sign_checkpoint, split_notes
-from govern.errors import IntegrityError, UsageError
+from govern.errors import IntegrityError, UsageError, at
+from govern.records.told import KeyGenerated, told
 from govern.signing import LogKey
 from govern.workspace import Workspace, write_atomic
 
@@ -37,7 +37,7 @@ def sign_head(workspace: Path, *, key: LogKey, out: Path | None = None) -> Kept:
     if out is not None:
         refuse_existing(out)
     place = Workspace.open(workspace)
-    with Log.open(place.database, create=False) as log:
+    with Log.read(place.database) as log:
         tree = log.verify().tree
         verifier = LogVerifier(tree.origin, key.public)
         if verifier not in log_verifiers(log):
@@ -101,7 +101,7 @@ def log_verifiers(log: Log) -> list[LogVerifier]:
     """The keys that may sign checkpoints of a log: those that it names."""
     verifiers = []
     for stored in log.events(type="key.generated"):
-        if isinstance(vkey := stored.event.parameters.get("vkey"), str):
+        if (vkey := told(stored.event, KeyGenerated).vkey) is not None:
             with at(f"{log.where} event {stored.event.seq}"):
                 verifiers.append(parse_vkey(vkey))
     return verifiers
@@ -122,16 +122,6 @@ def read_series(path: Path, verifiers: Sequence[LogVerifier]) -> list[Kept]:
         if len({kept.verifier for kept in series}) > 1:
             raise IntegrityError("its checkpoints are signed by different keys", hint="Begin a new file for a new key.")
     return series
-
-
-@contextmanager
-def at(path: Path | str) -> Iterator[None]:
-    """Name the file in what goes wrong within."""
-    try:
-        yield
-    except IntegrityError as error:
-        where = str(path) if error.where in (None, str(path)) else f"{path} ({error.where})"
-        raise IntegrityError(error.message, where=where, hint=error.hint) from None
 
 
 def read(path: Path) -> bytes:

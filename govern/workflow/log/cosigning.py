@@ -26,9 +26,10 @@ from govern.audit import (
     parse_request,
 )
 from govern.audit.merkle import verify_consistency
-from govern.errors import IntegrityError, UsageError
+from govern.errors import IntegrityError, UsageError, at
+from govern.records.told import CheckpointCosigned, KeyGenerated, told
 from govern.signing import LogKey
-from govern.workflow.log.checkpoints import Kept, at, check_kept, newest, read, refuse_existing, write
+from govern.workflow.log.checkpoints import Kept, check_kept, newest, read, refuse_existing, write
 from govern.workspace import Workspace, write_atomic
 
 
@@ -50,7 +51,7 @@ def request_cosignature(workspace: Path, out: Path, *, old: int = 0) -> Checkpoi
     """
     refuse_existing(out)
     place = Workspace.open(workspace)
-    with Log.open(place.database, create=False) as log:
+    with Log.read(place.database) as log:
         kept = newest(place, log)
         size = kept.checkpoint.size
         if not 0 <= old <= size:
@@ -89,13 +90,13 @@ def cosign_request(workspace: Path, request: Path, out: Path, *, verifier: LogVe
         if checkpoint != known:
             log.append(
                 "checkpoint.cosigned",
-                parameters={
-                    "origin": checkpoint.origin,
-                    "size": checkpoint.size,
-                    "root": checkpoint.root.hex(),
-                    "log_key": verifier.vkey,
-                    "note": own_note(asked.note).decode(),
-                },
+                parameters=CheckpointCosigned(
+                    origin=checkpoint.origin,
+                    size=checkpoint.size,
+                    root=checkpoint.root.hex(),
+                    log_key=verifier.vkey,
+                    note=own_note(asked.note).decode(),
+                ).to_json(),
             )
         now = int(time.time())
         write(out, cosign(checkpoint, cosigner, now, key.sign))
@@ -109,7 +110,7 @@ def accept_cosignature(workspace: Path, answer: Path, cosigner: Cosigner) -> Kep
     """
     line = read(answer)
     place = Workspace.open(workspace)
-    with Log.open(place.database, create=False) as log:
+    with Log.read(place.database) as log:
         checkpoints = check_kept(place, log, log.tree_head())
     for kept in reversed(checkpoints):
         try:
@@ -127,8 +128,8 @@ def accept_cosignature(workspace: Path, answer: Path, cosigner: Cosigner) -> Kep
 
 def cosigner_keys(log: Log) -> set[str]:
     """The verifier keys of those that may cosign in a log's name: those that it names."""
-    named = (stored.event.parameters.get("cosigner") for stored in log.events(type="key.generated"))
-    return {vkey for vkey in named if isinstance(vkey, str)}
+    named = (told(stored.event, KeyGenerated).cosigner for stored in log.events(type="key.generated"))
+    return {vkey for vkey in named if vkey is not None}
 
 
 def parse_request_file(path: Path) -> Request:
@@ -139,20 +140,17 @@ def parse_request_file(path: Path) -> Request:
 
 def _known(log: Log, verifier: LogVerifier) -> Checkpoint | None:
     """The newest checkpoint of the other log that this one remembers. Raises IntegrityError for another key of it."""
-    found = [
-        stored.event.parameters
-        for stored in log.events(type="checkpoint.cosigned")
-        if stored.event.parameters["origin"] == verifier.name
-    ]
+    cosigned = (told(stored.event, CheckpointCosigned) for stored in log.events(type="checkpoint.cosigned"))
+    found = [seen for seen in cosigned if seen.origin == verifier.name]
     if not found:
         return None
-    if found[-1]["log_key"] != verifier.vkey:
+    if found[-1].log_key != verifier.vkey:
         raise IntegrityError(
             "this log was cosigned here under another key",
             where=verifier.vkey,
-            hint=f"The key that is known here is {found[-1]['log_key']}.",
+            hint=f"The key that is known here is {found[-1].log_key}.",
         )
-    return Checkpoint(verifier.name, found[-1]["size"], bytes.fromhex(found[-1]["root"]))
+    return Checkpoint(verifier.name, found[-1].size, bytes.fromhex(found[-1].root))
 
 
 def _check_grown(path: Path, asked: Request, checkpoint: Checkpoint, known: Checkpoint | None) -> None:

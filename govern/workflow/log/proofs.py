@@ -17,9 +17,9 @@ from govern.audit import (
     parse_proof,
     verify_proof,
 )
-from govern.errors import IntegrityError, UsageError
+from govern.errors import IntegrityError, UsageError, at
 from govern.records import Event
-from govern.workflow.log.checkpoints import at, newest, read, refuse_existing, write
+from govern.workflow.log.checkpoints import newest, read, refuse_existing, write
 from govern.workspace import Workspace
 
 
@@ -47,7 +47,7 @@ def prove(workspace: Path, seq: int, out: Path) -> Proved:
     refuse_existing(out)
     refuse_existing(entry)
     place = Workspace.open(workspace)
-    with Log.open(place.database, create=False) as log:
+    with Log.read(place.database) as log:
         stored, kept = log.event(seq), newest(place, log)
         size = kept.checkpoint.size
         if seq >= size:

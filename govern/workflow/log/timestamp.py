@@ -8,9 +8,9 @@ from typing import Final
 from urllib.parse import urlsplit
 
 from govern.audit import Checkpoint, LogVerifier, open_checkpoint, own_note, split_notes
-from govern.errors import GovernError, IntegrityError, UsageError
+from govern.errors import GovernError, IntegrityError, UsageError, at
 from govern.signing.timestamp import Timestamp, timestamp_request, verify_timestamp
-from govern.workflow.log.checkpoints import at, read, refuse_existing, write
+from govern.workflow.log.checkpoints import read, refuse_existing, write
 
 TIMEOUT: Final = 60  # seconds
 _MOST_BYTES: Final = 1 << 20

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from govern.audit import Cosigner, Log, LogVerifier
 from govern.digests import sha256_bytes
 from govern.errors import UsageError
-from govern.signing import LogKey, SigningKey, generate_key, generate_log_key, public_path
+from govern.records.told import KeyGenerated
+from govern.signing import LogKey, PublicKey, SigningKey, generate_key, generate_log_key, public_path
 from govern.workflow.log.checkpoints import write
-from govern.workspace import Workspace, write_atomic
+from govern.workspace import Workspace
 
 
 @dataclass(frozen=True)
@@ -48,17 +52,10 @@ def generate(workspace: Path, password: bytes, *, out: Path | None = None) -> Ge
     Raises UsageError for an empty password or where the files exist, IntegrityError where the log does not hold.
     """
     path = out or signing_key_path(workspace)
-    place = Workspace.open(workspace)
-    with Log.open(place.database, trust=place.trust) as log:
-        log.head()
+    with _log_of(workspace) as log:
         key = generate_key(path, password)
-        public = public_path(path)
-        log.append(
-            "key.generated",
-            actor=key.fingerprint,
-            parameters={"algorithm": "ECDSA P-256 SHA-256", "public_sha256": sha256_bytes(key.pem)},
-        )
-    return GeneratedKey(path=path, public=public, fingerprint=key.fingerprint)
+        _log_key(log, key)
+    return GeneratedKey(path=path, public=public_path(path), fingerprint=key.fingerprint)
 
 
 def adopt(workspace: Path, key: SigningKey, out: Path) -> GeneratedKey:
@@ -67,15 +64,9 @@ def adopt(workspace: Path, key: SigningKey, out: Path) -> GeneratedKey:
     Raises UsageError where the file exists, IntegrityError where the log does not hold.
     """
     _refuse_existing(out)
-    place = Workspace.open(workspace)
-    with Log.open(place.database, trust=place.trust) as log:
-        log.head()
+    with _log_of(workspace) as log:
         write(out, key.public.pem)
-        log.append(
-            "key.generated",
-            actor=key.public.fingerprint,
-            parameters={"algorithm": "ECDSA P-256 SHA-256", "public_sha256": sha256_bytes(key.public.pem)},
-        )
+        _log_key(log, key.public)
     return GeneratedKey(path=out, public=out, fingerprint=key.public.fingerprint)
 
 
@@ -84,13 +75,7 @@ def adopt_log_key(workspace: Path, key: LogKey, out: Path) -> str:
 
     Raises UsageError where the file exists, IntegrityError where the log does not hold.
     """
-    _refuse_existing(out)
-    place = Workspace.open(workspace)
-    with Log.open(place.database, trust=place.trust) as log:
-        vkey = LogVerifier(log.verify().origin, key.public).vkey
-        write(out, f"{vkey}\n".encode())
-        log.append("key.generated", parameters={"algorithm": "Ed25519", "vkey": vkey})
-    return vkey
+    return _name_key(workspace, lambda: key, out, LogVerifier, "vkey")[1]
 
 
 def make_log_key(workspace: Path, path: Path, password: bytes) -> LogKey:
@@ -98,7 +83,8 @@ def make_log_key(workspace: Path, path: Path, password: bytes) -> LogKey:
 
     Raises UsageError for an empty password or where the files exist, IntegrityError where the log does not hold.
     """
-    return _make_log_key(workspace, path, password, LogVerifier, "vkey")
+    make = partial(generate_log_key, path, password)
+    return _name_key(workspace, make, verifier_path(path), LogVerifier, "vkey")[0]
 
 
 def make_cosigner_key(workspace: Path, path: Path, password: bytes) -> LogKey:
@@ -106,22 +92,35 @@ def make_cosigner_key(workspace: Path, path: Path, password: bytes) -> LogKey:
 
     Raises UsageError for an empty password or where the files exist, IntegrityError where the log does not hold.
     """
-    return _make_log_key(workspace, path, password, Cosigner, "cosigner")
+    make = partial(generate_log_key, path, password)
+    return _name_key(workspace, make, verifier_path(path), Cosigner, "cosigner")[0]
 
 
-def _make_log_key(
-    workspace: Path, path: Path, password: bytes, kind: type[LogVerifier | Cosigner], field: str
-) -> LogKey:
-    public = verifier_path(path)
-    _refuse_existing(public)
+def _name_key(
+    workspace: Path, make: Callable[[], LogKey], out: Path, kind: type[LogVerifier | Cosigner], field: str
+) -> tuple[LogKey, str]:
+    _refuse_existing(out)
+    with _log_of(workspace) as log:
+        origin = log.verify().origin
+        key = make()
+        vkey = kind(origin, key.public).vkey
+        write(out, f"{vkey}\n".encode())
+        log.append("key.generated", parameters=KeyGenerated(algorithm="Ed25519", **{field: vkey}).to_json())
+    return key, vkey
+
+
+def _log_key(log: Log, key: PublicKey) -> None:
+    made = KeyGenerated(algorithm="ECDSA P-256 SHA-256", public_sha256=sha256_bytes(key.pem))
+    log.append("key.generated", actor=key.fingerprint, parameters=made.to_json())
+
+
+@contextmanager
+def _log_of(workspace: Path) -> Iterator[Log]:
+    """The log, checked at its head before a key is made for it."""
     place = Workspace.open(workspace)
     with Log.open(place.database, trust=place.trust) as log:
-        origin = log.verify().origin
-        key = generate_log_key(path, password)
-        vkey = kind(origin, key.public).vkey
-        write_atomic(public, f"{vkey}\n".encode())
-        log.append("key.generated", parameters={"algorithm": "Ed25519", field: vkey})
-    return key
+        log.head()
+        yield log
 
 
 def _refuse_existing(public: Path) -> None:

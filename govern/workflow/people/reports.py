@@ -5,33 +5,27 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from govern.audit import Log
-from govern.digests import sha256_file
-from govern.errors import IntegrityError, UsageError
-from govern.signing import (
-    PublicKey,
-    ReportPredicate,
-    SignerIdentity,
-    Statement,
-    load_public,
-    load_trusted,
-    parse_statement,
-    report_predicate,
-    verify,
-)
-from govern.workflow.files import BUNDLE, SIGNER, STATEMENT
+from govern.errors import IntegrityError, UsageError, at
+from govern.evidence.claims import History
+from govern.signing import ReportPredicate, load_trusted, report_predicate
+from govern.signing.page import check_page, refuse_changed
 from govern.workflow.people.trust import in_force
+from govern.workflow.runs import believed, read_history
 from govern.workspace import RunFolder, Workspace
 
 
 @dataclass(frozen=True)
 class CheckedReport:
-    """What a report's signature says. `signer` is the name of a pinned key, None where nobody pinned it."""
+    """What a report's signature says. `signer` is the name of a pinned key, None where nobody pinned it.
+
+    `newest` says whether it is its run's newest, as far as the workspace's log knows; None where that knows nothing.
+    """
 
     path: Path
     claim: ReportPredicate
     signer: str | None
     fingerprint: str
+    newest: bool | None = None
 
 
 def unverified(run: RunFolder) -> UsageError:
@@ -46,58 +40,50 @@ def unverified(run: RunFolder) -> UsageError:
 def check_report(report: Path, *, workspace: Path) -> CheckedReport:
     """Check a report against the signed statement beside it. Needs no log and no network.
 
-    Raises IntegrityError where the report, the statement, the bundle or the key were changed.
+    Where the workspace's log is the one that the report stands on, the report must be what that log says of it. Raises
+    IntegrityError where the report, the statement, the bundle or the key were changed, or it is another run's.
     """
     if not report.is_file():
         raise UsageError("there is no such report", where=str(report), hint="Name the report.html of a run.")
-    folder = report.parent
-    statement, key = signed_statement(folder)
-    expected, found = bound_with(report, statement)[report.name], sha256_file(report)
-    if expected != found:
-        raise IntegrityError(
-            f"the report was changed after it was signed: the statement knows {report.name} as sha256:{expected}, "
-            f"it is sha256:{found}",
-            where=str(report),
-            hint="Ask the issuer for the original. Do not rely on this copy.",
-        )
-    claim = report_predicate(statement)
-    refuse_other_signer(claim.signer, key, folder)
+    checked = check_page(report, report_predicate)
+    refuse_changed(report, report.name, checked.subjects[report.name])
+    claim, place = checked.claim, Workspace(workspace)
+    history, logged, newest = read_history(place), None, None
+    if history and history.origin == claim.audit.origin:
+        with at(report):
+            logged, newest = _logged(history, place, report, claim, checked.statement)
+    times = [claim.issued, logged] if logged else [claim.issued]
     return CheckedReport(
         path=report,
         claim=claim,
-        signer=signer_name(workspace, key.fingerprint, claim.issued),
-        fingerprint=key.fingerprint,
+        signer=signer_name(workspace, checked.key.fingerprint, *times, history=history),
+        fingerprint=checked.key.fingerprint,
+        newest=newest,
     )
 
 
-def signed_statement(folder: Path) -> tuple[Statement, PublicKey]:
-    """The statement beside a report, whose signature holds, and the key that made it. Raises IntegrityError."""
-    bundle, key = _beside(folder, BUNDLE), load_public(_beside(folder, SIGNER))
-    payload = verify(bundle, key)
-    if payload != _beside(folder, STATEMENT):
-        raise IntegrityError("the statement is not the one that was signed", where=str(folder / STATEMENT))
-    return parse_statement(payload), key
+def _logged(
+    history: History, place: Workspace, report: Path, claim: ReportPredicate, statement: str
+) -> tuple[str, bool]:
+    """When the log took a report in, and whether it is its run's newest. Raises IntegrityError where it never did.
 
-
-def bound_with(report: Path, statement: Statement) -> dict[str, str]:
-    """The SHA-256 of every file that a statement binds, by name. Raises UsageError where the report is none of them."""
-    subjects = {subject.name: subject.digests.sha256 for subject in statement.subject}
-    if report.name not in subjects:
-        raise UsageError(
-            f"the signed statement does not speak of a file named {report.name}",
-            where=str(report),
-            hint=f"It speaks of {', '.join(subjects)}.",
-        )
-    return subjects
-
-
-def refuse_other_signer(named: SignerIdentity, key: PublicKey, folder: Path) -> None:
-    """Raise IntegrityError where a statement names another signer than the one whose signature holds."""
-    if named.fingerprint != key.fingerprint:
+    `statement` is the SHA-256 of the statement beside it.
+    """
+    within = report.resolve().parent
+    if within.is_relative_to((place.root / "runs").resolve()) and claim.run not in within.parts:
         raise IntegrityError(
-            f"the statement names key sha256:{named.fingerprint} as its signer, and another one signed it",
-            where=str(folder / BUNDLE),
+            f"this is a report of run {claim.run}, in another run's folder",
+            hint="Somebody put it there. Restore the run from a backup.",
         )
+    issued = [stored for stored in history.of(claim.run, "report.issued") if statement in stored.event.digests.values()]
+    if not issued:
+        raise IntegrityError(
+            "the log that it stands on, which is this workspace's, issued no such report",
+            hint="Ask the issuer which report is theirs. Do not rely on this one.",
+        )
+    facts = believed(history, place.run(claim.run))
+    newest = facts.report is not None and facts.report.claim == claim and facts.unreported is None
+    return history.logged(issued[-1]), newest
 
 
 def is_revoked(workspace: Path, run_id: str) -> bool | None:
@@ -105,29 +91,21 @@ def is_revoked(workspace: Path, run_id: str) -> bool | None:
 
     A report says nothing of it itself: it is fixed for ever.
     """
-    place = Workspace(workspace)
-    if isinstance(place.database, Path) and not place.database.exists():
+    history = read_history(Workspace(workspace))
+    if history is None or not history.of(run_id):
         return None
-    with Log.open(place.database, create=False) as log:
-        events = list(log.events(run=run_id))
-    return any(stored.event.type == "removal.revoked" for stored in events) if events else None
+    return bool(history.of(run_id, "removal.revoked"))
 
 
-def signer_name(workspace: Path, fingerprint: str, time: str) -> str | None:
-    """Who held a key at `time`, by the workspace's trust document or else its pinned keys; None where nobody says."""
-    trusting = in_force(workspace)
+def signer_name(workspace: Path, fingerprint: str, *times: str, history: History | None = None) -> str | None:
+    """Who held a key at all of these `times`, by the trust document or else the pinned keys; None where nobody says.
+
+    The signed time is the signer's own word. Of a key that was ended it proves nothing, so that there also has to be
+    the log's.
+    """
+    trusting = in_force(workspace, history)
     entry = trusting.trust.entry(fingerprint) if trusting else None
-    if entry is not None:
-        return entry.person if entry.holds_at(time) else None
-    return load_trusted(workspace / "trusted").name_of(fingerprint)
-
-
-def _beside(folder: Path, name: str) -> bytes:
-    try:
-        return (folder / name).read_bytes()
-    except OSError:
-        raise IntegrityError(
-            f"{name} is missing beside the report, so nothing vouches for it",
-            where=str(folder / name),
-            hint="A report is checked together with the files it was issued with.",
-        ) from None
+    if entry is None:
+        return load_trusted(workspace / "trusted").name_of(fingerprint)
+    proven = len(times) > 1 or entry.revoked_at is None
+    return entry.person if proven and all(entry.holds_at(time) for time in times) else None

@@ -4,45 +4,24 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
 
-from pydantic import ValidationError
-
-from govern.audit import Log, Stored
-from govern.errors import IntegrityError, UsageError
-from govern.records import Decision, Reviewer, SignOff, Trust
+from govern.clock import now
+from govern.errors import UsageError
+from govern.evidence.claims import Believed, History, RunFacts, Trusting
+from govern.records import Decision, SignOff, Trust, TrustEntry
 from govern.signing import SigningKey
-from govern.signing.reviews import Review, Standing, may_review, sign_review, standing, verify_review
-from govern.workflow.files import REPORT
-from govern.workflow.log.checkpoints import at
-from govern.workflow.people.reports import CheckedReport, check_report
-from govern.workflow.people.signed import (
-    check_position,
-    head_of,
-    issued_files,
-    logged_at,
-    open_for_signing,
-    person,
-    read_signed,
-    report_files,
-    vouched,
-    write_signed,
-)
-from govern.workflow.people.trust import in_force, now
-from govern.workflow.runs import stored_plan, told_by
-from govern.workspace import RunFolder, Workspace
-
-REVIEW_BUNDLE: Final = "review.sigstore.json"
-REVIEWER_KEY: Final = "reviewer.pub"
+from govern.signing.acts import Signed, same_person
+from govern.signing.reviews import SIGN_OFF, Standing, may_review, standing
+from govern.workflow.people.signed import Acted, Desk, open_for_signing, person
+from govern.workflow.people.trust import in_force
+from govern.workflow.runs import believed, stored_plan
+from govern.workspace import RunFolder
 
 
 @dataclass(frozen=True)
-class Reviewed:
+class Reviewed(Acted[SignOff]):
     """A sign-off in its place, and what the run's sign-offs now come to."""
 
-    run: RunFolder
-    path: Path
-    signoff: SignOff
     standing: Standing
 
 
@@ -52,106 +31,67 @@ def review(run_id: str | None, *, decision: Decision, comment: str, workspace: P
     Raises UsageError where the signature would not count, or the person decided before; IntegrityError where the log,
     the report or another artefact of the run is not what it was.
     """
-    with open_for_signing(workspace, run_id) as (place, log, run, events):
-        checked = report_of(run, workspace)
-        reviewer = _reviewer(place, run, checked, decision, key)
-        files = report_files(run)
-        try:
-            signoff = SignOff(
-                run=run.id,
-                report=files[REPORT],
-                audit=head_of(log),
-                decision=decision,
-                comment=comment,
-                reviewer=reviewer,
-                time=now(),
-            )
-        except ValidationError as error:
-            raise UsageError(
-                error.errors(include_input=False)[0]["msg"].removeprefix("Value error, "), where="comment"
-            ) from None
-        _refuse_second_thoughts(signoff, read_reviews(log, run))
-        bundle = sign_review(signoff, files, key)
-        folder, digests = write_signed(run, events, "reviews", {REVIEW_BUNDLE: bundle, REVIEWER_KEY: key.public.pem})
-        log.append(
-            "review.signed",
-            actor=key.public.fingerprint,
-            run=run.id,
-            policy_digest=checked.claim.policy_digest,
-            model_after=checked.claim.model_after,
-            digests=digests,
-            parameters={"decision": decision, "report": files[REPORT], "role": reviewer.role},
-        )
-        found = standing_of(log, run, checked, workspace)
-    return Reviewed(run, run.path(folder), signoff, found)
+    with open_for_signing(workspace, run_id, key) as desk:
+        facts = desk.facts()
+        report = report_of(desk.run, facts)
+        entry = _reviewer(desk, report, decision)
+        signoff = desk.draft(SIGN_OFF, report=report.sha256, decision=decision, comment=comment, reviewer=person(entry))
+        _refuse_second_thoughts(signoff, facts.of(SIGN_OFF))
+        done = desk.sign(SIGN_OFF, signoff, report.files)
+        history = History(desk.log.events())
+        facts = believed(history, desk.run)
+        return Reviewed(done.run, done.path, signoff, standing_of(desk.run, facts, in_force(workspace, history)))
 
 
-def read_reviews(log: Log, run: RunFolder) -> tuple[Review, ...]:
-    """Every sign-off of a run, oldest first, each held against the log. Raises IntegrityError."""
-    return tuple(_read_review(log, run, stored) for stored in log.events(run=run.id, type="review.signed"))
-
-
-def report_of(run: RunFolder, workspace: Path) -> CheckedReport:
-    """A run's newest report, checked. Raises UsageError where it has none."""
-    if not run.path(REPORT).is_file():
+def report_of(run: RunFolder, facts: RunFacts) -> Believed:
+    """A run's newest report. Raises UsageError where it has none, or none of its newest verification."""
+    if facts.report is None or facts.unreported is not None:
         raise UsageError(
-            f"run {run.id} has no report to review", where=str(run.root), hint=f"Verify it: govern verify {run.id}"
+            f"run {run.id} has no report{' of its newest verification' if facts.unreported else ' to review'}",
+            where=str(run.root),
+            hint=f"Get one: govern {'report render' if facts.unreported else 'verify'} {run.id}",
         )
-    return check_report(run.path(REPORT), workspace=workspace)
+    return facts.report
 
 
-def _reviewer(
-    place: Workspace, run: RunFolder, checked: CheckedReport, decision: Decision, key: SigningKey
-) -> Reviewer:
+def _reviewer(desk: Desk, report: Believed, decision: Decision) -> TrustEntry:
     """Who holds the key, where this person may decide over this report. Raises UsageError."""
-    plan, (trusting, entry) = stored_plan(run), vouched(place, key)
-    if reason := may_review(entry, roles=plan.review_roles, issuer=checked.fingerprint, trust=trusting.trust):
-        raise UsageError(reason, where=f"key {key.public.fingerprint}")
-    if decision == "approve" and checked.claim.verdict == "fail":
+    plan, (trusting, entry) = stored_plan(desk.run), desk.vouched()
+    if reason := may_review(entry, roles=plan.review_roles, issuer=report.key.fingerprint, trust=trusting.trust):
+        raise UsageError(reason, where=f"key {desk.key.public.fingerprint}")
+    if decision == "approve" and report.claim.verdict == "fail":
         raise UsageError(
             "a run with a failed gate cannot be approved",
-            where=run.id,
+            where=desk.run.id,
             hint="Reject it, or apply a policy that passes. Thresholds are the policy's, and each change is logged.",
         )
-    return person(entry)
+    return entry
 
 
-def _refuse_second_thoughts(signoff: SignOff, earlier: tuple[Review, ...]) -> None:
-    own = [review.signoff for review in earlier if review.signoff.reviewer.person == signoff.reviewer.person]
+def _refuse_second_thoughts(signoff: SignOff, earlier: tuple[Signed[SignOff], ...]) -> None:
+    name = signoff.reviewer.person
+    own = [review.act for review in earlier if same_person(review.act.reviewer.person, name)]
     if rejected := next((before for before in own if before.decision == "reject"), None):
         raise UsageError(
-            f"{signoff.reviewer.person} rejected this run on {rejected.time[:10]}, and a rejection stands",
+            f"{name} rejected this run on {rejected.time[:10]}, and a rejection stands",
             where=signoff.run,
             hint="Apply the policy again: a new run is reviewed afresh.",
         )
     if signoff.decision == "approve" and signoff.report in {before.report for before in own}:
-        raise UsageError(f"{signoff.reviewer.person} approved this report before", where=signoff.run)
+        raise UsageError(f"{name} approved this report before", where=signoff.run)
 
 
-def _read_review(log: Log, run: RunFolder, stored: Stored) -> Review:
-    event, signed = stored.event, read_signed(run, stored, bundle=REVIEW_BUNDLE, key=REVIEWER_KEY)
-    with at(signed.path):
-        signoff = verify_review(signed.bundle, signed.key)
-        verify_review(signed.bundle, signed.key, issued_files(log, run, signoff.report, signoff.audit))
-        with told_by(event):
-            told = (event.actor, event.run, event.parameters["decision"], event.parameters["report"])
-        if told != (signed.key.fingerprint, signoff.run, signoff.decision, signoff.report):
-            raise IntegrityError("the sign-off is not the one that the log speaks of")
-        check_position(log, event, signoff.audit)
-    return Review(signoff, signed.key.fingerprint, logged_at(event.time))
-
-
-def standing_of(log: Log, run: RunFolder, checked: CheckedReport, workspace: Path) -> Standing:
+def standing_of(run: RunFolder, facts: RunFacts, trusting: Trusting | None) -> Standing:
     """What the sign-offs of a run come to for its newest report."""
-    plan, trusting = stored_plan(run), in_force(workspace)
-    nobody = Trust(serial=1, previous=None, issued=now(), root=checked.fingerprint, keys=())
+    plan, report = stored_plan(run), report_of(run, facts)
+    issuer = report.key.fingerprint
     return standing(
-        read_reviews(log, run),
-        report=report_files(run)[REPORT],
-        verdict=checked.claim.verdict,
+        [review for review in facts.of(SIGN_OFF) if trusting and trusting.vouched(review)],
+        report=report.sha256,
+        verdict=report.claim.verdict,
         required=plan.reviews_required,
         roles=plan.review_roles,
-        issuer=checked.fingerprint,
-        trust=trusting.trust if trusting else nobody,
+        issuer=issuer,
+        trust=trusting.trust if trusting else Trust(serial=1, previous=None, issued=now(), root=issuer, keys=()),
         now=now(),
     )

@@ -9,76 +9,60 @@ from __future__ import annotations
 import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
-from datetime import UTC, datetime
-from itertools import pairwise
 from pathlib import Path
-from typing import Final
 
 from filelock import FileLock
 from pydantic import ValidationError
 
 from govern.audit import Log
+from govern.clock import now
 from govern.digests import sha256_bytes, sha256_file
 from govern.errors import IntegrityError, UsageError
+from govern.evidence.claims import History, Trusting, believe_trust
+from govern.evidence.names import BY_NEW, BY_OLD, NEW_KEY, OLD_KEY, ROOT_KEY, TRUST_BUNDLE
 from govern.records import Trust, TrustEntry
-from govern.signing import PublicKey, SigningKey, load_public
+from govern.records.told import TrustChanged, told
+from govern.signing import PublicKey, SigningKey
 from govern.signing.trust_document import (
     TRUST_FILE,
-    read_trust,
     sign_rotation,
     sign_trust,
-    verify_rotation,
-    verify_trust,
     write_trust,
 )
-from govern.workflow.log.checkpoints import at
+from govern.workflow.runs import read_history
 from govern.workspace import Workspace, write_atomic
 
-TRUST_BUNDLE: Final = "trust.sigstore.json"
-ROOT_KEY: Final = "root.pub"
-OLD_KEY: Final = "old.pub"
-NEW_KEY: Final = "new.pub"
-BY_OLD: Final = "rotation.old.sigstore.json"
-BY_NEW: Final = "rotation.new.sigstore.json"
 
+def in_force(workspace: Path, history: History | None = None) -> Trusting | None:
+    """The trust document that the log put in force last, with its whole series checked; None where there is none.
 
-@dataclass(frozen=True)
-class Trusting:
-    """A trust document as it is signed. `sha256` is over the file."""
-
-    trust: Trust
-    sha256: str
-    root: PublicKey
-
-
-def now() -> str:
-    """This moment, in the one form that trust documents and sign-offs use."""
-    return datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-
-
-def in_force(workspace: Path) -> Trusting | None:
-    """The trust document in force with its whole series checked, or None where the workspace has none.
-
-    Raises IntegrityError where a document, a signature or a rotation of the series does not hold.
+    Raises IntegrityError where trust.yaml is another one, or a document, a signature or a rotation does not hold.
     """
     place = Workspace(workspace)
-    if not place.trust.exists():
-        if (place.root / "trust").exists():
-            raise IntegrityError("trust.yaml is missing, yet the folder trust has a series", where=str(place.trust))
+    history = history or read_history(place)
+    if history is None:
+        if place.trust.exists():
+            raise IntegrityError(
+                "the audit log is missing, and a trust document is there",
+                where=str(place.trust),
+                hint="Only the log says which document is in force. Restore it from a backup.",
+            )
         return None
-    with at(place.trust):
-        serial = read_trust(_read(place.trust)).serial
-    series = [_read_member(place, number) for number in range(1, serial + 1)]
-    for earlier, later in pairwise(series):
-        _check_step(place, earlier, later)
-    if sha256_file(place.trust) != series[-1].sha256:
-        raise IntegrityError(
-            f"trust.yaml is not document {serial} of its series",
-            where=str(place.trust),
-            hint=f"Compare it with {_folder(place, serial) / TRUST_FILE}.",
-        )
-    return series[-1]
+    trusting = believe_trust(history, lambda name: _read(place.root / name), within=f"{place.root}/")
+    found = sha256_file(place.trust) if place.trust.exists() else None
+    if found == (trusting.sha256 if trusting else None):
+        return trusting
+    if trusting is None:
+        raise IntegrityError("trust.yaml is not in the log", where=str(place.trust))
+    known = {stored.event.digests.get(TRUST_FILE) for stored in history.all("trust.changed")}
+    raise IntegrityError(
+        f"trust.yaml is not the document that the log put in force, number {trusting.trust.serial}"
+        if found is None or found in known
+        else f"trust.yaml was changed: the log knows it as sha256:{trusting.sha256}, it is sha256:{found}",
+        where=str(place.trust),
+        hint="A change was stopped half-way, or another file was put back. Put the one of the log in its place: "
+        "govern audit repair",
+    )
 
 
 def init_trust(workspace: Path, *, root: SigningKey) -> Trusting:
@@ -90,7 +74,7 @@ def init_trust(workspace: Path, *, root: SigningKey) -> Trusting:
                 "this workspace has a trust document", where=str(place.trust), hint="See: govern trust show"
             )
         trust = Trust(serial=1, previous=None, issued=now(), root=root.public.fingerprint, keys=())
-        return _publish(place, log, trust, root, change={"change": "init"})
+        return _publish(place, log, trust, root, change=TrustChanged(serial=1, change="init"))
 
 
 def add_key(
@@ -122,13 +106,9 @@ def add_key(
             finding = error.errors(include_input=False, include_url=False)[0]
             field = str(finding["loc"][0]) if finding["loc"] else "valid_to"
             raise UsageError(finding["msg"].removeprefix("Value error, "), where=field) from None
-        return _publish(
-            place,
-            log,
-            _next(current, (*current.trust.keys, entry)),
-            root,
-            change={"change": "add", "fingerprint": key.fingerprint},
-        )
+        trust = _next(current, (*current.trust.keys, entry))
+        change = TrustChanged(serial=trust.serial, change="add", fingerprint=key.fingerprint)
+        return _publish(place, log, trust, root, change=change)
 
 
 def revoke_key(workspace: Path, fingerprint: str, *, root: SigningKey, since: str | None = None) -> Trusting:
@@ -149,13 +129,11 @@ def revoke_key(workspace: Path, fingerprint: str, *, root: SigningKey, since: st
             raise UsageError(f"this key is revoked since {named[0].revoked_at}", where=f"key {named[0].fingerprint}")
         revoked = named[0].model_copy(update={"revoked_at": since or now()})
         keys = tuple(revoked if entry == named[0] else entry for entry in current.trust.keys)
-        return _publish(
-            place,
-            log,
-            _next(current, keys),
-            root,
-            change={"change": "revoke", "fingerprint": revoked.fingerprint, "since": revoked.revoked_at},
+        trust = _next(current, keys)
+        change = TrustChanged(
+            serial=trust.serial, change="revoke", fingerprint=revoked.fingerprint, since=revoked.revoked_at
         )
+        return _publish(place, log, trust, root, change=change)
 
 
 def rotate_key(workspace: Path, *, old: SigningKey, new: SigningKey, root: SigningKey | None = None) -> Trusting:
@@ -190,16 +168,17 @@ def rotate_key(workspace: Path, *, old: SigningKey, new: SigningKey, root: Signi
             log,
             trust,
             root,
-            change={"change": "rotate", "old": before, "new": after},
+            change=TrustChanged(serial=trust.serial, change="rotate", old=before, new=after),
             files={OLD_KEY: old.public.pem, NEW_KEY: new.public.pem, BY_OLD: by_old, BY_NEW: by_new},
         )
 
 
-def check_trust(place: Workspace, log: Log) -> int:
+def check_trust(place: Workspace, history: History) -> int:
     """Hold the series against the log, and count its files. Raises IntegrityError naming what differs."""
     bound: dict[str, str] = {}
-    for stored in log.events(type="trust.changed"):
+    for stored in history.all("trust.changed"):
         bound |= stored.event.digests
+    in_force(place.root, history)
     for name, expected in bound.items():
         found = sha256_bytes(_read(place.root / name))
         if found != expected:
@@ -208,10 +187,19 @@ def check_trust(place: Workspace, log: Log) -> int:
                 where=str(place.root / name),
                 hint="Restore it from a backup. Treat every sign-off as unproven until then.",
             )
-    current = in_force(place.root)
-    if (current.sha256 if current else None) != bound.get(TRUST_FILE):
-        raise IntegrityError("trust.yaml is not in the log", where=str(place.trust))
     return len(bound)
+
+
+def repair_trust(place: Workspace, log: Log) -> bool:
+    """Put the trust document in force that the log names last, and say whether another one was there."""
+    logged = [stored.event for stored in log.events(type="trust.changed")]
+    if not logged or (place.trust.exists() and sha256_file(place.trust) == logged[-1].digests[TRUST_FILE]):
+        return False
+    document = _read(_folder(place, told(logged[-1], TrustChanged).serial) / TRUST_FILE)
+    if sha256_bytes(document) != logged[-1].digests[TRUST_FILE]:
+        return False
+    write_atomic(place.trust, document)
+    return True
 
 
 def _current(workspace: Path) -> Trusting:
@@ -235,7 +223,7 @@ def _publish(
     trust: Trust,
     root: SigningKey,
     *,
-    change: Mapping[str, str | None],
+    change: TrustChanged,
     files: Mapping[str, bytes] | None = None,
 ) -> Trusting:
     """Sign a document, keep it in the series, log it, and put it in force: in this order."""
@@ -263,49 +251,17 @@ def _publish(
         "trust.changed",
         actor=root.public.fingerprint,
         digests={**digests, TRUST_FILE: sha256_bytes(document)},
-        parameters={"serial": trust.serial, **change},
+        parameters=change.to_json(),
     )
     write_atomic(place.trust, document)
-    return Trusting(trust, sha256_bytes(document), root.public)
-
-
-def _read_member(place: Workspace, serial: int) -> Trusting:
-    folder = _folder(place, serial)
-    with at(folder):
-        document, root = _read(folder / TRUST_FILE), load_public(_read(folder / ROOT_KEY))
-        trust = verify_trust(document, _read(folder / TRUST_BUNDLE), root)
-    if trust.serial != serial:
-        raise IntegrityError(f"this is document {trust.serial} of the series", where=str(folder))
-    return Trusting(trust, sha256_bytes(document), root)
-
-
-def _check_step(place: Workspace, earlier: Trusting, later: Trusting) -> None:
-    folder = _folder(place, later.trust.serial)
-    if later.trust.previous != earlier.sha256:
-        raise IntegrityError("this trust document does not follow the one before it", where=str(folder))
-    kept = {entry.fingerprint for entry in later.trust.keys}
-    if not kept >= {entry.fingerprint for entry in earlier.trust.keys}:
-        raise IntegrityError("a key was taken out of the trust document instead of being ended", where=str(folder))
-    rotated = (folder / BY_OLD).exists()
-    if later.root != earlier.root and not rotated:
-        raise IntegrityError("the root key changed, and the old one did not agree", where=str(folder))
-    if rotated:
-        old, new = (load_public(_read(folder / name)) for name in (OLD_KEY, NEW_KEY))
-        bundles = _read(folder / BY_OLD), _read(folder / BY_NEW)
-        verify_rotation(_read(folder / TRUST_FILE), bundles, old=old, new=new)
-        if later.root != earlier.root and (old, new) != (earlier.root, later.root):
-            raise IntegrityError("the rotation is not between the two root keys", where=str(folder))
+    return Trusting(trust, sha256_bytes(document), root.public, {})
 
 
 @contextmanager
 def _changing(place: Workspace) -> Iterator[Log]:
     """One change at a time. A change that was logged and then killed comes into force first."""
     with FileLock(place.root / ".trust.lock"), Log.open(place.database, trust=place.trust) as log:
-        logged = [stored.event for stored in log.events(type="trust.changed")]
-        if logged and not (place.trust.exists() and sha256_file(place.trust) == logged[-1].digests[TRUST_FILE]):
-            document = _read(_folder(place, logged[-1].parameters["serial"]) / TRUST_FILE)
-            if sha256_bytes(document) == logged[-1].digests[TRUST_FILE]:
-                write_atomic(place.trust, document)
+        repair_trust(place, log)
         yield log
 
 

@@ -7,17 +7,15 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from govern.audit import Checkpoint, Cosigner, Damage, Head, Log, LogVerifier, Stored, cosigned_at, fsck
-from govern.errors import IntegrityError
+from govern.errors import IntegrityError, at
+from govern.evidence.claims import History
 from govern.signing import AuditPosition
+from govern.signing.reviews import SIGN_OFF
 from govern.workflow.files import POLICY, REPORT
-from govern.workflow.log.checkpoints import Kept, at, check_kept, check_one, kept_paths, log_verifiers, read_series
-from govern.workflow.people.reports import check_report
-from govern.workflow.people.review import read_reviews
-from govern.workflow.people.revoke import read_revocation
+from govern.workflow.log.checkpoints import Kept, check_kept, check_one, kept_paths, log_verifiers, read_series
 from govern.workflow.people.trust import check_trust
-from govern.workflow.people.waivers import read_waivers
 from govern.workflow.publication.comparison import check_comparison
-from govern.workflow.runs import bound_digests, check_artefacts, events_of, logged_runs, refuse_lost_log
+from govern.workflow.runs import believed, bound_digests, check_artefacts, events_of, logged_runs, refuse_lost_log
 from govern.workspace import Workspace
 
 
@@ -44,7 +42,7 @@ def read_log(workspace: Path, *, run: str | None = None) -> list[Stored]:
     place = Workspace.open(workspace)
     if run is not None and run not in {sweep.id for sweep in place.sweeps()}:
         place.run(run)
-    with Log.open(place.database, create=False) as log:
+    with Log.read(place.database) as log:
         return list(log.events(run=run))
 
 
@@ -64,22 +62,22 @@ def audit(
     """
     place = Workspace.open(workspace)
     refuse_lost_log(place)
-    with Log.open(place.database, create=False) as log:
+    with Log.read(place.database) as log:
         head = log.verify()
         named = _hold_against(log, head, against, [verifier] if verifier else log_verifiers(log)) if against else None
         seen = cosigned_by(named, cosigners) if named else {}
         kept = check_kept(place, log, head.tree)
-        artefacts, reports, reviews = check_trust(place, log), 0, 0
+        history = History(log.events())
+        artefacts, reports, reviews = check_trust(place, history), 0, 0
         runs = logged_runs(place, log)
         for run in runs:
-            artefacts += check_artefacts(run, events_of(log, run))
+            facts = believed(history, run)
             if run.path(REPORT).is_file():
-                checked = check_report(run.path(REPORT), workspace=workspace)
-                refuse_lost_event(log, checked.claim.audit, run.path(REPORT))
+                if facts.report is None:
+                    raise IntegrityError("the log issued no such report", where=str(run.path(REPORT)))
                 reports += 1
-            reviews += len(read_reviews(log, run))
-            read_waivers(log, run)
-            read_revocation(log, run)
+            artefacts += len(bound_digests(events_of(log, run)))
+            reviews += len(facts.of(SIGN_OFF))
         artefacts += check_sweeps(place, log)
     against_tree = named.checkpoint if named else None
     return Audited(head, len(runs), artefacts, reports, reviews, len(kept), against_tree, seen)
@@ -124,7 +122,7 @@ def find_damage(workspace: Path) -> list[Damage]:
     if not paths:
         return damage
     try:
-        with Log.open(place.database, create=False) as log:
+        with Log.read(place.database) as log:
             tree, verifiers = log.tree_head(), log_verifiers(log)
             for path in paths:
                 try:

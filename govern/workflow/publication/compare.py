@@ -18,7 +18,7 @@ def compare(first: str | None, second: str | None, *, workspace: Path) -> Compar
     Raises IntegrityError where the log or an artefact of either is not what it was, UsageError where one has no report.
     """
     place = Workspace.open(workspace)
-    with Log.open(place.database, create=False) as log:
+    with Log.read(place.database) as log:
         log.verify()
         runs = [applied_run(place, log, run_id) for run_id in (first, second)]
         for run in runs:

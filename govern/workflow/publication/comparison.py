@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import Path
 
 from govern.audit import Log
-from govern.digests import sha256_bytes, sha256_file
+from govern.clock import now
+from govern.digests import sha256_bytes
 from govern.errors import IntegrityError, UsageError
-from govern.evaluation.choice import best_of
+from govern.gates.choice import best_of
 from govern.records import Plan, Sweep
 from govern.reporting.methods import build_methods, render_methods
-from govern.signing import SignerIdentity, SigningKey, sign, throwaway_key
+from govern.signing import SigningKey, throwaway_key
 from govern.signing.comparison import (
     COMPARISON_PREDICATE,
     ComparisonPredicate,
@@ -21,11 +21,11 @@ from govern.signing.comparison import (
     comparison_predicate,
     comparison_statement,
 )
+from govern.signing.page import check_page, identity, refuse_changed, sign_page
 from govern.signing.statement import parse_canonical
 from govern.version import __version__
-from govern.workflow.files import BEFORE, BUNDLE, PLAN, POLICY, REPORT, SIGNER, STATEMENT, SWEEP, TRIALS
-from govern.workflow.people.reports import bound_with, refuse_other_signer, signed_statement, signer_name
-from govern.workflow.people.signed import head_of
+from govern.workflow.files import BEFORE, PLAN, POLICY, REPORT, STATEMENT, SWEEP, TRIALS
+from govern.workflow.people.reports import signer_name
 from govern.workspace import RunFolder
 
 _BOUND = {BEFORE, PLAN, POLICY, REPORT, SWEEP, TRIALS}
@@ -58,11 +58,9 @@ def issue_comparison(
     files with their SHA-256: the event that ends the sweep binds them.
     """
     signing_key = key or throwaway_key()
-    signer = SignerIdentity(
-        fingerprint=signing_key.public.fingerprint, kind="throwaway" if signing_key.throwaway else "kept"
-    )
-    issued = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-    position = head_of(log)
+    signer = identity(signing_key)
+    issued = now()
+    position = log.position()
     best = {method: found for method in methods_of(record) if (found := best_of(record.points, method))}
     report = {
         "issued": issued,
@@ -72,29 +70,25 @@ def issue_comparison(
         "points": points,
     }
     page = render_methods(build_methods(record, plan, report, best))
-    statement = comparison_statement(
-        {**bound, REPORT: sha256_bytes(page.data)},
-        ComparisonPredicate(
-            govern=__version__,
-            sweep=record.sweep,
-            policy_digest=record.policy_digest,
-            plan_digest=record.plan_digest,
-            model=record.model_digest,
-            seed=plan.seed,
-            budget=budget,
-            points=points,
-            methods=claims_of(record),
-            template=page.template_sha256,
-            audit=position,
-            signer=signer,
-            issued=issued,
-        ),
+    predicate = ComparisonPredicate(
+        govern=__version__,
+        sweep=record.sweep,
+        policy_digest=record.policy_digest,
+        plan_digest=record.plan_digest,
+        model=record.model_digest,
+        seed=plan.seed,
+        budget=budget,
+        points=points,
+        methods=claims_of(record),
+        template=page.template_sha256,
+        audit=position,
+        signer=signer,
+        issued=issued,
     )
+    pages = {REPORT: page.data}
     files = {
-        REPORT: page.data,
-        STATEMENT: statement,
-        BUNDLE: sign(statement, signing_key),
-        SIGNER: signing_key.public.pem,
+        **pages,
+        **sign_page(pages, lambda drawn: comparison_statement({**bound, **drawn}, predicate), signing_key),
     }
     for name, data in files.items():
         folder.write(name, data)
@@ -134,24 +128,15 @@ def check_comparison(report: Path, *, workspace: Path) -> CheckedComparison:
     if not report.is_file():
         raise UsageError("there is no such report", where=str(report), hint="Name the report.html of a comparison.")
     folder = RunFolder(report.parent.resolve())
-    statement, key = signed_statement(folder.root)
-    claim = comparison_predicate(statement)
-    refuse_other_signer(claim.signer, key, folder.root)
-    subjects = bound_with(report, statement)
+    checked = check_page(report, comparison_predicate)
+    claim, subjects = checked.claim, checked.subjects
     if unbound := _BOUND - subjects.keys():
         raise IntegrityError(
             f"the statement does not bind {', '.join(sorted(unbound))}, which a comparison rests on",
             where=str(folder.root / STATEMENT),
         )
     for name, expected in subjects.items():
-        path = _bound_file(folder, name)
-        if (found := sha256_file(path)) != expected:
-            raise IntegrityError(
-                f"{name} was changed after it was signed: the statement knows it as sha256:{expected}, "
-                f"it is sha256:{found}",
-                where=str(path),
-                hint="Ask the issuer for the original. Do not rely on this copy.",
-            )
+        refuse_changed(_bound_file(folder, name), name, expected)
     record = parse_canonical(Sweep, folder.read(SWEEP), SWEEP)
     plan = parse_canonical(Plan, folder.read(PLAN), PLAN)
     digests = (plan.policy_digest, plan.sha256, plan.model.digest)
@@ -171,8 +156,8 @@ def check_comparison(report: Path, *, workspace: Path) -> CheckedComparison:
     return CheckedComparison(
         path=report,
         claim=claim,
-        signer=signer_name(workspace, key.fingerprint, claim.issued),
-        fingerprint=key.fingerprint,
+        signer=signer_name(workspace, checked.key.fingerprint, claim.issued),
+        fingerprint=checked.key.fingerprint,
         files=len(subjects),
     )
 

@@ -7,16 +7,17 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from govern.audit import Log, Stored, format_proof, own_note
+from govern.clock import now
 from govern.errors import UsageError
 from govern.evidence import CheckedPack, names, verify_pack, write_pack
+from govern.evidence.claims import History
 from govern.records import EventType
+from govern.records.told import KeyGenerated, told
 from govern.signing import LogKey
 from govern.workflow.log.checkpoints import Kept, sign_head
-from govern.workflow.people.review import read_reviews
-from govern.workflow.people.revoke import read_revocation
-from govern.workflow.people.trust import check_trust, in_force, now
-from govern.workflow.people.waivers import read_waivers
-from govern.workflow.runs import applied_run, check_artefacts, events_of
+from govern.workflow.people.review import report_of
+from govern.workflow.people.trust import check_trust, in_force
+from govern.workflow.runs import applied_run, believed
 from govern.workspace import RunFolder, Workspace
 
 
@@ -37,14 +38,12 @@ def pack(run_id: str | None, out: Path, *, workspace: Path, log_key: LogKey) -> 
     not name `log_key` or `out` exists.
     """
     place = Workspace.open(workspace)
-    with Log.open(place.database, create=False) as log:
+    with Log.read(place.database) as log:
         log.verify()
-        check_trust(place, log)
+        history = History(log.events())
+        check_trust(place, history)
         run = applied_run(place, log, run_id)
-        check_artefacts(run, events_of(log, run))
-        read_reviews(log, run)
-        read_waivers(log, run)
-        read_revocation(log, run)
+        report_of(run, believed(history, run))
         files, events = _run_files(log, run)
         _add_people(log, run, files, events)
         _add_trust(place, log, files, events)
@@ -82,7 +81,7 @@ def _run_files(log: Log, run: RunFolder) -> tuple[dict[str, bytes], dict[str, St
 def _add_people(log: Log, run: RunFolder, files: dict[str, bytes], events: dict[str, Stored]) -> None:
     """Everything that somebody signed over the run: sign-offs, waivers, a revocation."""
     for stored in log.events(run=run.id):
-        if stored.event.type not in ("review.signed", "waiver.granted", "removal.revoked"):
+        if stored.event.type not in {kind.event for kind in names.KINDS}:
             continue
         for path in stored.event.digests:
             files[path] = run.read(path)
@@ -106,7 +105,9 @@ def _add_proofs(log: Log, kept: Kept, files: dict[str, bytes], events: Mapping[s
     files[names.CHECKPOINT] = note
     files[names.LOG_KEY] = f"{kept.verifier.vkey}\n".encode()
     made = next(
-        entry for entry in log.events(type="key.generated") if entry.event.parameters.get("vkey") == kept.verifier.vkey
+        entry
+        for entry in log.events(type="key.generated")
+        if told(entry.event, KeyGenerated).vkey == kept.verifier.vkey
     )
     for name, stored in {**events, names.LOG_EVENT: made}.items():
         files[name] = stored.body

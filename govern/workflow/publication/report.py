@@ -3,32 +3,36 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import Path
 
 from govern.audit import Log, Stored
+from govern.clock import now
 from govern.digests import sha256_bytes, sha256_file
 from govern.errors import UsageError
 from govern.evidence import edit_statements
 from govern.policy import LoadedPolicy
 from govern.records import Event, Plan, Removal, Verdict
-from govern.reporting import FailedRun, Signer, build_view, render_html, render_markdown
+from govern.records.told import Failed, ReportIssued, VerifyFinished, told
+from govern.reporting.document import FailedRun, Issue, RunDocument, Signer
+from govern.reporting.render import render_report
+from govern.reporting.view import build_view
 from govern.signing import (
     AttackClaim,
     AuditPosition,
     GateClaim,
     ReportPredicate,
-    SignerIdentity,
     SigningKey,
     report_statement,
     sign,
     throwaway_key,
 )
 from govern.signing.model_signature import MODEL_SIGNATURE, WHOLE, sign_model
+from govern.signing.page import identity, sign_page
+from govern.signing.waivers import WAIVER
 from govern.version import __version__
-from govern.workflow.files import BUNDLE, DELTA, REPORT, REPORT_MARKDOWN, SIGNER, STATEMENT
+from govern.workflow.files import DELTA, REPORT, REPORT_MARKDOWN
 from govern.workflow.people.reports import unverified
-from govern.workflow.people.waivers import read_waivers
+from govern.workflow.people.signed import read_acts
 from govern.workflow.runs import (
     LATEST,
     check_artefacts,
@@ -69,57 +73,52 @@ def issue_report(
     """Render, sign and store a report in a folder of its own, and as the newest one at the top of the run."""
     signing_key = key or throwaway_key()
     signer = Signer(fingerprint=signing_key.public.fingerprint, throwaway=signing_key.throwaway)
-    issued = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-    view = build_view(
+    issued = now()
+    document = RunDocument(
         plan=plan,
         removal=removal,
         verdict=verdict,
-        policy_text=loaded.source.decode(),
-        run=run.id,
-        issued=issued,
-        audit_origin=position.event.origin,
-        audit_seq=position.event.seq,
-        audit_leaf=position.leaf,
-        signer=signer,
-        failed_runs=earlier_attempts(log, plan, position),
-        sweep=stored_sweep(run, plan),
-        verifications=verifications(events_of(log, run), until=position.event.seq),
-        valid_until=plan.valid_until(position.event.time),
-        waivers=tuple(waived.waiver for waived in read_waivers(log, run)),
-    )
-    html, markdown = render_html(view, templates=templates), render_markdown(view, templates=templates)
-    statement = report_statement(
-        {REPORT: sha256_bytes(html.data), REPORT_MARKDOWN: sha256_bytes(markdown.data)},
-        ReportPredicate(
-            govern=__version__,
+        report=Issue(
             run=run.id,
             issued=issued,
-            policy_digest=plan.policy_digest,
-            plan_digest=plan.sha256,
-            model_before=removal.base_model_digest,
-            model_after=removal.edited_model_digest,
-            delta_sha256=removal.delta_sha256,
-            verdict=verdict.verdict,
-            verdict_digest=verdict.sha256,
-            gates=tuple(GateClaim(**gate.model_dump(include=set(GateClaim.model_fields))) for gate in verdict.gates),
-            attacks=tuple(
-                AttackClaim(**found.model_dump(include=set(AttackClaim.model_fields)))
-                for found in verdict.stress
-                if found.verdict is not None
-            ),
-            templates={REPORT: html.template_sha256, REPORT_MARKDOWN: markdown.template_sha256},
-            audit=AuditPosition(origin=position.event.origin, seq=position.event.seq, leaf=position.leaf),
-            signer=SignerIdentity(
-                fingerprint=signing_key.public.fingerprint, kind="throwaway" if signing_key.throwaway else "kept"
-            ),
+            audit_origin=position.event.origin,
+            audit_seq=position.event.seq,
+            audit_leaf=position.leaf,
+            signer=signer,
+            failed_runs=earlier_attempts(log, plan, position),
+            verifications=verifications(events_of(log, run), until=position.event.seq),
+            valid_until=plan.valid_until(position.event.time),
+            waivers=tuple(waived.act for waived in read_acts(log, run, WAIVER)),
         ),
+        sweep=stored_sweep(run, plan),
     )
+    view = build_view(document, loaded.source.decode())
+    html, markdown = render_report(view, templates=templates)
+    predicate = ReportPredicate(
+        govern=__version__,
+        run=run.id,
+        issued=issued,
+        policy_digest=plan.policy_digest,
+        plan_digest=plan.sha256,
+        model_before=removal.base_model_digest,
+        model_after=removal.edited_model_digest,
+        delta_sha256=removal.delta_sha256,
+        verdict=verdict.verdict,
+        verdict_digest=verdict.sha256,
+        gates=tuple(GateClaim(**gate.model_dump(include=set(GateClaim.model_fields))) for gate in verdict.gates),
+        attacks=tuple(
+            AttackClaim(**found.model_dump(include=set(AttackClaim.model_fields)))
+            for found in verdict.stress
+            if found.verdict is not None
+        ),
+        templates={REPORT: html.template_sha256, REPORT_MARKDOWN: markdown.template_sha256},
+        audit=AuditPosition(origin=position.event.origin, seq=position.event.seq, leaf=position.leaf),
+        signer=identity(signing_key),
+    )
+    pages = {REPORT: html.data, REPORT_MARKDOWN: markdown.data}
     artefacts = {
-        REPORT: html.data,
-        REPORT_MARKDOWN: markdown.data,
-        STATEMENT: statement,
-        BUNDLE: sign(statement, signing_key),
-        SIGNER: signing_key.public.pem,
+        **pages,
+        **sign_page(pages, lambda drawn: report_statement(drawn, predicate), signing_key),
         **{name: sign(said, signing_key) for name, said in edit_statements(plan, removal, verdict).items()},
         MODEL_SIGNATURE: sign_model(DELTA, {WHOLE: removal.delta_sha256}, signing_key),
     }
@@ -134,7 +133,7 @@ def issue_report(
         model_before=removal.base_model_digest,
         model_after=removal.edited_model_digest,
         digests={path: sha256_bytes(data) for name, data in artefacts.items() for path in (f"{folder}/{name}", name)},
-        parameters={"verdict": verdict.verdict, "throwaway_key": signer.throwaway},
+        parameters=ReportIssued(verdict=verdict.verdict, throwaway_key=signer.throwaway).to_json(),
     )
     for name, data in artefacts.items():
         run.write(name, data)
@@ -186,7 +185,7 @@ def reissue(run_id: str | None, *, workspace: Path, key: SigningKey | None, temp
 def find_report(run_id: str | None, *, workspace: Path) -> Path:
     """The newest report of a run, by default and for `latest` of the run that was verified last."""
     place = Workspace.open(workspace)
-    with Log.open(place.database, create=False) as log:
+    with Log.read(place.database) as log:
         issued = [stored.event.run for stored in log.events(type="report.issued")]
     if run_id not in (None, LATEST):
         run = place.run(run_id)
@@ -220,9 +219,9 @@ def earlier_attempts(log: Log, plan: Plan, position: Stored) -> tuple[FailedRun,
         elif event.type == "verify.finished":
             applied.pop(event.run, None)
         if event.type in ("apply.failed", "verify.failed"):
-            found.append(_failed(event, event.parameters["error"]))
+            found.append(_failed(event, told(event, Failed).error))
         elif event.type == "verify.finished":
-            found.append(_failed(event, f"verdict {event.parameters['verdict']}"))
+            found.append(_failed(event, f"verdict {told(event, VerifyFinished).verdict}"))
     found += [_failed(stored.event, "never finished") for run, stored in started.items() if run not in ended]
     found += [_failed(event, "applied, never verified") for event in applied.values()]
     return tuple(sorted(found, key=lambda attempt: attempt.time))

@@ -6,20 +6,21 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from govern.audit import Log
-from govern.records import VerdictValue, Verification
+from govern.clock import now
+from govern.evidence.claims import History, Trusting
+from govern.records import Revocation, VerdictValue, Verification, Waiver
+from govern.signing.acts import Signed
 from govern.signing.reviews import Standing
-from govern.signing.waivers import Revoked, Waived, WaiverState
-from govern.workflow.people.review import report_of, standing_of
-from govern.workflow.people.revoke import read_revocation
-from govern.workflow.people.trust import now
+from govern.signing.waivers import REVOCATION, WaiverState
+from govern.workflow.people.review import standing_of
+from govern.workflow.people.trust import in_force
 from govern.workflow.people.waive import states_of
-from govern.workflow.people.waivers import read_waivers
 from govern.workflow.runs import (
     LATEST,
     applied_run,
-    check_artefacts,
-    events_of,
+    believed,
     logged_runs,
+    read_history,
     refuse_lost_log,
     stored_plan,
     verifications,
@@ -32,7 +33,8 @@ class RunStatus:
     """Where a run stands. `verdict`, `issued` and `standing` are None where it has no report yet.
 
     `verifications` are all of the run's, the newest last; it holds until `valid_until`, None for no end, and is
-    `stale` from then on. `pruned` is the day on which the run's weights were dropped.
+    `stale` from then on. Where the newest has no report yet, it is `unreported`, and there is no verdict. `pruned` is
+    the day on which the run's weights were dropped.
     """
 
     run: str
@@ -45,8 +47,9 @@ class RunStatus:
     verifications: tuple[Verification, ...]
     valid_until: str | None
     stale: bool
-    waivers: tuple[tuple[Waived, WaiverState], ...]
-    revoked: Revoked | None
+    waivers: tuple[tuple[Signed[Waiver], WaiverState], ...]
+    unreported: bool
+    revoked: Signed[Revocation] | None
     pruned: str | None
 
 
@@ -55,39 +58,39 @@ def status(workspace: Path, *, run_id: str | None = None) -> list[RunStatus]:
 
     Raises IntegrityError where the log, a run or a signature does not hold.
     """
-    place = Workspace.open(workspace)
+    place = Workspace.existing(workspace)
     refuse_lost_log(place)
-    if isinstance(place.database, Path) and not place.database.exists():
+    history = read_history(place)
+    if history is None:
         return []
-    with Log.open(place.database, create=False) as log:
-        log.verify()
+    trusting = in_force(workspace, history)
+    with Log.read(place.database) as log:
         if run_id is None:
             runs = logged_runs(place, log)
         else:
             runs = [applied_run(place, log, run_id) if run_id == LATEST else place.run(run_id)]
-        return [_status(log, run, workspace) for run in runs]
+    return [_status(run, history, trusting) for run in runs]
 
 
-def _status(log: Log, run: RunFolder, workspace: Path) -> RunStatus:
-    events = events_of(log, run)
-    check_artefacts(run, events)
-    applied = any(event.type == "apply.finished" for event in events)
-    plan = stored_plan(run) if applied else None
-    checked = report_of(run, workspace) if any(event.type == "report.issued" for event in events) else None
+def _status(run: RunFolder, history: History, trusting: Trusting | None) -> RunStatus:
+    facts, events = believed(history, run), [stored.event for stored in history.of(run.id)]
+    plan = stored_plan(run) if facts.applied else None
+    report = facts.report if facts.unreported is None else None
     verified = verifications(events)
     until = plan.valid_until(verified[-1].time) if plan and verified else None
     return RunStatus(
         run=run.id,
-        applied=applied,
-        verdict=checked.claim.verdict if checked else None,
-        issued=checked.claim.issued if checked else None,
+        applied=facts.applied is not None,
+        verdict=report.claim.verdict if report else None,
+        issued=report.claim.issued if report else None,
         required=plan.reviews_required if plan else 0,
         roles=plan.review_roles if plan else (),
-        standing=standing_of(log, run, checked, workspace) if checked else None,
+        standing=standing_of(run, facts, trusting) if report else None,
         verifications=verified,
         valid_until=until,
         stale=until is not None and until <= now(),
-        waivers=states_of(read_waivers(log, run), run, checked, workspace) if checked else (),
-        revoked=read_revocation(log, run),
+        waivers=states_of(run, facts, trusting) if report else (),
+        unreported=facts.unreported is not None,
+        revoked=next(iter(facts.of(REVOCATION)), None),
         pruned=next((event.time[:10] for event in events if event.type == "run.pruned"), None),
     )

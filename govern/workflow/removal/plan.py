@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Literal
 
 from govern.corpora import overlap, read_tokens, sample_from_model, tokenize
 from govern.corpora.tokens import TokenCorpus
-from govern.errors import PolicyError
+from govern.errors import PolicyError, RemovalError
 from govern.evaluation.questions import OwnTask, identify_task
 from govern.models import identify, load_tokenizer
 from govern.policy import DEFAULT_TOPIC, LoadedPolicy, PerplexityGate, TaskGate, TextSource, WikitextGate
@@ -20,14 +20,15 @@ from govern.records import CorpusIdentity, Deployment, ModelIdentity, Overlap, P
 from govern.sources import ResolvedModel, resolve_model, resolve_texts
 from govern.stress.attack import Conditions
 from govern.stress.weights import without_weights
-from govern.unlearning.external_settings import ExternalSettings
+from govern.unlearning.external import ExternalSettings
 from govern.unlearning.protocol import Topic
-from govern.unlearning.registry import METHODS
+from govern.unlearning.registry import method_named
 from govern.unlearning.settings import MethodSettings
 from govern.workflow.environment import default_device, describe_environment
 from govern.workflow.files import PLAN
 from govern.workflow.removal.attackable import refuse_impossible_attacks
 from govern.workflow.removal.chosen import Chosen
+from govern.workflow.removal.edit import refuse_unstored
 from govern.workflow.removal.external import identify_edited, resolve_edited
 from govern.workflow.removal.request import (
     identify_request,
@@ -109,8 +110,10 @@ def make_plan(
         refuse_named_subjects(loaded, subjects)
     device = device or default_device()
     resolved = resolve_model(policy.model.source, revision=policy.model.revision, base=base, progress=progress)
-    model = identify(resolved, trust_remote_code=policy.model.trust_remote_code)
+    earlier = stored_plan(stored).model if stored is not None and stored.path(PLAN).is_file() else None
+    model = identify(resolved, trust_remote_code=policy.model.trust_remote_code, like=earlier)
     settings = chosen.settings if chosen else policy.removal
+    method = method_named(settings.method)
     check_removal(loaded, settings, resolved, model)
     edited = edited_identity(loaded, resolved, stored, progress)
 
@@ -168,7 +171,8 @@ def make_plan(
         request=identify_request(loaded),
         edited=edited,
         deployment=Deployment(**policy.deployment.model_dump()) if policy.deployment else None,
-        cost=METHODS[policy.removal.method].cost(settings, resolved.path, model.layers),
+        origin=method.origin,
+        cost=method.cost_of(settings, resolved.path, model.layers),
     )
     return Planned(plan, resolved, topics, corpora, settings)
 
@@ -187,8 +191,14 @@ def check_removal(
     loaded: LoadedPolicy, settings: MethodSettings | ExternalSettings, resolved: ResolvedModel, model: ModelIdentity
 ) -> None:
     """Raise PolicyError, with its place in the file, where the settings do not fit the model."""
-    for location, message in METHODS[loaded.policy.removal.method].check(settings, resolved.path, model.layers):
+    for location, message in method_named(loaded.policy.removal.method).refusals(settings, resolved.path, model.layers):
         raise PolicyError(message, where=loaded.where("removal", *location), hint=f"The model is {model.source}.")
+    if isinstance(settings, ExternalSettings):
+        return
+    try:
+        refuse_unstored(settings, resolved.path, layers=model.layers, trust_remote_code=model.remote_code)
+    except RemovalError as error:
+        raise PolicyError(error.message, where=loaded.where("removal"), hint=error.hint) from None
 
 
 def text_sources(loaded: LoadedPolicy) -> list[tuple[str, Role, TextSource | PerplexityGate]]:

@@ -12,12 +12,13 @@ from typing import Final
 from govern.audit import Log
 from govern.errors import UsageError
 from govern.records import Event
-from govern.workflow.files import DELTA
+from govern.records.told import RunPruned
+from govern.workflow.files import ATTACKING, CHECKPOINT, DELTA, MEASURING
 from govern.workflow.runs import bound_digests, check_artefacts, events_of
 from govern.workspace import RunFolder, Workspace
 
 # State that a killed command may have left in a run's folder. No event binds it.
-_UNBOUND: Final = ("checkpoint", "measuring")
+_UNBOUND: Final = (CHECKPOINT, MEASURING, ATTACKING)
 
 
 @dataclass(frozen=True)
@@ -40,7 +41,7 @@ def find_prunable(
     if not runs and keep is None and older_than is None:
         raise UsageError("say which runs", hint="Name them, or use --keep or --older-than.")
     place = Workspace.open(workspace)
-    with Log.open(place.database, create=False) as log:
+    with Log.read(place.database) as log:
         if runs:
             chosen = [place.run(run_id) for run_id in runs]
         else:
@@ -77,7 +78,7 @@ def prune(workspace: Path, chosen: Sequence[Prunable]) -> None:
                         policy_digest=applied.policy_digest,
                         model_before=applied.model_before,
                         model_after=applied.model_after,
-                        parameters={"dropped": current.dropped, "bytes": current.bytes},
+                        parameters=RunPruned(dropped=current.dropped, bytes=current.bytes).to_json(),
                     )
                 for name in _weights(events):
                     entry.run.path(name).unlink(missing_ok=True)

@@ -32,7 +32,7 @@ RecordT = TypeVar("RecordT", bound=Record)
 
 
 @dataclass(frozen=True)
-class Measured:
+class Measurement:
     """Everything asked of one model. `remembered` names what it was asked earlier, not now."""
 
     answers: tuple[Answers, ...]
@@ -87,7 +87,7 @@ class Memory:
 
 
 @dataclass(frozen=True)
-class Subject:
+class ModelUnderTest:
     """A model in memory that is asked, with its memory of what it said before. `mirror` is as for `evaluate`."""
 
     model: PreTrainedModel
@@ -98,10 +98,10 @@ class Subject:
     memory: Memory
     progress: Progress
 
-    def measure(self) -> Measured:
+    def measure(self) -> Measurement:
         """Ask every certifying question and read every held-back text."""
         asked = [answers for task in certifying_sets(self.loaded) for answers in self.ask(task)]
-        return Measured(tuple(asked), self.read(), tuple(self.memory.remembered))
+        return Measurement(tuple(asked), self.read(), tuple(self.memory.remembered))
 
     def ask(self, task: OwnTask | str, only: Collection[str] | None = None) -> tuple[Answers, ...]:
         """Ask one set's questions, or `only` those with these ids."""

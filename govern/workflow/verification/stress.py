@@ -14,11 +14,12 @@ from typing import TYPE_CHECKING, Any
 from govern.digests import canonical_digest
 from govern.errors import IntegrityError
 from govern.evaluation.harness import quiet
-from govern.evaluation.recovery import recovery
-from govern.models import apply_delta, load_model, load_tokenizer, read_delta
+from govern.gates.max_recovery import recovery
+from govern.models import apply_delta, empty_model, live_tensors, load_model, load_tokenizer, read_delta
 from govern.policy import LoadedPolicy
 from govern.progress import Progress, labelled, silent
 from govern.records import AttackResult, Environment, Origin, Removal, Stress, VerdictValue, worst
+from govern.records.told import StressFinished, StressStarted
 from govern.sources import cache_folder
 from govern.stress.attack import Attack, Attempt, Effort, Target
 from govern.stress.exam import Exam
@@ -84,7 +85,7 @@ def stress(
             "model_after": removal.edited_model_digest,
             "environment": environment.to_json(),
         }
-        told = {"attacks": [each.describe() for each in attacks], "tasks": attacked_tasks(loaded)}
+        told = StressStarted(attacks=[each.describe() for each in attacks], tasks=attacked_tasks(loaded)).to_json()
         log.append("stress.started", run=run.id, parameters=told, **about)
         with stage(
             log,
@@ -110,7 +111,7 @@ def stress(
             )
             name = f"{run.next_numbered('stress')}/{STRESS}"
             run.write(name, found.canonical())
-            current.finish(digests={name: found.sha256}, parameters={"verdict": found.verdict})
+            current.finish(digests={name: found.sha256}, parameters=StressFinished(verdict=found.verdict).to_json())
         shutil.rmtree(run.path(ATTACKING), ignore_errors=True)
     return Stressed(run, found, run.path(name))
 
@@ -175,6 +176,8 @@ def attack_all(
     trust = planned.plan.model.remote_code
     delta = read_delta(run.path(DELTA), sha256=removal.delta_sha256, base_digest=planned.plan.model.digest)
 
+    by_module = live_tensors(empty_model(planned.model.path, trust_remote_code=trust), delta)
+
     def base() -> PreTrainedModel:
         return load_model(planned.model.path, dtype=torch.float32, device=device, trust_remote_code=trust)
 
@@ -191,7 +194,7 @@ def attack_all(
     def side(load: Callable[[], PreTrainedModel], folder: Path, model_digest: str) -> tuple[Target, Memory]:
         # A tokenizer each: truncation and padding are its state.
         tokenizer = load_tokenizer(planned.model.path, trust_remote_code=trust)
-        return Target(load, tokenizer, unrelated, related, base, delta), Memory(folder, model_digest, environment)
+        return Target(load, tokenizer, unrelated, related, base, by_module), Memory(folder, model_digest, environment)
 
     sides = {
         "base": side(base, kept, removal.base_model_digest),

@@ -32,7 +32,7 @@ def test_nothing_is_issued_signed_or_exported_any_more(team: Team, tmp_path: Pat
     end(team)
     (found,) = status(team.workspace)
     assert found.revoked is not None
-    assert found.revoked.revocation.person.person == "Lea Example"
+    assert found.revoked.act.person.person == "Lea Example"
     with pytest.raises(UsageError, match="was revoked on"):
         govern.verify(workspace=team.workspace)
     with pytest.raises(UsageError, match="was revoked on"):

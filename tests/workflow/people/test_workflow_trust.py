@@ -121,9 +121,9 @@ def test_every_changed_or_missing_file_is_named(workspace: Path) -> None:
 def test_an_older_document_put_back_in_force_is_found(workspace: Path) -> None:
     # It is signed and of this series: only the log knows that it was followed.
     shutil.copy(workspace / "trust" / "005" / "trust.yaml", workspace / "trust.yaml")
-    assert in_force(workspace) is not None
-    with pytest.raises(IntegrityError, match=r"trust\.yaml"):
-        audit(workspace)
+    for ask in (in_force, audit):
+        with pytest.raises(IntegrityError, match=r"trust\.yaml is not the document"):
+            ask(workspace)
 
 
 def test_a_root_key_cannot_be_replaced_without_the_old_one_s_consent(
@@ -131,7 +131,7 @@ def test_a_root_key_cannot_be_replaced_without_the_old_one_s_consent(
 ) -> None:
     for path in (workspace / "trust" / "005").glob("rotation.*"):
         path.unlink()
-    with pytest.raises(IntegrityError, match="did not agree"):
+    with pytest.raises(IntegrityError, match="rotation"):
         in_force(workspace)
     shutil.copytree(workspace / "trust" / "004", workspace / "trust" / "005", dirs_exist_ok=True)
     with pytest.raises(IntegrityError):

@@ -8,6 +8,7 @@ import re
 import shutil
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -45,7 +46,7 @@ def test_a_pack_says_who_signed_what(packed: Path, team_once: Team) -> None:
     assert (checked.person, checked.root_known, checked.log_known) == ("Ian Issuer", True, True)
     assert checked.standing is not None
     assert checked.standing.state == "approved"
-    assert [review.signoff.reviewer.person for review in checked.reviews] == ["Ada Example", "Bob Example"]
+    assert [review.act.reviewer.person for review in checked.reviews] == ["Ada Example", "Bob Example"]
     assert checked.files == sum(path.is_file() for path in packed.rglob("*"))
     result = json.loads((packed / "gates.sigstore.json").read_text())
     assert set(result) == {"mediaType", "verificationMaterial", "dsseEnvelope"}
@@ -89,7 +90,7 @@ def test_a_signer_who_claims_what_does_not_follow_is_found(
         return {**honest, "gates.sigstore.json": honest["gates.sigstore.json"].replace(b"WARNED", b"PASSED")}
 
     monkeypatch.setattr("govern.workflow.publication.report.edit_statements", dishonest)
-    govern.render(workspace=team.workspace, key=team.keys["ian"])
+    team.reissue()
     key = make_log_key(team.workspace, log_key_path(team.workspace), b"password")
     with pytest.raises(IntegrityError, match=r"gates\.sigstore\.json.*does not say what follows"):
         pack(None, tmp_path / "pack", workspace=team.workspace, log_key=key)
@@ -102,7 +103,7 @@ def test_a_signer_who_signed_other_weights_is_found(
     monkeypatch.setattr(
         "govern.workflow.publication.report.sign_model", lambda name, _, key: sign_model(name, {WHOLE: "0" * 64}, key)
     )
-    govern.render(workspace=team.workspace, key=team.keys["ian"])
+    team.reissue()
     key = make_log_key(team.workspace, log_key_path(team.workspace), b"password")
     with pytest.raises(IntegrityError, match=r"model\.sig.*over another model"):
         pack(None, tmp_path / "pack", workspace=team.workspace, log_key=key)
@@ -161,23 +162,18 @@ def test_every_command_of_the_page_works_and_finds_a_change(packed: Path, team_o
     assert run_line(commands[commands.index("grep") :], packed).returncode != 0
 
 
-def test_the_command_line_needs_no_workspace(team: Team, tmp_path: Path) -> None:
-    environment = {**os.environ, "GOVERN_KEY_PASSWORD": "password"}
+def test_the_command_line_needs_no_workspace(
+    team: Team, tmp_path: Path, command: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
     elsewhere = tmp_path / "elsewhere"
     elsewhere.mkdir()
+    monkeypatch.chdir(elsewhere)
+    monkeypatch.setenv("GOVERN_KEY_PASSWORD", "password")
 
     def run(*arguments: str, code: int = 0) -> str:
-        done = subprocess.run(
-            [sys.executable, "-m", "govern", "evidence", *arguments],
-            env=environment,
-            cwd=elsewhere,
-            capture_output=True,
-            text=True,
-            check=False,
-            stdin=subprocess.DEVNULL,
-        )
-        assert done.returncode == code, done.stderr
-        return done.stdout if code == 0 else done.stderr
+        done = command("evidence", *arguments)
+        assert done.code == code, done.err
+        return str(done.out if code == 0 else done.err)
 
     assert "govern keys generate --log" in run("pack", "latest", "given", "--workspace", str(team.workspace), code=2)
     make_log_key(team.workspace, log_key_path(team.workspace), b"password")

@@ -59,7 +59,7 @@ def test_an_attack_that_was_not_passed_can_be_waived_like_any_gate(tiny_policy: 
         workspace=team.workspace,
         key=team.keys["max"],
     )
-    assert str(granted.waiver.gate) == "secret/recovery/quantise to 4 bits, nearest"
+    assert str(granted.act.gate) == "secret/recovery/quantise to 4 bits, nearest"
     (found,) = status(team.workspace)
     [(_, state)] = found.waivers
     assert (state, found.verdict) == ("in force", "inconclusive")
