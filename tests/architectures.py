@@ -125,7 +125,7 @@ def save_tiny(name: str, folder: Path) -> str:
         config = kind(**{k: v for k, v in given.items() if v is not None})
         with torch.device("meta"):
             empty = transformers.AutoModelForCausalLM.from_config(config)
-    except Exception as error:  # noqa: BLE001 -- whatever a foreign config says of sizes that it does not like
+    except Exception as error:
         raise NotTiny(f"{type(error).__name__}: {str(error).splitlines()[0][:100] if str(error) else ''}") from None
     weights = sum(parameter.numel() for parameter in empty.parameters())
     if weights > _LARGEST:
@@ -155,7 +155,9 @@ def module_of(folder: Path) -> str:
     maps = [name for name, module in block.named_modules() if getattr(module, "weight", None) is not None]
     maps = [name for name in maps if block.get_submodule(name).weight.dim() == 2]
     for word in _DOWN:
-        found = [name for name in maps if f".{name}".endswith(f".{word}") and "expert" not in name.replace("shared_", "")]
+        found = [
+            name for name in maps if f".{name}".endswith(f".{word}") and "expert" not in name.replace("shared_", "")
+        ]
         if found:
             return found[-1]
     return maps[-1] if maps else "mlp.down_proj"
@@ -200,7 +202,7 @@ def _through(folder: Path, model: Path, removal: dict[str, Any], *, verified: bo
         govern.plan(govern.load_policy(policy))
     except GovernError as error:
         return f"refused: {error.message}"
-    except Exception as error:  # noqa: BLE001 -- a defect, which the row shows
+    except Exception as error:
         return f"plan: {type(error).__name__}: {error}"[:300]
     stage = "apply"
     try:
@@ -211,7 +213,7 @@ def _through(folder: Path, model: Path, removal: dict[str, Any], *, verified: bo
         stage = "export"
         # Compares what was written with what was edited, bit for bit but for rounding.
         export(run.id, folder / "edited", workspace=workspace)
-    except Exception as error:  # noqa: BLE001 -- refused too late, or a defect: the row shows either
+    except Exception as error:
         return f"{stage}: {type(error).__name__}: {error}"[:300]
     return "exact"
 

@@ -86,6 +86,7 @@ def evaluate(
     for task in tasks:
         name = task if isinstance(task, str) else task.name
         scorer.stage = f"answer {name}"
+        scorer.parted = isinstance(task, str)
         with quiet(offline=mirror is not None or isinstance(task, OwnTask)):
             if isinstance(task, str):
                 answers.append(_official(scorer, task, wanted, mirror))
@@ -212,7 +213,7 @@ def prompts_of(
         scorer = Scorer(model, tokenizer)
     for question in questions:
         row = _row(kind, question)
-        yield [scorer._encode_pair(row["prompt"], f" {option}") for option in row["options"]]
+        yield scorer.encode_choices(row["prompt"], [f" {option}" for option in row["options"]])
 
 
 def official_questions(name: str, *, share: float, mirror: Path | None) -> tuple[Question, ...]:

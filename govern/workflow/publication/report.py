@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -85,7 +86,7 @@ def issue_report(
             audit_seq=position.event.seq,
             audit_leaf=position.leaf,
             signer=signer,
-            failed_runs=earlier_attempts(log, plan, position),
+            failed_runs=earlier_attempts(log.events(), plan, position),
             verifications=verifications(events_of(log, run), until=position.event.seq),
             valid_until=plan.valid_until(position.event.time),
             waivers=tuple(waived.act for waived in read_acts(log, run, WAIVER)),
@@ -197,14 +198,14 @@ def find_report(run_id: str | None, *, workspace: Path) -> Path:
     return place.run(issued[-1]).path(REPORT)
 
 
-def earlier_attempts(log: Log, plan: Plan, position: Stored) -> tuple[FailedRun, ...]:
+def earlier_attempts(history: Iterable[Stored], plan: Plan, position: Stored) -> tuple[FailedRun, ...]:
     """Every earlier try at this policy or this model: failed, unfinished, verified, and applied without a verdict."""
     ended: set[str | None] = set()
     applied: dict[str | None, Event] = {}
     started: dict[str | None, Stored] = {}
     found: list[FailedRun] = []
     ours = position.event
-    for stored in log.events():
+    for stored in history:
         event = stored.event
         if event.seq >= ours.seq or not (
             event.policy_digest == plan.policy_digest or event.model_before == plan.model.digest

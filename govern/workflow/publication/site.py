@@ -14,6 +14,7 @@ from govern.audit import Log
 from govern.clock import now
 from govern.digests import sha256_bytes, sha256_file
 from govern.errors import IntegrityError, UsageError
+from govern.evidence.claims import History
 from govern.records.told import SitePublished
 from govern.reporting.document import RunDocument
 from govern.reporting.forms import utc
@@ -75,7 +76,8 @@ def publish_site(out: Path, *, workspace: Path, key: SigningKey | None, template
         # A folder that a killed process made before its first event is no run.
         known = {stored.event.run for stored in log.events(type="apply.started")}
         statuses = [found for found in status(workspace) if found.run in known]
-        documents = [document_of(log, place.run(found.run)) for found in statuses if found.verdict]
+        history = History(log.events())
+        documents = [document_of(history, place.run(found.run)) for found in statuses if found.verdict]
         by_run = {document.report.run: document for document in documents}
         issued = now()
         site = Site(
