@@ -319,6 +319,7 @@ def build_view(
                 else []
             ),
             *_sequential(documents, verdict),
+            *_scorer(documents, verdict),
             fact("/report/valid_until", "To be repeated after", or_else(utc, "the policy sets no end")),
         ),
         subjects=_subjects(documents, verdict.subjects),
@@ -528,6 +529,19 @@ def _attack_gate(documents: Documents, index: int, found: AttackResult) -> GateV
         method=fact(f"{here}/method", "Bound by"),
         outcome=fact(f"{here}/verdict", "Verdict", VERDICTS.__getitem__, kind="verdict"),
         reason=fact(f"{here}/reason", "Reason"),
+    )
+
+
+def _scorer(documents: Documents, verdict: Verdict) -> tuple[Fact, ...]:
+    """What it came to that the scorer's likelihoods were recomputed; verdicts of earlier code do not say."""
+    if verdict.scorer is None:
+        return ()
+    fact = documents.fact
+    return (
+        fact("/verdict/scorer/n", "Likelihoods of each model recomputed by a plain forward", count, kind="number"),
+        fact("/verdict/scorer/base", "Largest difference of the base model, nats a token", short, kind="number"),
+        fact("/verdict/scorer/edited", "Largest difference of the edited model, nats a token", short, kind="number"),
+        fact("/verdict/scorer/allowed", "Difference that rounding may come to", short, kind="number"),
     )
 
 
