@@ -41,6 +41,7 @@ from govern.evaluation.questions import (
     part_of,
     question_id,
 )
+from govern.evaluation.recount import Kept
 from govern.evaluation.scoring import Scorer
 from govern.progress import Progress, silent
 from govern.sources import cache_folder
@@ -63,6 +64,7 @@ def evaluate(
     limit: int | None = None,
     part: Part | None = None,
     only: Collection[str] | None = None,
+    kept: Kept | None = None,
     progress: Progress = silent,
 ) -> tuple[Answers, ...]:
     """Ask a model all questions of all tasks, or those of one `part`, or `only` those with these ids: own tasks, or
@@ -71,7 +73,8 @@ def evaluate(
     `share` is the expected share of selection questions in official sets and in own ones of use `split`. `mirror`
     holds the official data sets (MIRROR/cais/wmdp, MIRROR/cais/mmlu); without it they come from the hub at their
     pinned revision. `limit` takes that many questions of each lm-eval task (of each subject of mmlu), in the order of
-    their hashes: a random subset, always the same one, instead of the file's beginning.
+    their hashes: a random subset, always the same one, instead of the file's beginning. `kept` takes some of the
+    likelihoods, to be recomputed.
 
     Answers come in the order of the tasks: official ones under `acc`; cloze ones under `acc` and `acc_norm`; letters
     ones under `acc`, followed by the same questions in cloze form as "NAME (cloze)", because a weak model fails at
@@ -81,6 +84,7 @@ def evaluate(
     """
     with quiet(offline=True):
         scorer = Scorer(model, tokenizer, progress=progress)
+    scorer.kept = scorer.kept if kept is None else kept
     wanted = _Wanted(share, part, only, limit)
     answers: list[Answers] = []
     for task in tasks:

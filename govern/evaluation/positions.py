@@ -7,6 +7,7 @@ convolutional ones keep a state that cannot be handed on.
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable
 from typing import Any
 from weakref import WeakKeyDictionary
@@ -41,6 +42,11 @@ def forget_length(model: PreTrainedModel) -> None:
     """Have a model place tokens as if it had read nothing: dynamic NTK otherwise keeps the longest text's places."""
     with torch.inference_mode():
         model(torch.zeros(1, 1, dtype=torch.long, device=model.device), use_cache=False)
+
+
+def keeps_few_logits(model: PreTrainedModel) -> bool:
+    """Whether the model's forward can leave the head out where it is not asked for."""
+    return "logits_to_keep" in inspect.signature(model.forward).parameters
 
 
 def may_share(model: PreTrainedModel, differs: Callable[[], bool]) -> bool:

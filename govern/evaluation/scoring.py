@@ -9,7 +9,6 @@ the head, a fifth of a small model's work, runs only at scored positions and in 
 from __future__ import annotations
 
 import copy
-import inspect
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -24,7 +23,7 @@ from transformers import DynamicCache, PreTrainedModel, PreTrainedTokenizerBase
 
 from govern.corpora import encode, encode_choices
 from govern.corpora.tokenizing import alike
-from govern.evaluation.positions import forget_length, may_share, switches_at
+from govern.evaluation.positions import forget_length, keeps_few_logits, may_share, switches_at
 from govern.evaluation.recount import Kept, tolerance
 from govern.progress import Progress, silent
 
@@ -256,7 +255,7 @@ def _shared(family: list[Ids]) -> int:
 def remember(model: PreTrainedModel, beginning: Ids) -> DynamicCache:
     """What the model keeps of a text in order to read on, one row."""
     memory = DynamicCache(config=model.config)
-    options = {"logits_to_keep": 1} if _keeps_few_logits(model) else {}
+    options = {"logits_to_keep": 1} if keeps_few_logits(model) else {}
     model(torch.tensor([beginning], device=model.device), past_key_values=memory, use_cache=True, **options)
     return memory
 
@@ -412,7 +411,7 @@ def _score(
     options: dict[str, Any] = {"use_cache": memory is not None}
     if memory is not None:
         options["past_key_values"] = memory
-    if not _keeps_few_logits(model):
+    if not keeps_few_logits(model):
         columns = positions
     elif _is_spread(model):
         # a number, since no one device holds both the first block, which takes the arguments, and the head
@@ -430,8 +429,3 @@ def _score(
 def _is_spread(model: PreTrainedModel) -> bool:
     """Whether the model's blocks lie on several devices."""
     return len(set(getattr(model, "hf_device_map", {}).values())) > 1
-
-
-def _keeps_few_logits(model: PreTrainedModel) -> bool:
-    """Whether the model's forward can leave the head out where it is not asked for."""
-    return "logits_to_keep" in inspect.signature(model.forward).parameters

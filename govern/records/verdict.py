@@ -171,13 +171,26 @@ class EndpointCheck(Record):
     as_base: int
 
 
+class ScorerCheck(Record):
+    """Likelihoods that the scorer gave, recomputed one by one by a plain forward: `n` of each model.
+
+    `base` and `edited` are the largest differences and `allowed` is what another order of adding up may come to, in
+    nats a token.
+    """
+
+    n: int
+    base: float
+    edited: float
+    allowed: float
+
+
 class Verdict(Record):
     """The outcome of one verification. `attempt` counts certifications on these question sets in this workspace.
 
     `stress`, what the policy's attacks brought back, is left out of the JSON where it lists none; `held_back_seed`,
     with which this verification sampled its held-back text anew, where it read the run's; `dtype`, what the models
     computed in while they answered, where that is float32; `subjects`, `neighbours`,
-    `sequential` and `endpoint` where there was nothing of the kind.
+    `sequential`, `endpoint` and `scorer` where there was nothing of the kind.
     """
 
     format_version: Literal[1] = 1
@@ -197,6 +210,7 @@ class Verdict(Record):
     neighbours: tuple[NeighbourResult, ...] = Field(default=(), exclude_if=lambda neighbours: not neighbours)
     sequential: SequentialTest | None = Field(default=None, exclude_if=lambda sequential: sequential is None)
     endpoint: tuple[EndpointCheck, ...] = Field(default=(), exclude_if=lambda endpoint: not endpoint)
+    scorer: ScorerCheck | None = Field(default=None, exclude_if=lambda scorer: scorer is None)
     answers_sha256: str
     seconds: float
 

@@ -26,6 +26,12 @@ _SEQUENTIAL = (
     Field("stopped", "Stopped early"),
     Field("unjudged", "Gates that were not looked at"),
 )
+_SCORER = (
+    number("n", "Likelihoods of each model recomputed by a plain forward"),
+    number("base", "Largest difference of the base model, nats a token", forms.short),
+    number("edited", "Largest difference of the edited model, nats a token", forms.short),
+    number("allowed", "Difference that rounding may come to", forms.short),
+)
 _SUBJECTS = (
     Field("subject", "Subject", beside=Field("task", "Task")),
     number("n", "n"),
@@ -133,6 +139,7 @@ def results_facts(document: RunDocument, documents: Documents) -> tuple[Fact, ..
                 *((anew,) if verdict.held_back_seed is not None else ()),
             )
         ),
+        *(documents.rows(_SCORER, "/verdict/scorer") if verdict.scorer else ()),
         *(documents.rows(_SEQUENTIAL, "/verdict/sequential") if verdict.sequential else ()),
         documents.show(VALID_UNTIL),
     )

@@ -156,5 +156,5 @@ def test_a_likelihood_that_is_not_the_models_is_seen():
 
 
 def test_tolerances_are_stated_for_what_models_compute_in():
-    assert [tolerance(dtype) for dtype in (torch.float32, torch.bfloat16)] == [2e-3, 0.25]
+    assert [tolerance(dtype) for dtype in (torch.float32, torch.bfloat16)] == [2e-3, 0.4]
     assert set(recounting._TOLERANCES) >= {torch.float32, torch.bfloat16, torch.float16}
