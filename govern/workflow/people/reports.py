@@ -5,9 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+from govern.audit import Stored
 from govern.digests import sha256_bytes, sha256_file
 from govern.errors import IntegrityError, UsageError, at
 from govern.evidence.claims import History
+from govern.records import AuditPosition
 from govern.signing import (
     PublicKey,
     ReportPredicate,
@@ -48,11 +50,12 @@ def unverified(run: RunFolder) -> UsageError:
     )
 
 
-def check_report(report: Path, *, workspace: Path) -> CheckedReport:
+def check_report(report: Path, *, workspace: Path, history: History | None = None) -> CheckedReport:
     """Check a report against the signed statement beside it. Needs no log and no network.
 
-    Where the workspace's log is the one that the report stands on, the report must be what that log says of it. Raises
-    IntegrityError where the report, the statement, the bundle or the key were changed, or it is another run's.
+    Where the report stands on the workspace's log (`history`, where that was read before), it must be what the log says
+    of it. Raises IntegrityError where the report, the statement, the bundle or the key were changed, or it is another
+    run's.
     """
     if not report.is_file():
         raise UsageError("there is no such report", where=str(report), hint="Name the report.html of a run.")
@@ -68,41 +71,35 @@ def check_report(report: Path, *, workspace: Path) -> CheckedReport:
         )
     claim = report_predicate(statement)
     refuse_other_signer(claim.signer, key, folder)
-    place = Workspace(workspace)
-    history, logged, newest = read_history(place), None, None
-    if history and history.origin == claim.audit.origin:
-        with at(report):
-            logged, newest = _logged(history, place, report, claim, statement)
-    times = [claim.issued, logged] if logged else [claim.issued]
-    return CheckedReport(
-        path=report,
-        claim=claim,
-        signer=signer_name(workspace, key.fingerprint, *times, history=history),
-        fingerprint=key.fingerprint,
-        newest=newest,
-    )
+    with at(report):
+        history = history or read_history(Workspace(workspace))
+        signer, issued = signer_of(workspace, history, key, claim.issued, claim.audit, statement)
+        newest = _is_newest(history, Workspace(workspace), report, claim) if history and issued else None
+    return CheckedReport(path=report, claim=claim, signer=signer, fingerprint=key.fingerprint, newest=newest)
 
 
-def _logged(
-    history: History, place: Workspace, report: Path, claim: ReportPredicate, statement: Statement
-) -> tuple[str, bool]:
-    """When the log took a report in, and whether it is its run's newest. Raises IntegrityError where it never did."""
+def signer_of(
+    workspace: Path, history: History | None, key: PublicKey, issued: str, audit: AuditPosition, statement: Statement
+) -> tuple[str | None, Stored | None]:
+    """Who signed a statement, as far as the workspace and its log know, and the event that took it in.
+
+    Raises IntegrityError where the statement stands on this log and the log knows nothing of it.
+    """
+    stored = history.took_in(sha256_bytes(statement.canonical()), audit) if history else None
+    times = (issued, history.logged(stored)) if history and stored else (issued,)
+    return signer_name(workspace, key.fingerprint, *times, history=history), stored
+
+
+def _is_newest(history: History, place: Workspace, report: Path, claim: ReportPredicate) -> bool:
+    """Whether a report is its run's newest, and all that is said of that run holds. Raises IntegrityError."""
     within = report.resolve().parent
     if within.is_relative_to((place.root / "runs").resolve()) and claim.run not in within.parts:
         raise IntegrityError(
             f"this is a report of run {claim.run}, in another run's folder",
             hint="Somebody put it there. Restore the run from a backup.",
         )
-    digest = sha256_bytes(statement.canonical())
-    issued = [stored for stored in history.of(claim.run, "report.issued") if digest in stored.event.digests.values()]
-    if not issued:
-        raise IntegrityError(
-            "the log that it stands on, which is this workspace's, issued no such report",
-            hint="Ask the issuer which report is theirs. Do not rely on this one.",
-        )
     facts = believed(history, place.run(claim.run))
-    newest = facts.report is not None and facts.report.claim == claim and facts.unreported is None
-    return history.logged(issued[-1]), newest
+    return facts.report is not None and facts.report.claim == claim and facts.unreported is None
 
 
 def signed_statement(folder: Path) -> tuple[Statement, PublicKey]:

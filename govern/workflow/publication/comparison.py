@@ -9,7 +9,7 @@ from pathlib import Path
 from govern.audit import Log
 from govern.clock import now
 from govern.digests import sha256_bytes, sha256_file
-from govern.errors import IntegrityError, UsageError
+from govern.errors import IntegrityError, UsageError, at
 from govern.evaluation.choice import best_of
 from govern.records import Plan, Sweep
 from govern.reporting.methods import build_methods, render_methods
@@ -24,8 +24,9 @@ from govern.signing.comparison import (
 from govern.signing.statement import parse_canonical
 from govern.version import __version__
 from govern.workflow.files import BEFORE, BUNDLE, PLAN, POLICY, REPORT, SIGNER, STATEMENT, SWEEP, TRIALS
-from govern.workflow.people.reports import bound_with, refuse_other_signer, signed_statement, signer_name
-from govern.workspace import RunFolder
+from govern.workflow.people.reports import bound_with, refuse_other_signer, signed_statement, signer_of
+from govern.workflow.runs import read_history
+from govern.workspace import RunFolder, Workspace
 
 _BOUND = {BEFORE, PLAN, POLICY, REPORT, SWEEP, TRIALS}
 
@@ -167,10 +168,12 @@ def check_comparison(report: Path, *, workspace: Path) -> CheckedComparison:
             where=str(folder.root / STATEMENT),
             hint="Do not rely on it: what was signed contradicts itself.",
         )
+    with at(report):
+        signer, _ = signer_of(workspace, read_history(Workspace(workspace)), key, claim.issued, claim.audit, statement)
     return CheckedComparison(
         path=report,
         claim=claim,
-        signer=signer_name(workspace, key.fingerprint, claim.issued),
+        signer=signer,
         fingerprint=key.fingerprint,
         files=len(subjects),
     )
