@@ -195,9 +195,7 @@ class Claims(RuleBasedStateMachine):
         answers = {
             "status": _ask(seen),
             "audit": _ask(lambda: audit(self.team.workspace) and "holds"),
-            "report": _ask(
-                verdict_alone(lambda: check_report(self.run.path("report.html"), workspace=self.team.workspace))
-            ),
+            "report": _ask(lambda: check_report(report, workspace=self.team.workspace).claim.verdict),
             "export": _ask(lambda: reported(None, workspace=self.team.workspace).document.verdict.verdict),
         }
         if not hostile:
