@@ -17,7 +17,7 @@ from govern.audit.body import Stored
 from govern.digests import sha256_bytes
 from govern.errors import IntegrityError, at
 from govern.evidence import names
-from govern.records import Act, Benchmark, Event, EventType, Record, Stress, Trust, Verdict
+from govern.records import Act, AuditPosition, Benchmark, Event, EventType, Record, Stress, Trust, Verdict
 from govern.records.told import (
     TOLD,
     BenchmarkFinished,
@@ -76,6 +76,29 @@ class History:
     def logged(self, stored: Stored) -> str:
         """When the log took an event in (`UtcTime`): no earlier than anything before it, whatever the clock said."""
         return self._times[stored.event.seq]
+
+    def took_in(self, statement: str, audit: AuditPosition) -> Stored | None:
+        """The event that takes in what somebody signed at `audit`, by its statement's SHA-256.
+
+        None where it is another log's, or where this is an older copy of the log. Raises IntegrityError where this log
+        has gone on from there otherwise, or knows nothing of the statement.
+        """
+        if audit.origin != self.origin or audit.seq >= len(self.entries) - 1:
+            return None
+        if self.entries[audit.seq].leaf != audit.leaf:
+            raise IntegrityError(
+                f"it stands on event {audit.seq} with leaf sha256:{audit.leaf}, and the log has "
+                f"sha256:{self.entries[audit.seq].leaf} there",
+                hint="The log was cut or replaced after it was signed. Restore it from a backup.",
+            )
+        for stored in self.entries[audit.seq + 1 :]:
+            event = stored.event
+            if statement in event.digests.values() or event.parameters.get("statement") == statement:
+                return stored
+        raise IntegrityError(
+            "the log that it stands on, which is this workspace's, knows nothing of it",
+            hint="Ask the issuer which one is theirs. Do not rely on this one.",
+        )
 
     def has(self, stored: Stored, seq: int, origin: str, leaf: str) -> bool:
         """Whether the log has that event before `stored`."""
