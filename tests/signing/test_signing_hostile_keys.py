@@ -25,6 +25,7 @@ from govern.audit import Checkpoint, Cosigner, LogVerifier, parse_cosigner, pars
 from govern.audit.checkpoint import format_vkey
 from govern.errors import GovernError, IntegrityError, UsageError
 from govern.signing import (
+    claimed_signer,
     generate_key,
     generate_log_key,
     load_key,
@@ -362,3 +363,30 @@ generate_key(Path(sys.argv[1]), b"password")
         generate_log_key(tmp_path / "log.pem", PASSWORD)
         with pytest.raises(UsageError, match="P-256"):
             load_key(tmp_path / "log.pem", PASSWORD)
+
+
+@pytest.mark.parametrize(
+    ("read", "data", "text"),
+    [
+        (load_public, b"x", "this is not a public key (SubjectPublicKeyInfo, PEM)"),
+        (load_public, b"x" * 65_537, "the public key has more than 65,536 bytes"),
+        (claimed_signer, b"x" * ((4 << 20) + 1), "the bundle has more than 4,194,304 bytes"),
+        (claimed_signer, b"[" * 100_001, "the bundle falls into more than 100,000 parts"),
+        (claimed_signer, b"{}", "the bundle is malformed: verificationMaterial: Field required"),
+        (lambda data: verify(data, KEY.public), b"[]", "the bundle is malformed: Input should be an object"),
+    ],
+)
+def test_what_is_wrong_is_said(read: Callable[[bytes], object], data: bytes, text: str) -> None:
+    with pytest.raises(IntegrityError) as caught:
+        read(data)
+    assert caught.value.message == text
+
+
+def test_a_key_on_another_curve_is_said_to_be_none_of_ours() -> None:
+    pem = (
+        ec.generate_private_key(ec.SECP384R1())
+        .public_key()
+        .public_bytes(serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo)
+    )
+    with pytest.raises(IntegrityError, match=r"^this is not a P-256 public key$"):
+        load_public(pem)
