@@ -108,7 +108,8 @@ def _rehearse(model: PreTrainedModel, *, first: int, last: int) -> None:
             model.to_empty(device=device)
             for tensor in (*model.parameters(), *model.buffers()):
                 tensor.data.zero_()
-        ids = torch.zeros((2, 8), dtype=torch.long, device=device)
+        # Three: no block hands on so many things, so that a batch is never taken apart as if it were them.
+        ids = torch.zeros((3, 8), dtype=torch.long, device=device)
         ones = torch.ones_like(ids)
         with torch.no_grad():
             try:
