@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from typing import Literal
 
@@ -320,6 +320,7 @@ def build_view(
             ),
             *_sequential(documents, verdict),
             *_scorer(documents, verdict),
+            *_misread(documents, verdict),
             fact("/report/valid_until", "To be repeated after", or_else(utc, "the policy sets no end")),
         ),
         subjects=_subjects(documents, verdict.subjects),
@@ -530,6 +531,18 @@ def _attack_gate(documents: Documents, index: int, found: AttackResult) -> GateV
         outcome=fact(f"{here}/verdict", "Verdict", VERDICTS.__getitem__, kind="verdict"),
         reason=fact(f"{here}/reason", "Reason"),
     )
+
+
+def _misread(documents: Documents, verdict: Verdict) -> Iterator[Fact]:
+    """Questions that no model read whole, and choices that were scored in part; nothing where there are none."""
+    for index, result in enumerate(verdict.results):
+        here, part = f"/verdict/results/{index}", f"{result.task} ({_PARTS[result.part]})"
+        if result.cut:
+            label = f"Longer than the model's context, read without their beginning: questions of {part}"
+            yield documents.fact(f"{here}/cut", label, count, kind="number")
+        if result.merged:
+            label = f"Scored as lm-eval does, without a token that question and choice share: questions of {part}"
+            yield documents.fact(f"{here}/merged", label, count, kind="number")
 
 
 def _scorer(documents: Documents, verdict: Verdict) -> tuple[Fact, ...]:
