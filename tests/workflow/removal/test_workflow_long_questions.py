@@ -28,8 +28,7 @@ def test_a_plan_refuses_questions_that_lose_their_beginning(tiny_policy: TinyPol
     assert raised.value.where.startswith(f"{tiny_policy.path}:")
 
 
-def test_a_plan_warns_of_a_few(tiny_policy: TinyPolicy, monkeypatch):
-    monkeypatch.setattr("govern.evaluation.length.MOST_CUT", 0.5)
+def test_a_plan_warns_of_a_few(tiny_policy: TinyPolicy):
     total = lengthen(tiny_policy, 1)
     warnings = govern.plan(govern.load_policy(tiny_policy.path)).plan.warnings
     assert any(warning.startswith(f"1 of the {total} questions of secret are longer") for warning in warnings)
