@@ -15,7 +15,6 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from string import ascii_uppercase
 from typing import Any, Literal
 
 import datasets
@@ -30,11 +29,13 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from govern.digests import sha256_bytes
 from govern.errors import GovernError, IntegrityError, SourceError
 from govern.evaluation.answers import Answers, Metric, Part, Perplexity, TaskKind
+from govern.evaluation.length import refuse_cut
 from govern.evaluation.official import OFFICIAL, WIKITEXT, WIKITEXT_TASK, OfficialTask
 from govern.evaluation.perplexity import perplexity
 from govern.evaluation.questions import (
     OwnTask,
     Question,
+    as_asked,
     load_questions,
     mirror_digest,
     own_part,
@@ -174,11 +175,8 @@ def _own_task(name: str, kind: Literal["letters", "cloze"], questions: Sequence[
 
 
 def _row(kind: Literal["letters", "cloze"], question: Question) -> dict[str, Any]:
-    if kind == "cloze":
-        return {"prompt": question.text.strip(), "options": list(question.choices), "gold": question.answer}
-    letters = list(ascii_uppercase[: len(question.choices)])
-    listed = "".join(f"\n{letter}. {choice}" for letter, choice in zip(letters, question.choices, strict=True))
-    return {"prompt": f"{question.text.strip()}{listed}\nAnswer:", "options": letters, "gold": question.answer}
+    prompt, options = as_asked(kind, question)
+    return {"prompt": prompt, "options": list(options), "gold": question.answer}
 
 
 def ask_questions(
@@ -369,6 +367,10 @@ def _ask(
         bootstrap_iters=0,
         log_samples=True,
     )
+    for samples in found["samples"].values():
+        for sample in samples:
+            sample["cut"] = any(tuple(pair) in scorer.cut for pair in sample["arguments"])
+            sample["merged"] = any(tuple(pair) in scorer.merged for pair in sample["arguments"])
     return {name: sorted(samples, key=lambda sample: sample["doc_id"]) for name, samples in found["samples"].items()}
 
 
@@ -390,6 +392,8 @@ def _answers(
             where=f"task {name}",
             hint="Lower the coefficient or the learning rate and apply again.",
         )
+    flags = {name: tuple(sample[name] for sample in samples) for name in ("cut", "merged")}
+    refuse_cut(name, sum(flags["cut"]), len(samples))
     if metric == "acc_norm":
         # lm-eval's length: characters of the choice, without the space before it
         lengths = [np.array([len(choice) for choice in sample["doc"]["options"]], dtype=float) for sample in samples]
@@ -405,6 +409,7 @@ def _answers(
         chosen=tuple(int(likelihoods.argmax()) for likelihoods in scores),
         choices=tuple(len(likelihoods) for likelihoods in scores),
         subjects=None if subjects is None else tuple(subjects),
+        **{name: flagged if any(flagged) else None for name, flagged in flags.items()},
     )
 
 

@@ -6,6 +6,7 @@ import hashlib
 import json
 from dataclasses import dataclass
 from pathlib import Path
+from string import ascii_uppercase
 from typing import Any, Literal
 
 from govern.digests import canonical_digest, sha256_file
@@ -44,6 +45,18 @@ class Question:
     choices: tuple[str, ...]
     answer: int
     cluster: str | None
+
+
+def as_asked(kind: str, question: Question) -> tuple[str, tuple[str, ...]]:
+    """A question as text to go on from, and the texts that are compared after it, each behind a space.
+
+    Letters are asked for as the official tasks do; cloze compares the choices as continuations of the question.
+    """
+    if kind == "cloze":
+        return question.text.strip(), question.choices
+    letters = tuple(ascii_uppercase[: len(question.choices)])
+    listed = "".join(f"\n{letter}. {choice}" for letter, choice in zip(letters, question.choices, strict=True))
+    return f"{question.text.strip()}{listed}\nAnswer:", letters
 
 
 def question_id(text: str, choices: list[str] | tuple[str, ...]) -> str:

@@ -53,7 +53,11 @@ class GateResult(Record):
 
 
 class TaskResult(Record):
-    """One question set before and after, gated or not."""
+    """One question set before and after, gated or not.
+
+    `cut` counts questions that lost their beginning because they are longer than the model's context, `merged` those
+    whose choices lm-eval's convention scores without a token over the seam; both are left out of the JSON where zero.
+    """
 
     task: str
     metric: Literal["acc", "acc_norm", "perplexity"]
@@ -65,6 +69,8 @@ class TaskResult(Record):
     before_interval: Interval
     after: float
     after_interval: Interval
+    cut: int = Field(default=0, exclude_if=lambda cut: not cut)
+    merged: int = Field(default=0, exclude_if=lambda merged: not merged)
 
 
 class AttackResult(Record):

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Final
 
-from govern.records import TaskResult
+from govern.records import TaskResult, Verdict
 from govern.records.base import Record
 from govern.reporting import forms
 from govern.reporting.charts import ChangeChart, result_chart
@@ -125,6 +126,18 @@ def _result(documents: Documents, here: str, result: TaskResult, task: int | Non
     )
 
 
+def _misread(documents: Documents, verdict: Verdict) -> Iterator[Fact]:
+    """Questions that no model read whole, and choices that were scored in part; nothing where there are none."""
+    for index, result in enumerate(verdict.results):
+        here, part = f"/verdict/results/{index}", f"{result.task} ({_PARTS[result.part]})"
+        if result.cut:
+            label = f"Longer than the model's context, read without their beginning: questions of {part}"
+            yield documents.show(number("cut", label), here)
+        if result.merged:
+            label = f"Scored as lm-eval does, without a token that question and choice share: questions of {part}"
+            yield documents.show(number("merged", label), here)
+
+
 def results_facts(document: RunDocument, documents: Documents) -> tuple[Fact, ...]:
     """What all results have in common; of a verification that could stop early, how far it looked."""
     verdict = document.verdict
@@ -139,6 +152,7 @@ def results_facts(document: RunDocument, documents: Documents) -> tuple[Fact, ..
                 *((anew,) if verdict.held_back_seed is not None else ()),
             )
         ),
+        *_misread(documents, verdict),
         *(documents.rows(_SCORER, "/verdict/scorer") if verdict.scorer else ()),
         *(documents.rows(_SEQUENTIAL, "/verdict/sequential") if verdict.sequential else ()),
         documents.show(VALID_UNTIL),

@@ -15,7 +15,7 @@ from govern.evaluation import recount as recounting
 from govern.evaluation.harness import evaluate
 from govern.evaluation.positions import switches_at
 from govern.evaluation.questions import OwnTask
-from govern.evaluation.recount import SAMPLE, Kept, plain_likelihood, recount, tolerance
+from govern.evaluation.recount import TEXTS, Kept, plain_likelihood, recount, tolerance
 from govern.evaluation.scoring import Scorer
 
 _SIZES = {
@@ -139,8 +139,8 @@ def test_the_sample_is_the_same_whatever_the_order():
         first.take(*entry)
     for entry in reversed(entries + entries):
         second.take(*entry)
-    assert sorted(first.found) == sorted(second.found)
-    assert len(first.found) == SAMPLE
+    assert first.texts == second.texts
+    assert len(first.texts) == TEXTS
 
 
 def test_a_likelihood_that_is_not_the_models_is_seen():
@@ -148,8 +148,9 @@ def test_a_likelihood_that_is_not_the_models_is_seen():
     scorer = Scorer(model, tiny_tokenizer())
     scorer._loglikelihood_tokens(requests())
     assert recount(model, scorer.kept).agrees
-    checksum, context, continuation, likelihood = scorer.kept.found[3]
-    scorer.kept.found[3] = (checksum, context, continuation, likelihood + 0.01 * len(continuation))
+    (_, text), said = next(iter(scorer.kept.texts.items()))
+    (begin, last), likelihood = next(iter(said.items()))
+    said[begin, last] = likelihood + 0.01 * (len(text) - begin + 1)
     found = recount(model, scorer.kept)
     assert not found.agrees
     assert found.largest == pytest.approx(0.01, rel=0.01)

@@ -31,6 +31,7 @@ from govern.workflow.removal.attackable import refuse_impossible_attacks
 from govern.workflow.removal.chosen import Chosen
 from govern.workflow.removal.edit import refuse_unstored
 from govern.workflow.removal.external import identify_edited, resolve_edited
+from govern.workflow.removal.long_questions import long_questions
 from govern.workflow.removal.request import (
     identify_request,
     refuse_named_subjects,
@@ -171,7 +172,11 @@ def make_plan(
         parameters=settings.model_dump(mode="json"),
         sweep=chosen.choice if chosen else None,
         seed=policy.removal.seed,
-        warnings=(*warnings_about(loaded, model, corpora.values(), overlaps, chosen, edited), *beyond),
+        warnings=(
+            *warnings_about(loaded, model, corpora.values(), overlaps, chosen, edited),
+            *beyond,
+            *long_questions(loaded, question_sets(loaded), resolved.path, tokenizer),
+        ),
         environment=describe_environment(device, workers=workers),
         valid_days=policy.verification.valid_days,
         request=identify_request(loaded),

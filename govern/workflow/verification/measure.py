@@ -124,7 +124,7 @@ class ModelUnderTest:
 
         Where everything was answered from memory, a few questions are asked anew.
         """
-        if not self.kept.found:
+        if not self.kept.texts:
             task = certifying_sets(self.loaded)[0]
             self._evaluate(task, only=measured.answers[0].ids[:_ASKED_ANEW], progress=silent)
         found = recount(self.model, self.kept)

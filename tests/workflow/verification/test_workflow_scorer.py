@@ -9,14 +9,14 @@ import govern
 from govern.audit import Log
 from govern.errors import IntegrityError
 from govern.evaluation import scoring
-from govern.evaluation.recount import SAMPLE
+from govern.evaluation.recount import TEXTS
 
 
 def test_a_verification_says_how_close_the_scorer_is(tiny_policy: TinyPolicy):
     govern.apply(tiny_policy.path, workspace=tiny_policy.workspace)
     first = govern.verify(workspace=tiny_policy.workspace)
     found = first.verdict.scorer
-    assert found.n == SAMPLE
+    assert found.n >= TEXTS
     assert 0 <= max(found.base, found.edited) < found.allowed == 2e-3
     assert "Likelihoods of each model recomputed by a plain forward" in first.issued.path.read_text()
     again = govern.verify(workspace=tiny_policy.workspace).verdict
