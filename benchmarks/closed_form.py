@@ -22,7 +22,6 @@ from typing import Any
 
 import torch
 from machine import describe
-from pydantic import TypeAdapter
 from safetensors.torch import load_file, save_file
 
 from govern.corpora import sample_from_model
@@ -58,7 +57,7 @@ def settings_of(solver: str, planned: Planned) -> Any:
             name: base[name] for name in ("method", "dtype", "importance", "direction", "direction_scale", "seed")
         }
         base = {**shared, **_CLOSED_FORM}
-    return TypeAdapter(METHODS["srmu"].settings).validate_python(base)
+    return METHODS["srmu"].settings(base)
 
 
 def solve(solver: str, planned: Planned, out: Path) -> dict[str, float]:

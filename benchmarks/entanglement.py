@@ -21,7 +21,6 @@ from statistics import mean, stdev
 
 import torch
 from machine import describe
-from pydantic import TypeAdapter
 from scipy.stats import t
 
 from govern.evaluation.harness import ask_questions
@@ -78,7 +77,7 @@ def main() -> None:
                 given = {**planned.plan.parameters, "method": name, "seed": seed, "coefficient": c}
                 if name != "srmu":
                     given = {key: value for key, value in given.items() if key not in _SRMU_ALONE}
-                edit = points.edit(TypeAdapter(METHODS[name].settings).validate_python(given))
+                edit = points.edit(METHODS[name].settings(given))
                 original = read_tensors(planned.model.path, edit.tensors)
                 apply_delta(model, edit.tensors)
                 places.append(ask())

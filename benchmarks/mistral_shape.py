@@ -34,7 +34,7 @@ from transformers import MistralConfig
 
 from govern.unlearning.protocol import Request
 from govern.unlearning.registry import METHODS
-from govern.unlearning.srmu_settings import SrmuClosedFormSettings, SrmuSettings
+from govern.unlearning.srmu import SrmuClosedFormSettings, SrmuSettings
 
 _CONFIG = {
     "architectures": ["MistralForCausalLM"],
@@ -121,7 +121,7 @@ def measure(solver: str, folder: Path) -> dict[str, float]:
         if stage == "unlearn":
             ticks.append(time.perf_counter())
 
-    METHODS["srmu"].load()(Request(model_path=folder, topics=(topic,), settings=settings, progress=progress))
+    METHODS["srmu"].edit(Request(model_path=folder, topics=(topic,), settings=settings, progress=progress))
     return {
         "seconds": time.perf_counter() - started,
         "step": ticks[-1] - ticks[-2] if len(ticks) > 1 else 0.0,

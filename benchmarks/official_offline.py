@@ -22,9 +22,10 @@ from machine import describe
 from mirror import lay_mirror
 
 import govern
-from govern.evaluation import decisions, subjects
+from govern.evaluation import subjects
 from govern.evaluation.harness import evaluate
 from govern.evaluation.official import MMLU_SUBJECTS, neighbours_of
+from govern.gates.registry import GATES
 from govern.models import apply_delta, load_model, load_tokenizer, read_delta
 from govern.records import GateResult, NeighbourResult, SubjectResult
 from govern.sources import resolve_model
@@ -123,8 +124,8 @@ def judged(
     apply_delta(model, delta)
     after = evaluate(model, tokenizer, tasks, share=0.3, mirror=mirror, limit=limit)
     pairs = list(zip(before, after, strict=True))
-    gates = [decisions.ceiling(*pairs[0], metric="acc", threshold=_CEILING, confidence=_CONFIDENCE)]
-    gates += [decisions.max_drop(*pair, metric="acc", threshold=_DROP, confidence=_CONFIDENCE) for pair in pairs[1:]]
+    gates = [GATES["ceiling"].judge(*pairs[0], threshold=_CEILING, confidence=_CONFIDENCE)]
+    gates += [GATES["max_drop"].judge(*pair, threshold=_DROP, confidence=_CONFIDENCE) for pair in pairs[1:]]
     each = tuple(found for pair in pairs for found in subjects.by_subject(*pair, confidence=_CONFIDENCE))
     near = subjects.pooled(pairs, neighbours_of("cyber security", ()), confidence=_CONFIDENCE)
     return tuple(gates), each, near

@@ -25,14 +25,13 @@ from pathlib import Path
 
 import torch
 from machine import describe
-from pydantic import TypeAdapter
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from govern.corpora import TokenCorpus, tokenize
 from govern.evaluation.answers import Answers
-from govern.evaluation.choice import score
 from govern.evaluation.harness import ask_questions, perplexity
 from govern.evaluation.questions import OwnTask, Question, load_questions
+from govern.gates.choice import score
 from govern.models import apply_delta, load_model, load_tokenizer
 from govern.policy import load_policy
 from govern.records import Score
@@ -71,9 +70,9 @@ def main() -> None:
 def edit(planned: Planned, seed: int) -> tuple[PreTrainedModel, float]:
     """The edited model, and the seconds that the method took, from its files to the finished delta."""
     parameters = {**planned.plan.parameters, "seed": seed}
-    settings = TypeAdapter(METHODS[str(parameters["method"])].settings).validate_python(parameters)
+    settings = METHODS[str(parameters["method"])].settings(parameters)
     started = time.perf_counter()
-    done = METHODS[settings.method].load()(Request(planned.model.path, planned.topics, settings))
+    done = METHODS[settings.method].edit(Request(planned.model.path, planned.topics, settings))
     seconds = time.perf_counter() - started
     model = load_model(planned.model.path, dtype=torch.float32)
     apply_delta(model, done.tensors)

@@ -36,7 +36,7 @@ from govern.unlearning.batches import Batch, Deck, generator
 from govern.unlearning.direction import direction
 from govern.unlearning.protocol import Request, Topic
 from govern.unlearning.registry import METHODS
-from govern.unlearning.rmu_settings import RmuSettings
+from govern.unlearning.rmu import RmuSettings
 
 _DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 
@@ -108,7 +108,7 @@ def ours(path: Path, topic: Topic, settings: RmuSettings, tick: Tick = lambda: N
         if stage == "unlearn":
             tick()
 
-    edit = METHODS["rmu"].load()(Request(model_path=path, topics=(topic,), settings=settings, progress=progress))
+    edit = METHODS["rmu"].edit(Request(model_path=path, topics=(topic,), settings=settings, progress=progress))
     return [(point.forget_loss, point.retain_loss) for point in edit.curve]
 
 

@@ -23,7 +23,7 @@ from transformers import LlamaConfig, LlamaForCausalLM
 
 from govern.unlearning.protocol import Request
 from govern.unlearning.registry import METHODS
-from govern.unlearning.rmu_settings import RmuSettings
+from govern.unlearning.rmu import RmuSettings
 
 _VOCABULARY = 1000
 _DOCUMENT = 256
@@ -67,7 +67,7 @@ def fastest_step(model: Path, batch: int, steps: int) -> float:
             ticks.append(time.process_time())
 
     topic = random_topic(batch * (steps + 1), _DOCUMENT, _VOCABULARY)
-    METHODS["rmu"].load()(Request(model_path=model, topics=(topic,), settings=settings, progress=progress))
+    METHODS["rmu"].edit(Request(model_path=model, topics=(topic,), settings=settings, progress=progress))
     return min(after - before for before, after in itertools.pairwise(ticks))
 
 

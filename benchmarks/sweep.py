@@ -24,7 +24,7 @@ from govern.unlearning.points import Points
 from govern.unlearning.protocol import Request, Topic
 from govern.unlearning.registry import METHODS
 from govern.unlearning.settings import SweepRange
-from govern.unlearning.srmu_settings import SrmuClosedFormSettings, SrmuSettings
+from govern.unlearning.srmu import SrmuClosedFormSettings, SrmuSettings
 from govern.unlearning.sweeping import grid_of
 
 _POLICIES = Path(__file__).parents[1] / "policies"
@@ -57,7 +57,7 @@ def main() -> None:
 
     def seconds_alone(settings: object) -> float:
         started = time.process_time()
-        METHODS["srmu"].load()(Request(path, topics, settings))
+        METHODS["srmu"].edit(Request(path, topics, settings))
         return time.process_time() - started
 
     def seconds_together(points: list[object]) -> list[float]:

@@ -2,16 +2,57 @@
 
 from __future__ import annotations
 
+import gc
 import os
+import subprocess
+import sys
 from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
+from typing import NamedTuple
 
 import pytest
+from filelock import FileLock
+from jinja2 import Environment
 from postgres_server import PostgresServer, find_binaries
 from tiny_models import save_tiny_model
 
+from govern.cli import main
 from govern.errors import SourceError
+from govern.models import reloading
 from govern.sources import resolve_model
+
+BuildOnce = Callable[[str, Callable[[Path], object]], Path]
+ROOT = Path(__file__).parents[1]
+
+
+def pytest_collection_finish(session: pytest.Session) -> None:
+    """Keep what the imports made out of garbage collection, which a sweep asks for before every point."""
+    gc.collect()
+    gc.freeze()
+
+
+def pytest_sessionstart(session: pytest.Session) -> None:
+    if not hasattr(session.config, "workerinput"):
+        session.config.stash[_CHECKOUT] = _new_files()
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """Fail where a test left a file in the checkout."""
+    before = session.config.stash.get(_CHECKOUT, None)
+    if before is not None and (left := _new_files() - before):
+        sys.stderr.write(f"\ntests left files in the checkout: {', '.join(sorted(left))}\n")
+        session.exitstatus = pytest.ExitCode.TESTS_FAILED
+
+
+_CHECKOUT = pytest.StashKey[set[str]]()
+
+
+def _new_files() -> set[str]:
+    """What git neither knows nor ignores, nothing where this is no checkout."""
+    done = subprocess.run(
+        ["git", "ls-files", "--others", "--exclude-standard"], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+    return set(done.stdout.splitlines())
 
 
 @pytest.hookimpl(wrapper=True)
@@ -27,17 +68,90 @@ def pytest_runtest_makereport(
     return report
 
 
+@pytest.fixture(autouse=True)
+def _reloaded_here(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Load what an export wrote in this process: one of its own takes seconds to import its libraries.
+
+    Tests of that process itself carry the marker `fresh_process`.
+    """
+    if not request.node.get_closest_marker("fresh_process"):
+        monkeypatch.setattr("govern.models.reloading.fresh", reloading.plain)
+
+
 @pytest.fixture(scope="session")
-def tiny_checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
+def build_once(tmp_path_factory: pytest.TempPathFactory) -> BuildOnce:
+    """A function from a name and a way to fill a folder to that folder, filled once for all workers of a run.
+
+    A test that changes something in it takes a copy.
+    """
+    own = tmp_path_factory.getbasetemp()
+    shared = (own.parent if "PYTEST_XDIST_WORKER" in os.environ else own) / "shared"
+    shared.mkdir(exist_ok=True)
+
+    def build(name: str, fill: Callable[[Path], object]) -> Path:
+        folder, built = shared / name, shared / f"{name}.built"
+        with FileLock(shared / f"{name}.lock"):
+            if not built.exists():
+                folder.mkdir()
+                fill(folder)
+                built.touch()
+        return folder
+
+    return build
+
+
+@pytest.fixture(scope="session")
+def tiny_checkpoint(build_once: BuildOnce) -> Callable[..., Path]:
     """A function from a kind ("llama", "mistral", "qwen2", "gemma2", "gemma3") to a model folder, made once."""
-    made: dict[tuple[str, bool], Path] = {}
 
     def folder(kind: str, *, shards: bool = False) -> Path:
-        if (kind, shards) not in made:
-            made[kind, shards] = save_tiny_model(kind, tmp_path_factory.mktemp(f"tiny-{kind}") / "model", shards=shards)
-        return made[kind, shards]
+        name = f"tiny-{kind}-shards" if shards else f"tiny-{kind}"
+        return build_once(name, lambda place: save_tiny_model(kind, place, shards=shards))
 
     return folder
+
+
+@pytest.fixture(autouse=True, scope="session")
+def compiled_templates() -> Iterator[None]:
+    """A template is compiled once a process: every report compiles the shipped ones anew."""
+    compiled: dict[tuple[object, ...], object] = {}
+    compile_template = Environment.compile
+
+    def compile_once(self: Environment, source: str, name: str | None = None, filename: str | None = None) -> object:
+        output = getattr(self.finalize, "__code__", None)
+        key = (type(self), output, self.autoescape, tuple(self.filters), tuple(self.globals), source, name, filename)
+        if key not in compiled:
+            compiled[key] = compile_template(self, source, name, filename)
+        return compiled[key]
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Environment, "compile", compile_once)
+        yield
+
+
+class Done(NamedTuple):
+    """What a command came to."""
+
+    code: int
+    out: str
+    err: str
+
+
+@pytest.fixture
+def command(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> Callable[..., Done]:
+    """The `govern` command in this process, all that it prints caught: a process of its own would load torch again."""
+
+    def govern(*arguments: str | Path) -> Done:
+        monkeypatch.setattr("sys.argv", ["govern", *map(str, arguments)])
+        capfd.readouterr()
+        code = 0
+        try:
+            main()
+        except SystemExit as ended:
+            code = int(ended.code or 0)
+        return Done(code, *capfd.readouterr())
+
+    return govern
 
 
 @pytest.fixture(scope="session")

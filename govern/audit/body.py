@@ -6,11 +6,13 @@ from dataclasses import dataclass
 from typing import Any
 
 from pydantic import ValidationError
-from pydantic_core import from_json, to_json
+from pydantic_core import from_json
 from rfc8785 import CanonicalizationError
 
+from govern import limits
 from govern.audit import merkle
 from govern.digests import canonical_json
+from govern.errors import IntegrityError
 from govern.records import Event
 
 NO_PREV = "0" * 64
@@ -24,6 +26,11 @@ class Stored:
     body: bytes
     prev: str
     leaf: str
+
+    @property
+    def row(self) -> tuple[int, bytes, bytes, bytes]:
+        """Its columns in the database: seq, prev, leaf, body."""
+        return self.event.seq, bytes.fromhex(self.prev), bytes.fromhex(self.leaf), self.body
 
 
 def leaf_hash(body: bytes) -> str:
@@ -49,7 +56,10 @@ def read_row(seq: Any, prev: Any, leaf: Any, body: Any) -> Stored:
 def parse_event(body: bytes) -> Event:
     """Read an event from untrusted bytes. Raises ValueError where they are not the RFC 8785 form of a known event."""
     try:
+        limits.check_json(body, limits.EVENT_BYTES, "event's body")
         value = from_json(body)
+    except IntegrityError as error:
+        raise ValueError(error.message) from None
     except ValueError:
         raise ValueError("its body is no event of a known version: JSON") from None
     try:
@@ -61,34 +71,9 @@ def parse_event(body: bytes) -> Event:
     if type(value.get("format_version")) is not int:
         raise ValueError("its body is no event of a known version: format_version")
     try:
-        canonical = body if _is_plainly_canonical(value, body) else canonical_json(value)
+        canonical = canonical_json(value)
     except (CanonicalizationError, RecursionError):
         raise ValueError("its body holds a value that RFC 8785 cannot write") from None
     if canonical != body:
         raise ValueError("its body is not in RFC 8785 form")
     return event
-
-
-def _is_plainly_canonical(value: Any, body: bytes) -> bool:
-    """Whether `body` is its value's RFC 8785 form, as far as that is seen quickly: ASCII, no floats, keys in order.
-
-    pydantic's writer is RFC 8785's there, but for the order of keys, which it leaves alone. Nearly all events are of
-    this kind. False means: look again.
-    """
-    if not body.isascii() or to_json(value) != body:
-        return False
-    left = [value]
-    while left:
-        inner = left.pop()
-        kind = type(inner)
-        if kind is str:
-            continue
-        if kind is dict:
-            if list(inner) != sorted(inner):
-                return False
-            left.extend(inner.values())
-        elif kind is list:
-            left.extend(inner)
-        elif kind is float or (kind is int and not -(2**53) < inner < 2**53):
-            return False
-    return True

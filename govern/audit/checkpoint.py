@@ -18,15 +18,20 @@ from typing import Final
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
+from govern import limits
 from govern.audit.merkle import HASH_SIZE
 from govern.errors import IntegrityError
 
 _ED25519 = b"\x01"
 _KEY_ID_SIZE = 4
-MOST_BYTES: Final = 100_000
+# Ed25519's field, and the y of the eight points whose order divides 8.
+_P: Final = 2**255 - 19
+_Y8: Final = 0x7A03AC9277FDC74EC6CC392CFA53202A0F67100D760B3CBA4FD84D3D706A17C7
+_SMALL_ORDER: Final = (0, 1, _P - 1, _Y8, _P - _Y8)
 _SIZE = re.compile(r"0|[1-9][0-9]{0,18}")
 _NAME = re.compile(r"[^\s+]+")
 _NOTE = re.compile(rb"(?:[^\n]+\n){3}\n(?:\xe2\x80\x94 [^\n]*\n)+")
+_CONTROL = re.compile(r"[\x00-\x09\x0b-\x1f]")
 _SIGNATURE_LINE = re.compile(r"— ([^\s+]+) (\S+)")
 
 
@@ -79,6 +84,7 @@ def format_vkey(name: str, key: bytes) -> str:
 
 def parse_key(text: str, kind: bytes, what: str) -> tuple[str, bytes]:
     """The name and the 32 bytes of a verifier key of one kind. Raises IntegrityError, which says `what` it is not."""
+    limits.check_size(text, limits.VERIFIER_KEY, "verifier key")
     name, _, rest = text.partition("+")
     told, _, encoded = rest.partition("+")
     key = decode_base64(encoded)
@@ -86,6 +92,10 @@ def parse_key(text: str, kind: bytes, what: str) -> tuple[str, bytes]:
         raise IntegrityError(f"this is not {what} (name+id+base64)")
     if format_vkey(name, key) != text:
         raise IntegrityError(f"the verifier key's id is {told!r}, its key's own is {key_id(name, key).hex()}")
+    # A key of small order fits signatures that nobody made.
+    y = int.from_bytes(key[1:], "little") & ~(1 << 255)
+    if y >= _P or y in _SMALL_ORDER:
+        raise IntegrityError(f"this is not {what}: everybody can sign for a key like it")
     return name, key[1:]
 
 
@@ -105,11 +115,11 @@ def open_checkpoint(note: bytes, verifier: LogVerifier) -> Checkpoint:
     """
     checkpoint, signatures = open_note(note)
     if checkpoint.origin != verifier.name:
-        raise IntegrityError(f"the checkpoint is of another log, {checkpoint.origin!r}", where=verifier.name)
+        raise IntegrityError(f"the checkpoint is of another log, {checkpoint.origin[:100]!r}", where=verifier.name)
     ours = [signature for *by, signature in signatures if by == [verifier.name, verifier.key_id]]
     if not ours:
         raise IntegrityError("the log's key did not sign this checkpoint", where=verifier.vkey)
-    for signature in ours:
+    for signature in set(ours):
         try:
             Ed25519PublicKey.from_public_bytes(verifier.key).verify(signature, checkpoint.text)
         except InvalidSignature:
@@ -122,9 +132,16 @@ def split_notes(data: bytes) -> list[bytes]:
 
     Raises IntegrityError where the file holds anything else.
     """
-    notes = _NOTE.findall(data)
-    if b"".join(notes) != data:
-        raise IntegrityError("this is not a series of checkpoints, one after the other")
+    notes: list[bytes] = []
+    end = 0
+    while end < len(data):
+        matched = _NOTE.match(data, end)
+        if not matched:
+            raise IntegrityError("this is not a series of checkpoints, one after the other")
+        if len(notes) == limits.NOTES:
+            raise IntegrityError(f"the file holds more than {limits.NOTES:,} checkpoints")
+        notes.append(matched[0])
+        end = matched.end()
     return notes
 
 
@@ -150,18 +167,19 @@ def own_note(note: bytes) -> bytes:
 
 def open_note(note: bytes) -> tuple[Checkpoint, list[tuple[str, bytes, bytes]]]:
     """A note's checkpoint and its signatures (name, key id, signature), none of them checked. Raises IntegrityError."""
-    if len(note) > MOST_BYTES:
-        raise IntegrityError(f"the checkpoint has more than {MOST_BYTES} bytes")
+    limits.check_size(note, limits.NOTE_BYTES, "checkpoint")
     try:
         text = note.decode()
     except UnicodeDecodeError:
         raise IntegrityError("the checkpoint is not UTF-8") from None
-    if any(character < " " and character != "\n" for character in text):
+    if _CONTROL.search(text):
         raise IntegrityError("the checkpoint holds a control character")
     lines = text.split("\n")
     if len(lines) < 6 or lines[3] != "" or lines[-1] != "":
         raise IntegrityError("the checkpoint is not origin, size, root, a blank line and signatures")
     origin, size, root, _, *signatures, _ = lines
+    if len(signatures) > limits.NOTE_SIGNATURES:
+        raise IntegrityError(f"the checkpoint has more than {limits.NOTE_SIGNATURES} signatures")
     if not origin or not _SIZE.fullmatch(size):
         raise IntegrityError("the checkpoint's origin or size is malformed")
     decoded = decode_base64(root)

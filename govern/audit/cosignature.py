@@ -15,8 +15,8 @@ from typing import Final
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
+from govern import limits
 from govern.audit.checkpoint import (
-    MOST_BYTES,
     Checkpoint,
     decode_base64,
     format_vkey,
@@ -32,7 +32,6 @@ _COSIGNATURE = b"\x04"
 _TIME_SIZE = 8
 _LATEST: Final = (1 << 63) - 1
 _OLD = re.compile(r"old (0|[1-9][0-9]{0,18})")
-_MOST_HASHES = 63
 
 
 @dataclass(frozen=True)
@@ -81,7 +80,7 @@ def cosigned_at(note: bytes, cosigner: Cosigner) -> int:
     """
     checkpoint, signatures = open_note(note)
     theirs = [found for found in signatures if found[:2] == (cosigner.name, cosigner.key_id)]
-    times = [_check(checkpoint, cosigner, found) for found in theirs]
+    times = [_check(checkpoint, cosigner, found) for found in set(theirs)]
     if not times:
         raise IntegrityError(f"{cosigner.name} did not cosign this checkpoint", where=cosigner.vkey)
     return max(times)
@@ -89,6 +88,7 @@ def cosigned_at(note: bytes, cosigner: Cosigner) -> int:
 
 def add_cosignature(note: bytes, line: bytes, cosigner: Cosigner) -> bytes:
     """The note with a cosigner's line below its signatures. Raises IntegrityError where the line is not one for it."""
+    limits.check_size(line, limits.NOTE_BYTES, "cosignature")
     try:
         told = split_line(line.decode().removesuffix("\n"))
     except UnicodeDecodeError:
@@ -96,7 +96,11 @@ def add_cosignature(note: bytes, line: bytes, cosigner: Cosigner) -> bytes:
     if not line.endswith(b"\n") or told[:2] != (cosigner.name, cosigner.key_id):
         raise IntegrityError("this is not one line with a cosignature by this key", where=cosigner.vkey)
     _check(open_note(note)[0], cosigner, told)
-    return note if line in note.splitlines(keepends=True) else note + line
+    if line in note.splitlines(keepends=True):
+        return note
+    # What would be too large to read is not made.
+    open_note(note + line)
+    return note + line
 
 
 def format_request(request: Request) -> bytes:
@@ -107,13 +111,14 @@ def format_request(request: Request) -> bytes:
 
 def parse_request(data: bytes) -> Request:
     """Read a request from untrusted bytes; nothing in it is checked yet. Raises IntegrityError."""
+    limits.check_size(data, limits.PROOF_BYTES, "request for a cosignature")
     head, blank, note = data.partition(b"\n\n")
     try:
         old, *hashes = head.decode("ascii").split("\n")
     except UnicodeDecodeError:
         raise _malformed() from None
     matched = _OLD.fullmatch(old)
-    if not matched or not blank or len(hashes) > _MOST_HASHES or len(data) > MOST_BYTES:
+    if not matched or not blank or len(hashes) > limits.PROOF_HASHES:
         raise _malformed()
     decoded = tuple(decode_base64(text) for text in hashes)
     if any(len(found) != HASH_SIZE for found in decoded):

@@ -16,7 +16,7 @@ def fsck(database: Path | str) -> Iterator[Damage]:
     Raises UsageError where there is no log and GovernError where it cannot be read; damage is yielded, not raised.
     """
     try:
-        with Log.open(database, create=False) as log:
+        with Log.read(database, checked=False) as log:
             yield from log.damage()
             for finding in log.findings():
                 yield Damage(f"event {finding.seq}", finding.difference)

@@ -9,8 +9,9 @@ from __future__ import annotations
 import base64
 import json
 from collections.abc import Collection, Iterator
-from typing import BinaryIO, Final
+from typing import BinaryIO
 
+from govern import limits
 from govern.audit.body import NO_PREV, Stored, read_row
 from govern.audit.checkpoint import Checkpoint, decode_base64
 from govern.audit.inspection import Head
@@ -18,8 +19,8 @@ from govern.audit.merkle import Frontier
 from govern.digests import canonical_json
 from govern.errors import IntegrityError
 
-MOST_BYTES: Final = 64 << 20
-"""Of one line."""
+# An event's body in base64, and what stands around it.
+_LINE_BYTES = limits.EVENT_BYTES * 4 // 3 + 1_000
 
 
 def format_line(stored: Stored) -> bytes:
@@ -82,5 +83,5 @@ def _hold(checkpoint: Checkpoint, origin: str, size: int, root: bytes | None) ->
 
 
 def _lines(stream: BinaryIO) -> Iterator[bytes]:
-    while line := stream.readline(MOST_BYTES):
+    while line := stream.readline(_LINE_BYTES):
         yield line

@@ -6,10 +6,9 @@ from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from govern.audit.body import NO_PREV, read_row
+from govern.audit.body import NO_PREV, Stored, read_row
 from govern.audit.checkpoint import Checkpoint
 from govern.audit.merkle import Frontier
-from govern.records import Event
 
 
 @dataclass(frozen=True)
@@ -44,7 +43,7 @@ class Damage:
 
 
 def inspect(
-    events: Iterator[Sequence[Any]], nodes: Iterator[Sequence[Any]], note: Callable[[Event], None]
+    events: Iterator[Sequence[Any]], nodes: Iterator[Sequence[Any]], note: Callable[[Stored], None]
 ) -> Generator[Finding, None, Head]:
     """Every finding in the rows (seq, prev, leaf, body) and (size, level, hash), in order; returns the log's head.
 
@@ -67,7 +66,7 @@ def inspect(
             leaf = own.hex() if isinstance(own, bytes) else NO_PREV
         else:
             event = stored.event
-            note(event)
+            note(stored)
             if event.seq != size:
                 yield Finding(size, f"it is missing: the next event is {event.seq}")
                 sound, number = False, event.seq

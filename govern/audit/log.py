@@ -10,62 +10,44 @@ checkpoint kept elsewhere tells (RFC 9162 section 2.1.4).
 from __future__ import annotations
 
 import secrets
-import threading
-from array import array
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, NoReturn, Self
 
 from rfc8785 import CanonicalizationError
-from sqlalchemy import Connection, Engine, TextClause, text
+from sqlalchemy import Connection, Engine
 
 from govern.audit import merkle
 from govern.audit.body import NO_PREV, Stored, leaf_hash, parse_event, read_row
 from govern.audit.checkpoint import Checkpoint
 from govern.audit.inspection import Damage, Finding, Head, inspect
+from govern.audit.places import Places
 from govern.audit.postgres import Postgres
-from govern.audit.schema import SCHEMA_VERSION
+from govern.audit.schema import ADD_EVENT, ADD_NODE, SCHEMA_VERSION
 from govern.audit.sqlite import Sqlite
 from govern.audit.storage import Storage, reading
 from govern.digests import sha256_file
 from govern.errors import GovernError, IntegrityError, UsageError
 from govern.records import AuditPosition, Event, EventType
 
-_READ_HEAD = text("SELECT seq, prev, leaf, body FROM event ORDER BY seq DESC LIMIT 1")
-_READ_EVENTS = text("SELECT seq, prev, leaf, body FROM event WHERE seq > :after ORDER BY seq")
-_READ_EVENT = text("SELECT seq, prev, leaf, body FROM event WHERE seq = :seq")
-_READ_NODES = text("SELECT size, level, hash FROM node ORDER BY size, level")
-_READ_LEAF = text("SELECT leaf FROM event WHERE seq = :seq")
-_READ_NODE = text("SELECT hash FROM node WHERE size = :size AND level = :level")
-_ADD_EVENT = text("INSERT INTO event (seq, prev, leaf, body) VALUES (:seq, :prev, :leaf, :body)")
-_ADD_NODE = text("INSERT INTO node (size, level, hash) VALUES (:size, :level, :hash)")
+_READ_HEAD = "SELECT seq, prev, leaf, body FROM event ORDER BY seq DESC LIMIT 1"
+_READ_EVENTS = "SELECT seq, prev, leaf, body FROM event ORDER BY seq"
+_READ_LATER = "SELECT seq, prev, leaf, body FROM event WHERE seq >= ? ORDER BY seq"
+_READ_EVENT = "SELECT seq, prev, leaf, body FROM event WHERE seq = ?"
+_READ_NODES = "SELECT size, level, hash FROM node ORDER BY size, level"
+_READ_LEAF = "SELECT leaf FROM event WHERE seq = ?"
+_READ_NODE = "SELECT hash FROM node WHERE size = ? AND level = ?"
+_READ_BACK = "SELECT seq, prev, leaf, body, (SELECT count(*) FROM node WHERE size = ?) FROM event WHERE seq = ?"
 
 
-class _Places:
-    """Which of the first `size` events are of which run and which type: their numbers, eight bytes each.
+@dataclass
+class _Newest:
+    """The event that this process appended last, so that it is not read once more where it is still the newest."""
 
-    Built from bodies that were read and checked, and nowhere stored, so there is nothing that could be made to lie.
-    """
-
-    def __init__(self) -> None:
-        self.size = 0
-        self._seqs: dict[tuple[str, str | None], array[int]] = {}
-        self._lock = threading.Lock()
-
-    def add(self, event: Event) -> None:
-        """Note an event; one that is known already changes nothing."""
-        with self._lock:
-            if event.seq >= self.size:
-                for key in (("run", event.run), ("type", event.type)):
-                    self._seqs.setdefault(key, array("q")).append(event.seq)
-                self.size = event.seq + 1
-
-    def of(self, run: str | None, type: EventType | None) -> list[int]:  # noqa: A002
-        """The numbers of a run's events, or else of a type's, in order."""
-        return list(self._seqs.get(("type", type) if run is None else ("run", run), ()))
+    stored: Stored | None = None
 
 
 @dataclass(frozen=True)
@@ -75,7 +57,20 @@ class Log:
     _storage: Storage
     _engine: Engine
     _trust: Path | None = None
-    _places: _Places = field(default_factory=_Places)
+    _reads: bool = False
+    _places: Places = field(default_factory=Places)
+    _newest: _Newest = field(default_factory=_Newest)
+
+    @classmethod
+    def read(cls, database: Path | str, *, checked: bool = True) -> Self:
+        """Open a log to read it. Nothing is written, not even beside it: a read-only copy will do, or a full disk.
+
+        `checked` off leaves the database's own schema to `damage`. Raises as `open` does.
+        """
+        storage = storage_of(database)
+        if isinstance(storage, Sqlite) and not storage.exists():
+            raise _none(storage)
+        return cls(storage, storage.connect_to_read(), _reads=True)._usable(checked=checked)
 
     @classmethod
     def open(cls, database: Path | str, *, create: bool = True, trust: Path | None = None) -> Self:
@@ -89,19 +84,9 @@ class Log:
         storage = storage_of(database)
         if isinstance(storage, Sqlite) and not storage.exists():
             if not create:
-                raise UsageError(
-                    "there is no audit log",
-                    where=storage.where,
-                    hint="Every command that changes something starts one: govern apply POLICY",
-                )
+                raise _none(storage)
             create_log(database)
-        log = cls(storage, storage.connect(), trust)
-        try:
-            log._check_format()
-        except BaseException:
-            log.close()
-            raise
-        return log
+        return cls(storage, storage.connect(), trust)._usable()
 
     @property
     def where(self) -> str:
@@ -135,15 +120,15 @@ class Log:
         """Add one event; once this returns, the event is on the disk.
 
         `actor` is a key's fingerprint; the other fields are those of `Event`. Raises IntegrityError where the last
-        event does not check out: nothing is built on a damaged log. Raises UsageError for a value that JSON cannot
-        carry exactly, such as a number above 2^53.
+        event does not check out: nothing is built on a damaged log; and where the database took the new one without
+        having it afterwards. Raises UsageError for a value that JSON cannot carry exactly, such as a number above 2^53.
         """
+        if self._reads:
+            raise RuntimeError("this log was opened to be read")
         with self._storage.guarded(), self._engine.begin() as connection:
-            row = connection.execute(_READ_HEAD).first()
-            if row is None:
-                self._refuse(Finding(0, "it is missing: the log is empty"))
-            head = self._read(row)
-            return _store(
+            head = self._head_of(connection)
+            self._newest.stored = stored = _store(
+                self._storage,
                 connection,
                 Event(
                     origin=head.event.origin,
@@ -164,39 +149,42 @@ class Log:
                 ),
                 self._node_reader(connection),
             )
+        return stored
 
     def event(self, seq: int) -> Stored:
         """One event. Raises UsageError where the log has none of that number, IntegrityError where it is damaged."""
         with self._storage.guarded(), reading(self._engine) as connection:
-            row = connection.execute(_READ_EVENT, {"seq": seq}).first()
-        if row is None:
+            rows = self._storage.rows(connection, _READ_EVENT, seq)
+        if not rows:
             raise UsageError(f"the log has no event {seq}", where=self.where, hint="See: govern audit log")
-        return self._read(row)
+        return self._read(rows[0])
 
     def events(self, *, run: str | None = None, type: EventType | None = None) -> Iterator[Stored]:  # noqa: A002
         """Events in order, those of one run or one type where given.
 
-        Each is checked against its own leaf, not against its neighbours: that is `verify`. Raises IntegrityError. The
-        first call for a run or a type reads the whole log, those after it what they yield and what is new.
+        Each is checked against its own leaf and the event before; the tree and the origin are left to `verify`. Raises
+        IntegrityError. The first call for a run or a type reads the whole log, those after it what they yield and what
+        is new.
         """
         with self._storage.guarded(), reading(self._engine) as connection:
             if run is None and type is None:
-                for row in _stream(connection, _READ_EVENTS, after=-1):
-                    yield self._read(row)
+                yield from self._linked(self._storage.stream(connection, _READ_EVENTS), 0, NO_PREV)
                 return
-            for row in _stream(connection, _READ_EVENTS, after=self._places.size - 1):
-                self._places.add(self._read(row).event)
+            size, leaf = self._places.size, self._places.leaf
+            new = self._storage.stream(connection, _READ_LATER, size) if size else None
+            for stored in self._linked(new or self._storage.stream(connection, _READ_EVENTS), size, leaf):
+                self._places.add(stored)
             for seq in self._places.of(run, type):
-                found = connection.execute(_READ_EVENT, {"seq": seq}).first()
-                stored = self._refuse(Finding(seq, "it is missing")) if found is None else self._read(found)
+                found = self._storage.rows(connection, _READ_EVENT, seq)
+                stored = self._read(found[0]) if found else self._refuse(Finding(seq, "it is missing"))
                 if run in (None, stored.event.run) and type in (None, stored.event.type):
                     yield stored
 
     def head(self) -> Stored | None:
         """The last event, or None where all are gone. Raises IntegrityError."""
         with self._storage.guarded(), reading(self._engine) as connection:
-            row = connection.execute(_READ_HEAD).first()
-        return None if row is None else self._read(row)
+            rows = self._storage.rows(connection, _READ_HEAD)
+        return self._read(rows[0]) if rows else None
 
     def position(self) -> AuditPosition:
         """Where the log stands: what something that is signed now can name. Raises IntegrityError for an empty log."""
@@ -278,13 +266,33 @@ class Log:
 
     @contextmanager
     def _inspecting(self) -> Iterator[Iterator[Finding]]:
-        with self._storage.guarded(), reading(self._engine) as connection:
-            events, nodes = _stream(connection, _READ_EVENTS, after=-1), _stream(connection, _READ_NODES)
+        with (
+            self._storage.guarded(),
+            reading(self._engine) as connection,
+            closing(self._storage.stream(connection, _READ_EVENTS)) as events,
+            closing(self._storage.stream(connection, _READ_NODES)) as nodes,
+        ):
             yield inspect(events, nodes, self._places.add)
 
+    def _linked(self, rows: Iterator[Sequence[Any]], seq: int, prev: str) -> Iterator[Stored]:
+        """The events of rows that must begin with number `seq`, behind the event with the leaf `prev`."""
+        for row in rows:
+            if row[0] != seq:
+                self._refuse(
+                    Finding(min(seq, row[0]), f"it is missing, or does not belong here: {row[0]} is not {seq}")
+                )
+            stored = self._read(row)
+            if stored.prev != prev:
+                self._refuse(Finding(seq, "its prev is not the leaf of the event before"))
+            seq, prev = seq + 1, stored.leaf
+            yield stored
+
     def _head_of(self, connection: Connection) -> Stored:
-        row = connection.execute(_READ_HEAD).first()
-        return self._refuse(Finding(0, "it is missing: the log is empty")) if row is None else self._read(row)
+        rows = self._storage.rows(connection, _READ_HEAD)
+        if not rows:
+            self._refuse(Finding(0, "it is missing: the log is empty"))
+        newest = self._newest.stored
+        return newest if newest and tuple(rows[0]) == newest.row else self._read(rows[0])
 
     def _within(self, head: Stored, size: int) -> int:
         if not 0 <= size <= head.event.seq + 1:
@@ -298,14 +306,14 @@ class Log:
     def _node_reader(self, connection: Connection) -> merkle.Node:
         def node(level: int, index: int) -> bytes:
             size = (index + 1) << level
-            found = (
-                connection.execute(_READ_NODE, {"size": size, "level": level})
+            rows = (
+                self._storage.rows(connection, _READ_NODE, size, level)
                 if level
-                else connection.execute(_READ_LEAF, {"seq": index})
-            ).scalar_one_or_none()
-            if not isinstance(found, bytes) or len(found) != merkle.HASH_SIZE:
+                else self._storage.rows(connection, _READ_LEAF, index)
+            )
+            if not rows or not isinstance(rows[0][0], bytes) or len(rows[0][0]) != merkle.HASH_SIZE:
                 self._refuse(Finding(size - 1, f"the stored tree over events {size - (1 << level)} to it is damaged"))
-            return found
+            return rows[0][0]
 
         return node
 
@@ -317,15 +325,21 @@ class Log:
             return self._refuse(Finding(seq, str(error)))
 
     def _refuse(self, finding: Finding) -> NoReturn:
-        raise IntegrityError(
-            finding.difference,
-            where=f"{self.where} event {finding.seq}",
-            hint="The log was changed or damaged. Keep the file as evidence and restore the log from a backup.",
-        )
+        raise _changed(finding.difference, f"{self.where} event {finding.seq}")
 
-    def _check_format(self) -> None:
-        with self._storage.guarded(), reading(self._engine) as connection:
-            version = self._storage.version(connection)
+    def _usable(self, *, checked: bool = True) -> Self:
+        """This log, or closed again where it is none that we can use."""
+        try:
+            with self._storage.guarded(), reading(self._engine) as connection:
+                self._check_version(self._storage.version(connection))
+                for damage in self._storage.schema_damage(connection) if checked else ():
+                    raise _changed(f"the audit log is damaged: {damage.where}: {damage.what}", self.where)
+        except BaseException:
+            self.close()
+            raise
+        return self
+
+    def _check_version(self, version: int | None) -> None:
         if version is None:
             raise IntegrityError("this is not an audit log", where=self.where, hint="Restore the log from a backup.")
         if version != SCHEMA_VERSION:
@@ -334,6 +348,22 @@ class Log:
                 where=self.where,
                 hint="Use the version of govern that wrote it, or a newer one.",
             )
+
+
+def _none(storage: Storage) -> UsageError:
+    return UsageError(
+        "there is no audit log",
+        where=storage.where,
+        hint="Every command that changes something starts one: govern apply POLICY",
+    )
+
+
+def _changed(difference: str, where: str) -> IntegrityError:
+    return IntegrityError(
+        difference,
+        where=where,
+        hint="The log was changed or damaged. Keep the file as evidence and restore the log from a backup.",
+    )
 
 
 def storage_of(database: Path | str) -> Storage:
@@ -349,12 +379,13 @@ def create_log(database: Path | str) -> None:
     storage = storage_of(database)
     with storage.guarded():
         if not storage.exists():
-            storage.create(_begin)
+            storage.create(lambda connection: _begin(storage, connection))
 
 
-def _begin(connection: Connection) -> None:
+def _begin(storage: Storage, connection: Connection) -> None:
     """Add the first event of a new log."""
     _store(
+        storage,
         connection,
         Event(
             origin=f"govern-log/{secrets.token_hex(16)}",
@@ -377,7 +408,7 @@ def _begin(connection: Connection) -> None:
     )
 
 
-def _store(connection: Connection, event: Event, node: Callable[[int, int], bytes]) -> Stored:
+def _store(storage: Storage, connection: Connection, event: Event, node: merkle.Node) -> Stored:
     try:
         body = event.canonical()
         # A float such as 2.0^53 is written as an integer that no reader may take for exact: what cannot be read back
@@ -385,26 +416,21 @@ def _store(connection: Connection, event: Event, node: Callable[[int, int], byte
         parse_event(body)
     except (CanonicalizationError, ValueError) as error:
         raise UsageError(f"an event cannot hold this value: {error}", where=event.type) from None
-    leaf = leaf_hash(body)
-    top, level, rest = bytes.fromhex(leaf), 0, event.seq
-    completed: list[dict[str, Any]] = []
+    stored = Stored(event=event, body=body, prev=event.prev, leaf=leaf_hash(body))
+    top, level, rest = bytes.fromhex(stored.leaf), 0, event.seq
+    storage.rows(connection, ADD_EVENT, *stored.row)
     while rest & 1:
         top = merkle.node_hash(node(level, rest - 1), top)
         level, rest = level + 1, rest >> 1
-        completed.append({"size": event.seq + 1, "level": level, "hash": top})
-    row = {"seq": event.seq, "prev": bytes.fromhex(event.prev), "leaf": bytes.fromhex(leaf), "body": body}
-    connection.execute(_ADD_EVENT, row)
-    if completed:
-        connection.execute(_ADD_NODE, completed)
-    return Stored(event=event, body=body, prev=event.prev, leaf=leaf)
+        storage.rows(connection, ADD_NODE, event.seq + 1, level, top)
+    # A trigger or a view can take a row and keep none, and say nothing.
+    if [tuple(row) for row in storage.rows(connection, _READ_BACK, event.seq + 1, event.seq)] != [(*stored.row, level)]:
+        raise _changed("the database took it and did not store it", f"{storage.where} event {event.seq}")
+    return stored
 
 
 def _no_node(level: int, index: int) -> bytes:
     raise AssertionError(f"the first event completes no subtree, yet ({level}, {index}) was asked for")
-
-
-def _stream(connection: Connection, statement: TextClause, **parameters: int) -> Iterator[Sequence[Any]]:
-    yield from connection.execute(statement, parameters, execution_options={"stream_results": True, "yield_per": 1000})
 
 
 def _now() -> str:

@@ -6,21 +6,20 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from sqlalchemy import Connection, insert, text
+from sqlalchemy import Connection
 
 from govern.audit.inspection import Head
 from govern.audit.log import Log, create_log
 from govern.audit.postgres import Postgres
-from govern.audit.schema import EventRow, NodeRow
+from govern.audit.schema import ADD_EVENT, ADD_NODE
 from govern.audit.sqlite import Sqlite
 from govern.audit.storage import Storage
 from govern.errors import UsageError
 
-_BATCH = 1000
-_NEWEST = text("SELECT max(seq) FROM event")
-_LEAF = text("SELECT leaf FROM event WHERE seq = :seq")
-_EVENTS = text("SELECT seq, prev, leaf, body FROM event WHERE seq > :after ORDER BY seq")
-_NODES = text("SELECT size, level, hash FROM node WHERE size > :after + 1 ORDER BY size, level")
+_NEWEST = "SELECT max(seq) FROM event"
+_LEAF = "SELECT leaf FROM event WHERE seq = ?"
+_EVENTS = "SELECT seq, prev, leaf, body FROM event WHERE seq > ? ORDER BY seq"
+_NODES = "SELECT size, level, hash FROM node WHERE size > ? + 1 ORDER BY size, level"
 
 
 def move_log(database: Path, url: str) -> Head:
@@ -38,30 +37,31 @@ def move_log(database: Path, url: str) -> Head:
     with _writing(source) as ours:
         with target.guarded():
             if not target.exists():
-                target.create(lambda theirs: _copy(ours, theirs, after=-1))
-        _copy_rest(ours, target)
+                target.create(lambda theirs: _copy(source, ours, target, theirs, after=-1))
+        _copy_rest(source, ours, target)
         head = _verified(url)
         source.seal(ours, url)
     return head
 
 
-def _copy_rest(ours: Connection, target: Storage) -> None:
+def _copy_rest(source: Storage, ours: Connection, target: Storage) -> None:
     """Add what an earlier, interrupted move has not copied. Raises UsageError where the other log is not the same."""
     with _writing(target) as theirs:
-        sizes = [connection.execute(_NEWEST).scalar_one() for connection in (ours, theirs)]
-        leaves = [connection.execute(_LEAF, {"seq": min(sizes)}).scalar_one() for connection in (ours, theirs)]
+        both = ((source, ours), (target, theirs))
+        sizes = [storage.rows(connection, _NEWEST)[0][0] for storage, connection in both]
+        leaves = [storage.rows(connection, _LEAF, min(sizes)) for storage, connection in both]
         if leaves[0] != leaves[1]:
             raise UsageError(
                 "another log is in this database already", where=target.where, hint="Name a database of its own."
             )
-        _copy(ours, theirs, after=sizes[1])
+        _copy(source, ours, target, theirs, after=sizes[1])
 
 
-def _copy(ours: Connection, theirs: Connection, *, after: int) -> None:
+def _copy(source: Storage, ours: Connection, target: Storage, theirs: Connection, *, after: int) -> None:
     """Copy the events behind event `after`, and the subtrees that they complete."""
-    for read, table in ((_EVENTS, EventRow), (_NODES, NodeRow)):
-        for batch in ours.execute(read, {"after": after}).mappings().partitions(_BATCH):
-            theirs.execute(insert(table), [dict(row) for row in batch])
+    for read, add in ((_EVENTS, ADD_EVENT), (_NODES, ADD_NODE)):
+        for row in source.stream(ours, read, after):
+            target.rows(theirs, add, *row)
 
 
 def _verified(database: Path | str) -> Head:

@@ -7,7 +7,8 @@ pooler between here and the server changes nothing.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+import itertools
+from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from sqlalchemy.pool import ConnectionPoolEntry
 
 _CONNECT_SECONDS: Final = 10
+_CURSORS: Final = itertools.count()
 _COMMENT: Final = "govern audit log, schema version "
 
 _TABLES: Final = (
@@ -173,6 +175,21 @@ class Postgres:
 
         return engine
 
+    def connect_to_read(self) -> Engine:
+        """The same: a transaction that reads may not write."""
+        return self.connect()
+
+    def rows(self, connection: Connection, statement: str, *values: object) -> list[tuple[Any, ...]]:
+        """What a statement answers."""
+        cursor = _driver(connection).execute(statement.replace("?", "%s"), values)
+        return cursor.fetchall() if cursor.description else []
+
+    def stream(self, connection: Connection, statement: str, *values: object) -> Generator[tuple[Any, ...]]:
+        """The same, a thousand rows at a time."""
+        with _driver(connection).cursor(f"govern_{next(_CURSORS)}") as cursor:
+            cursor.itersize = 1000
+            yield from cursor.execute(statement.replace("?", "%s"), values)
+
     def version(self, connection: Connection) -> int | None:
         """What the comment on the schema says. Raises GovernError where the role may not use the schema."""
         found = connection.exec_driver_sql(
@@ -191,9 +208,14 @@ class Postgres:
         return int(rest)
 
     def damage(self, connection: Connection) -> Iterator[Damage]:
+        """The same as `schema_damage`: the server looks after its files."""
+        return self.schema_damage(connection)
+
+    def schema_damage(self, connection: Connection) -> Iterator[Damage]:
         """Each table, column, index, function or trigger of the schema that is not what we make."""
         found = dict(_facts(connection))
         expected = {
+            **{f"table {name}": "plain" for name in ("event", "node")},
             **{f"column {name}": f"{kind} NOT NULL" for name, kind in _COLUMNS.items()},
             **{f"index {name}": "unique" for name in _UNIQUE},
             **{f"function {name}": body for name, body in _FUNCTIONS.items()},
@@ -214,6 +236,8 @@ class Postgres:
             yield
         except DBAPIError as error:
             raise _translated(self.where, error.orig) from None
+        except _psycopg().Error as error:
+            raise _translated(self.where, error) from None
 
     def _parameters(self) -> dict[str, Any]:
         driver = _psycopg()
@@ -242,25 +266,45 @@ def _psycopg() -> Any:
     return psycopg
 
 
+def _driver(connection: Connection) -> psycopg.Connection[Any]:
+    driver: Any = connection.connection.driver_connection
+    found: psycopg.Connection[Any] = driver
+    return found
+
+
 def _facts(connection: Connection) -> Iterator[tuple[str, str]]:
     """What the schema promises, by name."""
-    for table, column, kind, needed in connection.exec_driver_sql(
-        "SELECT c.relname, a.attname, format_type(a.atttypid, a.atttypmod), a.attnotnull FROM pg_attribute a "
+    for table, sound in connection.exec_driver_sql(
+        "SELECT relname, relkind = 'r' AND relpersistence = 'p' AND NOT relrowsecurity AND NOT relispartition AND NOT "
+        "EXISTS (SELECT FROM pg_inherits WHERE oid IN (inhrelid, inhparent)) FROM pg_class "
+        "WHERE relnamespace = 'govern'::regnamespace AND relkind <> 'i'"
+    ):
+        yield f"table {table}", "plain" if sound else "not plain"
+    for table, column, kind, needed, alone in connection.exec_driver_sql(
+        "SELECT c.relname, a.attname, format_type(a.atttypid, a.atttypmod), a.attnotnull, "
+        "NOT a.atthasdef AND a.attidentity = '' FROM pg_attribute a "
         "JOIN pg_class c ON c.oid = a.attrelid WHERE c.relnamespace = 'govern'::regnamespace AND c.relkind <> 'i' "
         "AND a.attnum > 0 AND NOT a.attisdropped"
     ):
-        yield f"column {table}.{column}", f"{kind} NOT NULL" if needed else kind
+        yield f"column {table}.{column}", kind + " NOT NULL" * needed + " DEFAULT" * (not alone)
+    for table, name in connection.exec_driver_sql(
+        "SELECT t.relname, c.conname FROM pg_constraint c JOIN pg_class t ON t.oid = c.conrelid "
+        "WHERE t.relnamespace = 'govern'::regnamespace AND c.contype NOT IN ('p', 'u', 'n', 't')"
+    ):
+        yield f"constraint {table}.{name}", ""
     for table, columns, sound in connection.exec_driver_sql(
         "SELECT t.relname, array_to_string(array(SELECT pg_get_indexdef(i.indexrelid, k, false) "
-        "FROM generate_series(1, i.indnatts) k), ', '), i.indisunique AND i.indisvalid AND i.indpred IS NULL "
+        "FROM generate_series(1, i.indnatts) k), ', '), "
+        "i.indisunique AND i.indisvalid AND i.indimmediate AND i.indpred IS NULL "
         "FROM pg_index i JOIN pg_class c ON c.oid = i.indexrelid JOIN pg_class t ON t.oid = i.indrelid "
         "WHERE c.relnamespace = 'govern'::regnamespace"
     ):
         yield f"index {table}({columns})", "unique" if sound else "not unique"
-    for name, body in connection.exec_driver_sql(
-        "SELECT proname, prosrc FROM pg_proc WHERE pronamespace = 'govern'::regnamespace"
+    for name, body, plain in connection.exec_driver_sql(
+        "SELECT proname, prosrc, NOT prosecdef AND proconfig IS NULL AND lanname = 'plpgsql' FROM pg_proc "
+        "JOIN pg_language ON pg_language.oid = prolang WHERE pronamespace = 'govern'::regnamespace"
     ):
-        yield f"function {name}", body
+        yield f"function {name}", body if plain else "not plain"
     for name, enabled, definition in connection.exec_driver_sql(
         "SELECT t.tgname, t.tgenabled, pg_get_triggerdef(t.oid) FROM pg_trigger t JOIN pg_class c ON c.oid = t.tgrelid "
         "WHERE c.relnamespace = 'govern'::regnamespace AND NOT t.tgisinternal"

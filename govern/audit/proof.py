@@ -7,13 +7,13 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from govern import limits
 from govern.audit.checkpoint import Checkpoint, LogVerifier, decode_base64, open_checkpoint
 from govern.audit.merkle import leaf_hash, verify_inclusion
 from govern.errors import IntegrityError
 
 _HEADER = "c2sp.org/tlog-proof@v1"
 _INDEX = re.compile(r"index (0|[1-9][0-9]{0,18})")
-_MOST_HASHES = 63
 
 
 @dataclass(frozen=True)
@@ -36,13 +36,14 @@ def parse_proof(data: bytes) -> Proof:
 
     Raises IntegrityError, also for the specification's `extra` line: we write none, and nothing would vouch for it.
     """
+    limits.check_size(data, limits.PROOF_BYTES, "proof")
     head, blank, checkpoint = data.partition(b"\n\n")
     try:
         header, index, *hashes = head.decode("ascii").split("\n")
     except (UnicodeDecodeError, ValueError):
         raise IntegrityError(f"this is not a proof of the form {_HEADER}") from None
     matched = _INDEX.fullmatch(index)
-    if header != _HEADER or not matched or not blank or len(hashes) > _MOST_HASHES:
+    if header != _HEADER or not matched or not blank or len(hashes) > limits.PROOF_HASHES:
         raise IntegrityError(f"this is not a proof of the form {_HEADER}")
     return Proof(int(matched[1]), tuple(decode_base64(text) for text in hashes), checkpoint)
 

@@ -40,6 +40,9 @@ class NodeRow(SQLModel, table=True):
     hash: bytes
 
 
+ADD_EVENT: Final = "INSERT INTO event (seq, prev, leaf, body) VALUES (?, ?, ?, ?)"
+ADD_NODE: Final = "INSERT INTO node (size, level, hash) VALUES (?, ?, ?)"
+
 # Against slips, not against malice: a trigger is as easily dropped as a row. INSERT OR REPLACE deletes without the
 # DELETE trigger, so the third one wants the next number and the last leaf.
 TRIGGERS: Final = (

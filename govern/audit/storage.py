@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from contextlib import AbstractContextManager, contextmanager
-from typing import Protocol
+from typing import Any, Protocol
 
 from sqlalchemy import Connection, Engine
 
@@ -38,11 +38,23 @@ class Storage(Protocol):
     def connect(self) -> Engine:
         """An engine for a database that exists; nothing in it is changed by opening it."""
 
+    def connect_to_read(self) -> Engine:
+        """An engine that changes nothing at all, not even beside the database."""
+
+    def rows(self, connection: Connection, statement: str, *values: object) -> list[tuple[Any, ...]]:
+        """What a statement with `?` for each of the values answers, by the driver itself: it is much the faster."""
+
+    def stream(self, connection: Connection, statement: str, *values: object) -> Generator[tuple[Any, ...]]:
+        """The same, row by row, for answers that are large."""
+
     def version(self, connection: Connection) -> int | None:
         """The schema version of the log, or None where this is no log."""
 
+    def schema_damage(self, connection: Connection) -> Iterator[Damage]:
+        """Each table, column, index or trigger that is not exactly as we make it."""
+
     def damage(self, connection: Connection) -> Iterator[Damage]:
-        """What is wrong with the database itself: its files, tables and triggers."""
+        """That, and before it what the database itself finds wrong with its files, which may take long."""
 
     def guarded(self) -> AbstractContextManager[None]:
         """Turn what the database and the file system say into errors with a remedy."""
@@ -51,7 +63,7 @@ class Storage(Protocol):
 @contextmanager
 def reading(engine: Engine) -> Iterator[Connection]:
     """One snapshot of the log, which stops no writer."""
-    with engine.connect().execution_options(reading=True) as connection:
+    with engine.connect().execution_options(reading=True) as connection, connection.begin():
         yield connection
 
 

@@ -2,39 +2,20 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import sys
 from typing import Any
 
 import typer
 
-from govern.cli import (
-    apply,
-    audit,
-    benchmark,
-    compare,
-    evidence,
-    export,
-    init,
-    keys,
-    mirror,
-    models,
-    plan,
-    policy,
-    report,
-    reproduce,
-    review,
-    revoke,
-    runs,
-    site,
-    status,
-    stress,
-    sweep,
-    trust,
-    verify,
-    waive,
-)
 from govern.cli.console import print_error
+from govern.cli.log import audit, models
+from govern.cli.people import keys, review, revoke, trust, waive
+from govern.cli.publication import evidence, report, site, status
+from govern.cli.removal import apply, export, init, mirror, plan, policy, reproduce, runs
+from govern.cli.sweeps import compare, sweep
+from govern.cli.verification import benchmark, stress, verify
 from govern.errors import ExitCode, GovernError
 
 app = typer.Typer(
@@ -71,9 +52,16 @@ app.add_typer(evidence.app, name="evidence")
 app.add_typer(models.app, name="models")
 app.add_typer(runs.app, name="runs")
 
+# What an operating system refuses, whatever we do: no defect of ours.
+_REFUSALS = (errno.EACCES, errno.EDQUOT, errno.ENAMETOOLONG, errno.ENOSPC, errno.EPERM, errno.EROFS)
+
 
 def main() -> Any:
-    """Run the command line. A `GovernError` becomes a message and its exit code; anything else is a defect of ours."""
+    """Run the command line.
+
+    A `GovernError` becomes a message and its exit code, and so does what the operating system refuses; anything else is
+    a defect of ours.
+    """
     # Threads that spin while they wait make a removal ten times slower on a machine that does anything else as well.
     os.environ.setdefault("OMP_WAIT_POLICY", "passive")
     try:
@@ -81,6 +69,13 @@ def main() -> Any:
     except GovernError as error:
         print_error(error)
         sys.exit(error.exit_code)
+    except OSError as error:
+        if error.filename is None or error.errno not in _REFUSALS:
+            raise
+        print_error(
+            GovernError(f"{error.strerror}", where=str(error.filename), hint="Name another place, or make room.")
+        )
+        sys.exit(ExitCode.ERROR)
     except SystemExit as leaving:
         if leaving.code == 130:  # what typer makes of Ctrl-C
             sys.exit(ExitCode.INTERRUPTED)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +14,7 @@ from govern.shown import shown
 
 if TYPE_CHECKING:
     from rich.console import Console
+    from rich.table import Table
 
     from govern.progress import Progress
 
@@ -38,6 +39,41 @@ def errors() -> Console:
 def print_json(value: dict[str, Any]) -> None:
     """Print one JSON object on stdout."""
     sys.stdout.write(json.dumps({"format_version": 1, **value}, indent=2, ensure_ascii=False) + "\n")
+
+
+def print_schema(schema: dict[str, Any], *, as_json: bool) -> None:
+    """Print a JSON Schema as it is, or within the one object of --json."""
+    if as_json:
+        print_json({"schema": schema})
+    else:
+        sys.stdout.write(json.dumps(schema, indent=2, ensure_ascii=False) + "\n")
+
+
+def say(text: str, *, style: str = "", wrap: bool = False) -> None:
+    """Print text on stdout, line for line as it is, or with `wrap` broken at words to fit the terminal."""
+    from rich.text import Text
+
+    output().print(Text(printable(text), style=style), soft_wrap=not wrap)
+
+
+def tell(facts: dict[str, Any], *lines: str, as_json: bool) -> None:
+    """Print `facts` as one JSON object, or `lines` for people."""
+    if as_json:
+        print_json(facts)
+    else:
+        say("\n".join(lines))
+
+
+def columns(*names: str, right: Sequence[int] = (), fold: Sequence[int] = ()) -> Table:
+    """An empty table without lines: figures go to the right; ids are folded, for one that is cut off names nothing."""
+    from rich.table import Table
+
+    table = Table(*names, box=None, pad_edge=False)
+    for place in right:
+        table.columns[place].justify = "right"
+    for place in fold:
+        table.columns[place].overflow = "fold"
+    return table
 
 
 def printable(text: str) -> str:

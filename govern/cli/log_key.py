@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import typer
 
-from govern.cli.keys import read_password
-from govern.cli.signer import in_token, read_pin
+from govern.cli.signer import in_token, read_password, read_pin
 from govern.errors import IntegrityError, UsageError
 
 if TYPE_CHECKING:
-    from govern.audit import LogVerifier
+    from govern.audit import Checkpoint, LogVerifier
     from govern.signing import LogKey
+
+Key = TypeVar("Key")
 
 LogKeyOption = Annotated[
     Path | None,
@@ -57,10 +59,31 @@ def public_log_key(told: str) -> LogVerifier:
     """The log's key from a .vkey file or from its one line. Raises UsageError."""
     from govern.audit import parse_vkey
 
+    return parse_public(told, parse_vkey, "log")
+
+
+def required_log_key(told: str | None, checked: str) -> LogVerifier:
+    """The public log key that `checked` ("a proof") is checked with. Raises UsageError where none was named."""
+    if told is None:
+        raise UsageError(
+            f"{checked} is checked with the log's public key, as you know it from elsewhere",
+            where="--log-key",
+            hint="Name the log.vkey that you were given.",
+        )
+    return public_log_key(told)
+
+
+def checkpoint_json(checkpoint: Checkpoint) -> dict[str, Any]:
+    """A checkpoint's fields for JSON."""
+    return {"origin": checkpoint.origin, "events": checkpoint.size, "root": checkpoint.root.hex()}
+
+
+def parse_public(told: str, parse: Callable[[str], Key], holder: str) -> Key:
+    """A public key of a "log" or a "cosigner", from a .vkey file or from its one line. Raises UsageError."""
     try:
         text = told if "+" in told and not Path(told).exists() else Path(told).read_text(encoding="utf-8")
-        return parse_vkey(text.strip())
+        return parse(text.strip())
     except (OSError, UnicodeDecodeError):
-        raise UsageError("the log's key cannot be read", where=told, hint="Name the .vkey file.") from None
+        raise UsageError(f"the {holder}'s key cannot be read", where=told, hint="Name the .vkey file.") from None
     except IntegrityError as error:
-        raise UsageError(error.message, where=told, hint="Name the .vkey file.") from None
+        raise UsageError(error.message, where=told, hint=f"Name the {holder}'s .vkey file.") from None

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated
 
 import typer
+
+from govern.errors import UsageError
 
 WorkspaceOption = Annotated[
     Path,
@@ -42,3 +45,27 @@ TemplatesOption = Annotated[
 ]
 
 DEFAULT_WORKSPACE = Path("audits")
+
+
+def check_policy(policy: Path | None, command: str, *, resume: bool = False) -> None:
+    """Refuse a policy that is missing or invalid at once, before the seconds that the model libraries take to load.
+
+    Raises UsageError, or PolicyErrors.
+    """
+    from govern.policy import load_policy
+
+    if policy is not None:
+        load_policy(policy)
+    elif not resume:
+        raise UsageError(f"there is no policy to {command}", hint=f"Name one: govern {command} POLICY")
+
+
+def parse_time(text: str | None) -> str | None:
+    """A day (its first second) or a time, as UTC. Raises UsageError."""
+    if text is None:
+        return None
+    try:
+        parsed = datetime.fromisoformat(text)
+    except ValueError:
+        raise UsageError(f"{text!r} is no day and no time", hint="Write 2026-11-24 or 2026-11-24T10:00:00Z.") from None
+    return (parsed if parsed.tzinfo else parsed.replace(tzinfo=UTC)).astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")

@@ -5,18 +5,18 @@ from __future__ import annotations
 import os
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from govern.cli.console import output, printable
-from govern.cli.keys import read_password
-from govern.errors import UsageError
+from govern.cli.console import say
+from govern.errors import IntegrityError, UsageError
 from govern.shown import shown
 
 if TYPE_CHECKING:
-    from govern.signing import SignerIdentity, SigningKey
+    from govern.signing import PublicKey, SignerIdentity, SigningKey
 
+PASSWORD_VARIABLE = "GOVERN_KEY_PASSWORD"  # noqa: S105  the variable's name, not a password
 PIN_VARIABLE = "GOVERN_PIN"
 
 THROWAWAY = "signed by a throw-away key: it shows that nothing was changed since, not who signed"
@@ -29,6 +29,9 @@ KeyOption = Annotated[
         help="The private key to sign with: a file, or a token's key by its URI (pkcs11:token=…;object=…). By default "
         "keys/signing.pem of the workspace, and a throw-away key where there is none.",
     ),
+]
+OwnKeyOption = Annotated[
+    Path | None, typer.Option("--key", envvar="GOVERN_KEY", help="Your own private key.", show_default=False)
 ]
 
 
@@ -57,21 +60,33 @@ def in_token(path: Path) -> bool:
     return str(path).startswith("pkcs11:")
 
 
-def read_pin(*, no_input: bool) -> str:
-    """The token's PIN, from GOVERN_PIN or a prompt; never from an argument, which other users can see.
+def read_password(*, confirm: bool, no_input: bool) -> bytes:
+    """The key's password. Raises UsageError where there is none and nobody to ask."""
+    return _read_secret(
+        PASSWORD_VARIABLE, "the key's password", "Password of the signing key", confirm=confirm, no_input=no_input
+    )
 
-    Raises UsageError where there is none and nobody to ask.
-    """
-    if pin := os.environ.get(PIN_VARIABLE):
-        return pin
+
+def read_pin(*, no_input: bool) -> str:
+    """The token's PIN. Raises UsageError where there is none and nobody to ask."""
+    return _read_secret(PIN_VARIABLE, "the token's PIN", "PIN of the token", no_input=no_input, empty=False).decode()
+
+
+def _read_secret(
+    variable: str, name: str, prompt: str, *, confirm: bool = False, no_input: bool, empty: bool = True
+) -> bytes:
+    """From the environment or a prompt; never from an argument, which other users can see."""
+    secret = os.environ.get(variable)
+    if secret or (secret is not None and empty):
+        return os.fsencode(secret)
     if no_input or not sys.stdin.isatty():
         raise UsageError(
-            "the token's PIN is missing, and there is nobody to ask",
-            where=PIN_VARIABLE,
-            hint=f"Set the environment variable {PIN_VARIABLE}.",
+            f"{name} is missing, and there is nobody to ask",
+            where=variable,
+            hint=f"Set the environment variable {variable}.",
         )
-    asked: str = typer.prompt("PIN of the token", hide_input=True, err=True)
-    return asked
+    asked: str = typer.prompt(prompt, hide_input=True, confirmation_prompt=confirm, err=True)
+    return asked.encode()
 
 
 def own_key(path: Path | None, purpose: str, *, workspace: Path, no_input: bool) -> SigningKey:
@@ -84,16 +99,30 @@ def own_key(path: Path | None, purpose: str, *, workspace: Path, no_input: bool)
     return found
 
 
+def read_public(path: Path) -> PublicKey:
+    """A public key that somebody handed over. Raises UsageError."""
+    from govern.signing import load_public
+
+    try:
+        return load_public(path.read_bytes())
+    except OSError as error:
+        raise UsageError(f"the public key cannot be read: {error.strerror}", where=str(path)) from None
+    except IntegrityError as error:
+        raise UsageError(error.message, where=str(path), hint="Ask the holder for the .pub file.") from None
+
+
+def signer_json(signer: SignerIdentity, person: str | None) -> dict[str, Any]:
+    """Who signed, for JSON."""
+    return {"signer": person, "fingerprint": signer.fingerprint, "throwaway_key": signer.kind == "throwaway"}
+
+
 def print_signer(issued: str, signer: SignerIdentity, person: str | None, workspace: Path, *, indent: int = 8) -> None:
     """Say when and by whose key something was signed, and who holds it as far as the workspace knows."""
-    from rich.text import Text
-
-    console = output()
-    console.print(Text(f"{'signed':{indent}}{shown(issued)} by sha256:{signer.fingerprint}"), soft_wrap=True)
+    say(f"{'signed':{indent}}{shown(issued)} by sha256:{signer.fingerprint}")
     if signer.kind == "throwaway":
         said = "valid, with a throw-away key: unchanged since, but nobody's name stands behind it"
     elif person is None:
         said = f"valid, signer unknown: nobody pinned this key in {workspace / 'trusted'}"
     else:
         said = f"valid, signer {shown(person)}"
-    console.print(Text(printable(" " * indent + said)))
+    say(" " * indent + said, wrap=True)

@@ -16,7 +16,7 @@ from govern.digests import canonical_digest
 from govern.errors import IntegrityError, SourceError
 from govern.progress import Progress, silent
 from govern.sources.cache import cache_folder
-from govern.sources.model_files import model_digest
+from govern.sources.model_files import model_digest, only_model_files
 from govern.sources.quiet import quiet
 from govern.workspace import write_atomic
 
@@ -121,9 +121,9 @@ def _load(model_path: Path, device: str, trust_remote_code: bool) -> PreTrainedM
     import torch
     from transformers import AutoModelForCausalLM
 
-    with quiet():
+    with only_model_files(model_path) as shown, quiet():
         model: PreTrainedModel = AutoModelForCausalLM.from_pretrained(
-            model_path,
+            shown,
             # Few CPUs compute in bfloat16; on the others it is several times slower.
             dtype=torch.float32 if device == "cpu" else torch.bfloat16,
             device_map={"": device},

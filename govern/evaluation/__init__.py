@@ -1,1 +1,1 @@
-"""Verification: question sets, the lm-eval bridge, decisions."""
+"""What a model knows: question sets, the lm-eval bridge, answers, bounds on what they say."""

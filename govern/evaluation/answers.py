@@ -1,4 +1,4 @@
-"""What a model answered: the records that decisions are made from and that a run keeps."""
+"""What a model answered: the records that gates are judged by and that a run keeps."""
 
 from __future__ import annotations
 

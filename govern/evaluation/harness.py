@@ -13,6 +13,7 @@ import logging
 import tempfile
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from string import ascii_uppercase
 from typing import Any, Literal
@@ -40,6 +41,7 @@ from govern.evaluation.questions import (
     part_of,
     question_id,
 )
+from govern.evaluation.recount import Kept
 from govern.evaluation.scoring import Scorer
 from govern.progress import Progress, silent
 from govern.sources import cache_folder
@@ -62,6 +64,7 @@ def evaluate(
     limit: int | None = None,
     part: Part | None = None,
     only: Collection[str] | None = None,
+    kept: Kept | None = None,
     progress: Progress = silent,
 ) -> tuple[Answers, ...]:
     """Ask a model all questions of all tasks, or those of one `part`, or `only` those with these ids: own tasks, or
@@ -70,7 +73,8 @@ def evaluate(
     `share` is the expected share of selection questions in official sets and in own ones of use `split`. `mirror`
     holds the official data sets (MIRROR/cais/wmdp, MIRROR/cais/mmlu); without it they come from the hub at their
     pinned revision. `limit` takes that many questions of each lm-eval task (of each subject of mmlu), in the order of
-    their hashes: a random subset, always the same one, instead of the file's beginning.
+    their hashes: a random subset, always the same one, instead of the file's beginning. `kept` takes some of the
+    likelihoods, to be recomputed.
 
     Answers come in the order of the tasks: official ones under `acc`; cloze ones under `acc` and `acc_norm`; letters
     ones under `acc`, followed by the same questions in cloze form as "NAME (cloze)", because a weak model fails at
@@ -80,35 +84,45 @@ def evaluate(
     """
     with quiet(offline=True):
         scorer = Scorer(model, tokenizer, progress=progress)
+    scorer.kept = scorer.kept if kept is None else kept
+    wanted = _Wanted(share, part, only, limit)
     answers: list[Answers] = []
     for task in tasks:
         name = task if isinstance(task, str) else task.name
         scorer.stage = f"answer {name}"
+        scorer.parted = isinstance(task, str)
         with quiet(offline=mirror is not None or isinstance(task, OwnTask)):
             if isinstance(task, str):
-                answers.append(_official(scorer, task, share=share, mirror=mirror, limit=limit, part=part, only=only))
+                answers.append(_official(scorer, task, wanted, mirror))
             else:
-                answers.extend(_own(scorer, task, share=share, limit=limit, part=part, only=only))
+                answers.extend(_own(scorer, task, wanted))
     return tuple(answers)
 
 
-def _own(
-    scorer: Scorer,
-    task: OwnTask,
-    *,
-    share: float,
-    limit: int | None,
-    part: Part | None,
-    only: Collection[str] | None,
-) -> list[Answers]:
-    questions = load_questions(task)
-    if only is not None:
-        questions = tuple(question for question in questions if question.id in only)
-    if part is not None:
-        questions = tuple(question for question in questions if own_part(task, question, share=share) == part)
-    if limit is not None:
-        kept = _first_by_hash([question.id for question in questions], limit)
-        questions = tuple(questions[index] for index in kept)
+@dataclass(frozen=True)
+class _Wanted:
+    """Which questions are asked, as `evaluate` says."""
+
+    share: float
+    part: Part | None
+    only: Collection[str] | None
+    limit: int | None
+
+    def places(self, ids: Sequence[str], parts: Sequence[Part]) -> list[int]:
+        """The indices of those that are asked, in the order of the questions."""
+        kept = [
+            index
+            for index, (name, part) in enumerate(zip(ids, parts, strict=True))
+            if (self.only is None or name in self.only) and self.part in (None, part)
+        ]
+        return kept if self.limit is None else sorted(sorted(kept, key=lambda index: (ids[index], index))[: self.limit])
+
+
+def _own(scorer: Scorer, task: OwnTask, wanted: _Wanted) -> list[Answers]:
+    loaded = load_questions(task)
+    parts = [own_part(task, question, share=wanted.share) for question in loaded]
+    kept = wanted.places([question.id for question in loaded], parts)
+    questions = [loaded[index] for index in kept]
     forms: list[tuple[str, Literal["letters", "cloze"], tuple[Metric, ...]]] = [
         (task.name, task.kind, ("acc",) if task.kind == "letters" else ("acc", "acc_norm"))
     ]
@@ -124,7 +138,7 @@ def _own(
                 kind,
                 samples,
                 ids=[question.id for question in questions],
-                parts=[own_part(task, question, share=share) for question in questions],
+                parts=[parts[index] for index in kept],
                 # A fact's name may be a person's: the stored answers tell facts apart without naming them.
                 clusters=[sha256_bytes((question.cluster or "").encode())[:16] for question in questions]
                 if task.cluster
@@ -203,7 +217,7 @@ def prompts_of(
         scorer = Scorer(model, tokenizer)
     for question in questions:
         row = _row(kind, question)
-        yield [scorer._encode_pair(row["prompt"], f" {option}") for option in row["options"]]
+        yield scorer.encode_choices(row["prompt"], [f" {option}" for option in row["options"]])
 
 
 def official_questions(name: str, *, share: float, mirror: Path | None) -> tuple[Question, ...]:
@@ -221,30 +235,19 @@ def official_questions(name: str, *, share: float, mirror: Path | None) -> tuple
     return tuple(found)
 
 
-def _official(
-    scorer: Scorer,
-    name: str,
-    *,
-    share: float,
-    mirror: Path | None,
-    limit: int | None,
-    part: Part | None,
-    only: Collection[str] | None,
-) -> Answers:
+def _official(scorer: Scorer, name: str, wanted: _Wanted, mirror: Path | None) -> Answers:
     members = OFFICIAL[name]
     loaded = load_official(members, mirror)
-    ids: dict[str, list[str]] = {}
+    ids: list[str] = []
+    parts: list[Part] = []
     chosen: dict[str, list[int]] = {}
     for member in members:
-        rows = _counted(loaded, member, mirror)
-        every = [question_id(row["question"], row["choices"]) for row in rows]
-        kept = list(range(len(every))) if limit is None else _first_by_hash(every, limit)
-        if only is not None:
-            kept = [index for index in kept if every[index] in only]
-        if part is not None:
-            kept = [index for index in kept if part_of(every[index], salt=member.split, share=share) == part]
-        ids[member.name] = [every[index] for index in kept]
-        chosen[member.name] = kept
+        every = [question_id(row["question"], row["choices"]) for row in _counted(loaded, member, mirror)]
+        # split by subject, so that a question is on the same side however it is asked
+        split = [part_of(identifier, salt=member.split, share=wanted.share) for identifier in every]
+        chosen[member.name] = wanted.places(every, split)
+        ids += [every[index] for index in chosen[member.name]]
+        parts += [split[index] for index in chosen[member.name]]
     asked = {name: loaded[name] for name, kept in chosen.items() if kept}
     found = _ask(scorer, asked, {name: chosen[name] for name in asked})
     samples = {member.name: found.get(member.name, []) for member in members}
@@ -253,13 +256,10 @@ def _official(
         "acc",
         "cloze" if members[0].form == "cloze" else "official",
         [sample for member in members for sample in samples[member.name]],
-        ids=[identifier for member in members for identifier in ids[member.name]],
-        # split by subject, so that a question is on the same side however it is asked
-        parts=[
-            part_of(identifier, salt=member.split, share=share) for member in members for identifier in ids[member.name]
-        ],
+        ids=ids,
+        parts=parts,
         clusters=None,
-        subjects=[member.subject for member in members for _ in ids[member.name] if member.subject] or None,
+        subjects=[member.subject for member in members for _ in chosen[member.name] if member.subject] or None,
     )
 
 
@@ -379,7 +379,7 @@ def _answers(
     samples: Sequence[Mapping[str, Any]],
     *,
     ids: Sequence[str],
-    parts: Sequence[Literal["selection", "certification"]],
+    parts: Sequence[Part],
     clusters: Sequence[str] | None,
     subjects: Sequence[str] | None = None,
 ) -> Answers:
@@ -406,11 +406,6 @@ def _answers(
         choices=tuple(len(likelihoods) for likelihoods in scores),
         subjects=None if subjects is None else tuple(subjects),
     )
-
-
-def _first_by_hash(ids: Sequence[str], limit: int) -> list[int]:
-    """The indices of `limit` questions, chosen by the order of their ids, in the order of the questions."""
-    return sorted(sorted(range(len(ids)), key=lambda index: (ids[index], index))[:limit])
 
 
 @contextmanager

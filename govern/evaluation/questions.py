@@ -57,7 +57,7 @@ def load_questions(task: OwnTask) -> tuple[Question, ...]:
     Raises UsageError naming file:line (never the text) for a line that is not a question, and for a duplicate.
     """
     try:
-        lines = task.file.read_text(encoding="utf-8").split("\n")
+        lines = task.file.read_text(encoding="utf-8-sig").split("\n")
     except FileNotFoundError:
         raise UsageError(
             f"the questions of task {task.name} are missing",

@@ -28,11 +28,11 @@ def check_delta(checked: CheckedPack, delta: Path) -> None:
 def check_model(checked: CheckedPack, folder: Path) -> bool:
     """Check that a folder holds the model that the pack's run made; returns whether it is signed as well.
 
-    The model's digest covers its config, tokenizer and weights. A `model.sig` in the folder covers every file beside
+    The model's digest covers all that loading reads. A `model.sig` in the folder covers every file beside
     it, and must be by the report's signer. Raises IntegrityError, UsageError where the folder holds no model.
     """
     try:
-        found = model_digest(folder)
+        found = model_digest(folder, like=checked.claim.model_after)
     except SourceError as error:
         raise UsageError(error.message, where=error.where, hint=error.hint) from None
     if found != checked.claim.model_after:

@@ -3,7 +3,8 @@
 from govern.models.delta import apply_delta, delta_bytes, read_delta, write_delta
 from govern.models.export import edited_digest, export_model
 from govern.models.identity import identify
-from govern.models.loading import SPREAD, load_config, load_model, load_tokenizer, read_tensors
+from govern.models.loading import SPREAD, empty_model, load_config, load_model, load_tokenizer, read_tensors
+from govern.models.names import live_tensors
 from govern.sources.model_files import model_digest
 
 __all__ = [
@@ -11,8 +12,10 @@ __all__ = [
     "apply_delta",
     "delta_bytes",
     "edited_digest",
+    "empty_model",
     "export_model",
     "identify",
+    "live_tensors",
     "load_config",
     "load_model",
     "load_tokenizer",

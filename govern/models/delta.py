@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from govern.digests import canonical_json, sha256_bytes
 from govern.errors import IntegrityError
+from govern.models.names import live_names
 from govern.workspace import write_atomic
 
 if TYPE_CHECKING:
@@ -72,7 +73,9 @@ def apply_delta(model: PreTrainedModel, tensors: Mapping[str, torch.Tensor]) -> 
     """
     import torch
 
-    parameters = dict(model.named_parameters(remove_duplicate=False))
+    own = live_names(model, tensors)
+    everything = dict(model.named_parameters(remove_duplicate=False))
+    parameters = {name: everything[own[name]] for name in tensors if own.get(name) in everything}
     for name, tensor in tensors.items():
         if name not in parameters:
             raise IntegrityError(f"the model has no parameter {name!r}", hint="The removal belongs to another model.")

@@ -10,7 +10,7 @@ import hashlib
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
@@ -18,7 +18,7 @@ from govern.digests import sha256_file
 from govern.errors import IntegrityError, UsageError
 from govern.models.headers import Entry, locate
 from govern.sources.model_files import COMPANIONS, digest_of_files, matching, model_files
-from govern.workspace.atomic import replace_atomic
+from govern.workspace.atomic import replace_atomic, writing
 
 if TYPE_CHECKING:
     import torch
@@ -38,8 +38,8 @@ _DTYPES = {
 }
 
 
-def edited_digest(base_path: Path, tensors: Mapping[str, torch.Tensor]) -> str:
-    """The model digest that `export_model` would give, without writing anything.
+def edited_digest(base_path: Path, tensors: Mapping[str, torch.Tensor], *, like: str | None = None) -> str:
+    """The model digest that `export_model` would give, without writing anything; `like` as in `model_digest`.
 
     Raises IntegrityError where a tensor's name, type or shape is not the base model's.
     """
@@ -53,43 +53,87 @@ def edited_digest(base_path: Path, tensors: Mapping[str, torch.Tensor]) -> str:
             files[name] = digest.hexdigest()
         else:
             files[name] = sha256_file(base_path / name)
-    return digest_of_files(files)
+    return digest_of_files(base_path, files, like=like)
 
 
-def export_model(base_path: Path, tensors: Mapping[str, torch.Tensor], out: Path) -> str:
+def export_model(
+    base_path: Path,
+    tensors: Mapping[str, torch.Tensor],
+    out: Path,
+    *,
+    like: str | None = None,
+    finish: Callable[[Path, str], None] = lambda _folder, _digest: None,
+) -> str:
     """Write the edited model to the folder `out`, whole or not at all, and return its model digest.
 
-    Besides the model's files it takes along sampling defaults, the model's own code and its licence; other weights in
+    `like` is as in `model_digest`. `finish` is given the written folder and its digest before the folder is put in its
+    place, to check it or to add to it: what it raises leaves nothing behind.
+
+    Besides the model's files it takes along its licence and how images become its input; other weights in
     the base folder stay behind, since they still hold what was removed.
 
-    Raises UsageError where `out` exists and is not empty, IntegrityError where a tensor does not fit the base model.
+    Raises UsageError where `out` is not empty or cannot be written, IntegrityError where a tensor does not fit the
+    base model.
     """
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise UsageError(f"{out} exists and is not empty", where=str(out), hint="Name a new folder.")
     changed = _changed_shards(base_path, tensors)
-    out.parent.mkdir(parents=True, exist_ok=True)
-    temporary = Path(tempfile.mkdtemp(dir=out.parent, prefix=f".{out.name}."))
-    try:
-        temporary.chmod(0o755)
-        files = {}
-        for name in model_files(base_path):
-            target = temporary / name
-            target.parent.mkdir(parents=True, exist_ok=True)
-            digest = hashlib.sha256()
-            with target.open("wb") as stream:
-                for block in _blocks(base_path / name, changed.get(name, {}), tensors):
-                    stream.write(block)
-                    digest.update(block)
-                stream.flush()
-                os.fsync(stream.fileno())
-            files[name] = digest.hexdigest()
-        for name in matching(base_path, COMPANIONS):
-            shutil.copyfile(base_path / name, temporary / name)
-        replace_atomic(temporary, out)
-    except BaseException:
-        shutil.rmtree(temporary, ignore_errors=True)
-        raise
-    return digest_of_files(files)
+    with writing("the model", out):
+        out.parent.mkdir(parents=True, exist_ok=True)
+        temporary = Path(tempfile.mkdtemp(dir=out.parent, prefix=f".{out.name}."))
+        try:
+            temporary.chmod(0o755)
+            files = {
+                name: _write(base_path, name, changed.get(name, {}), tensors, temporary)
+                for name in model_files(base_path)
+            }
+            for name in matching(base_path, COMPANIONS):
+                shutil.copyfile(base_path / name, temporary / name)
+            digest = digest_of_files(base_path, files, like=like)
+            finish(temporary, digest)
+            replace_atomic(temporary, out)
+        except BaseException:
+            shutil.rmtree(temporary, ignore_errors=True)
+            raise
+    return digest
+
+
+def _write(
+    base_path: Path, name: str, entries: Mapping[str, Entry], tensors: Mapping[str, torch.Tensor], folder: Path
+) -> str:
+    """Write one file of the edited model and return its SHA-256."""
+    target = folder / name
+    target.parent.mkdir(parents=True, exist_ok=True)
+    digest = hashlib.sha256()
+    with target.open("wb") as stream:
+        for block in _blocks(base_path / name, entries, tensors):
+            stream.write(block)
+            digest.update(block)
+        stream.flush()
+        os.fsync(stream.fileno())
+    return digest.hexdigest()
+
+
+def edited_tensors(base_path: Path, tensors: Mapping[str, torch.Tensor]) -> frozenset[str]:
+    """The stored names of the tensors in which the edited model's bytes differ from the base's, as they are written.
+
+    Raises IntegrityError where bytes differ that belong to none of `tensors`: an edit is its tensors and nothing else.
+    """
+    differ: set[str] = set()
+    for shard, entries in _changed_shards(base_path, tensors).items():
+        with (base_path / shard).open("rb") as stream:
+            for block in _blocks(base_path / shard, entries, tensors):
+                begin, before = stream.tell(), stream.read(len(block))
+                if block == before:
+                    continue
+                here = [entry for entry in entries.values() if entry.begin <= begin and begin + len(block) <= entry.end]
+                if not here or len(block) != len(before):
+                    raise IntegrityError(
+                        "the edit changes bytes that belong to none of its tensors",
+                        where=f"{base_path / shard}:{begin}",
+                    )
+                differ.add(here[0].name)
+    return frozenset(differ)
 
 
 def _changed_shards(base_path: Path, tensors: Mapping[str, torch.Tensor]) -> dict[str, dict[str, Entry]]:

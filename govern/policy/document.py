@@ -46,7 +46,7 @@ class Place(NamedTuple):
 
 
 @dataclass(frozen=True, order=True)
-class Finding:
+class Mistake:
     """Something wrong at one place."""
 
     place: Place
@@ -59,7 +59,7 @@ class Refused(Exception):
 
     def __init__(self, place: Place, message: str, hint: str | None = None) -> None:
         super().__init__(message)
-        self.finding = Finding(place, message, hint)
+        self.finding = Mistake(place, message, hint)
 
 
 @dataclass(frozen=True)
@@ -72,7 +72,7 @@ class Document:
 
     root: MappingNode
     value: dict[str, Any]
-    findings: tuple[Finding, ...]
+    findings: tuple[Mistake, ...]
     unread: frozenset[tuple[str | int, ...]]
 
     def place(self, *location: str | int) -> Place:
@@ -121,7 +121,7 @@ def read_document(source: bytes, *, path: Path) -> Document:
         raise located([refusal.finding], path=path) from None
 
 
-def located(findings: list[Finding], *, path: Path) -> PolicyErrors:
+def located(findings: list[Mistake], *, path: Path) -> PolicyErrors:
     """Findings as errors, in the order of the file, each once."""
     return PolicyErrors(
         [
@@ -255,7 +255,7 @@ def _compose(text: str) -> Node | None:
 
 
 def _convert_root(root: MappingNode) -> Document:
-    findings: list[Finding] = []
+    findings: list[Mistake] = []
     unread: set[tuple[str | int, ...]] = set()
 
     def convert(node: Node, location: tuple[str | int, ...]) -> Any:
@@ -275,15 +275,15 @@ def _convert_root(root: MappingNode) -> Document:
         first: dict[str, Place] = {}
         for key, item in node.value:
             if not isinstance(key, ScalarNode) or key.tag != _TAG + "str":
-                findings.append(Finding(_place(key), "a key must be text", "Put it in quotes if it is meant as text."))
+                findings.append(Mistake(_place(key), "a key must be text", "Put it in quotes if it is meant as text."))
             elif key.value == "<<":
-                findings.append(Finding(_place(key), "merge keys (<<) are not allowed", "Write the entries out."))
+                findings.append(Mistake(_place(key), "merge keys (<<) are not allowed", "Write the entries out."))
             elif found := _FORBIDDEN.search(key.value):
-                findings.append(Finding(_place(key), *_forbidden(found)))
+                findings.append(Mistake(_place(key), *_forbidden(found)))
             elif key.value in first:
                 earlier = first[key.value]
                 findings.append(
-                    Finding(
+                    Mistake(
                         _place(key),
                         f"the key {shorten(key.value)} was given before, on line {earlier.line}",
                         "Keep one of the two.",

@@ -12,9 +12,9 @@ from pydantic import ValidationError
 
 from govern.digests import canonical_digest, sha256_bytes
 from govern.errors import UsageError
-from govern.policy.document import MAX_BYTES, Document, Finding, Place, located, read_document, where
+from govern.policy.document import MAX_BYTES, Document, Mistake, Place, located, read_document, where
 from govern.policy.messages import explain
-from govern.policy.schema import Policy
+from govern.policy.schema import Policy, policy_class
 from govern.sources import parse_source
 
 
@@ -81,9 +81,11 @@ def _load(source: bytes, *, path: Path, base: Path | None) -> LoadedPolicy:
         findings += _missing_files(document, base)
     try:
         # JSON is the one input in which pydantic is strict about scalars ("5" is no number) and takes lists for tuples.
-        policy = Policy.model_validate_json(json.dumps(document.value), strict=True)
+        policy = policy_class(document.value).model_validate_json(json.dumps(document.value), strict=True)
     except ValidationError as error:
         findings += explain(error.errors(include_url=False), document)
+    except UsageError as error:
+        findings.append(Mistake(document.place("removal", "method"), f"removal.method: {error.message}", error.hint))
     if findings:
         raise located(findings, path=path)
     return LoadedPolicy(policy, path, source, document)
@@ -104,10 +106,10 @@ def _read(path: Path) -> bytes:
         message, hint = known.get(
             type(error), (f"the file cannot be read: {type(error).__name__}", "Check its rights.")
         )
-        raise located([Finding(Place(1, 1), message, hint)], path=path) from None
+        raise located([Mistake(Place(1, 1), message, hint)], path=path) from None
 
 
-def _missing_files(document: Document, base: Path) -> Iterator[Finding]:
+def _missing_files(document: Document, base: Path) -> Iterator[Mistake]:
     """What the policy names on disk and is not there. Works on a policy that is otherwise wrong, too."""
     for location, name, is_model in _files(document.value):
         target = base / name
@@ -118,7 +120,7 @@ def _missing_files(document: Document, base: Path) -> Iterator[Finding]:
             found = False
         if not found:
             kind = "folder" if is_model else "file"
-            yield Finding(
+            yield Mistake(
                 document.place(*location), f"there is no {kind} {target}", "A path is relative to the policy's folder."
             )
 

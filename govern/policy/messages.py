@@ -7,8 +7,9 @@ from typing import Any, NamedTuple
 
 from pydantic_core import ErrorDetails
 
-from govern.policy.document import Document, Finding, shorten
-from govern.policy.schema import PATTERNS, did_you_mean, json_schema
+from govern.policy.document import Document, Mistake, shorten
+from govern.policy.part import PATTERNS, did_you_mean
+from govern.policy.schema import json_schema
 
 Location = tuple[str | int, ...]
 
@@ -41,7 +42,7 @@ class _Located(NamedTuple):
     branches: tuple[tuple[Location, str], ...]
 
 
-def explain(errors: Sequence[ErrorDetails], document: Document) -> list[Finding]:
+def explain(errors: Sequence[ErrorDetails], document: Document) -> list[Mistake]:
     """One finding for each error that matters: of a union, only the branch that the file meant."""
     located = [_locate(error, document.value) for error in errors]
     located = [entry for entry in located if not _follows(entry, document)]
@@ -53,7 +54,7 @@ def explain(errors: Sequence[ErrorDetails], document: Document) -> list[Finding]
         located = [entry for entry in located if entry not in inside or entry in chosen]
         if inside and not chosen:
             findings.append(
-                Finding(
+                Mistake(
                     document.place(*union),
                     f"{_key(union)}: expected {' or '.join(dict.fromkeys(map(_describe, _branches(union))))}, "
                     f"found {_found(_value(document.value, union))}",
@@ -122,14 +123,14 @@ def _wrong_shape(entry: _Located, union: Location) -> bool:
     return entry.location == union and ((kind in _WANTED and kind != "finite_number") or kind == "missing")
 
 
-def _explain(entry: _Located, document: Document) -> Finding:
+def _explain(entry: _Located, document: Document) -> Mistake:
     error, location = entry.error, entry.location
     kind, context = error["type"], error.get("ctx", {})
     name = _key(location)
     if kind == "missing" or (kind == "union_tag_not_found" and _discriminator(error).isidentifier()):
         key = str(error["loc"][-1]) if kind == "missing" else _discriminator(error)
         owner = name or "the policy"
-        return Finding(document.key_place(*location), f"missing key {key!r} in {owner}", _description((*location, key)))
+        return Mistake(document.key_place(*location), f"missing key {key!r} in {owner}", _description((*location, key)))
     if kind == "extra_forbidden":
         known = sorted({key for schema in _schemas(location[:-1]) for key in schema.get("properties", {})})
         if str(location[-1]) in known:
@@ -137,14 +138,14 @@ def _explain(entry: _Located, document: Document) -> Finding:
         else:
             hint = did_you_mean(str(location[-1]), known) or f"Known keys here: {', '.join(known)}."
         owner = _key(location[:-1]) or "the policy"
-        return Finding(document.key_place(*location), f"unknown key {shorten(str(location[-1]))} in {owner}", hint)
+        return Mistake(document.key_place(*location), f"unknown key {shorten(str(location[-1]))} in {owner}", hint)
     if kind == "policy":
-        return Finding(document.place(*location), f"{name}: {error['msg']}" if name else error["msg"], context["hint"])
+        return Mistake(document.place(*location), f"{name}: {error['msg']}" if name else error["msg"], context["hint"])
 
     expected, advice = _expected(entry, document)
     found = _found(_value(document.value, location))
     message = f"expected {expected}, found {found}"
-    return Finding(document.place(*location), f"{name}: {message}" if name else message, advice)
+    return Mistake(document.place(*location), f"{name}: {message}" if name else message, advice)
 
 
 def _expected(entry: _Located, document: Document) -> tuple[str, str | None]:

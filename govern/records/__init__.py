@@ -1,12 +1,13 @@
 """Frozen, versioned records: what crosses rooms and what lands on disk."""
 
 from govern.records.act import Act, Reviewer
-from govern.records.base import Line, Origin, Record, RunId, Sha256
+from govern.records.base import Line, Record, RunId, Sha256
 from govern.records.benchmark import Benchmark, BenchmarkedModel, Figure
 from govern.records.cost import Cost
 from govern.records.event import AuditPosition, Event, EventType
 from govern.records.fingerprints import Fingerprints, RequestIdentity
 from govern.records.mirror import Mirror, MirroredDataset
+from govern.records.origin import Origin
 from govern.records.person import Name, same_person
 from govern.records.plan import (
     CorpusIdentity,
@@ -18,7 +19,7 @@ from govern.records.plan import (
     Plan,
     TaskIdentity,
 )
-from govern.records.removal import CurvePoint, Removal, TensorChange
+from govern.records.removal import CurvePoint, EditCheck, Removal, TensorChange
 from govern.records.revocation import Revocation
 from govern.records.signoff import Decision, SignOff
 from govern.records.stress import Stress
@@ -28,9 +29,12 @@ from govern.records.verdict import (
     ENDPOINT,
     AttackResult,
     EndpointCheck,
+    GateKind,
     GateResult,
     Interval,
+    LimitKind,
     NeighbourResult,
+    ScorerCheck,
     SequentialTest,
     SubjectResult,
     TaskResult,
@@ -53,15 +57,18 @@ __all__ = [
     "CurvePoint",
     "Decision",
     "Deployment",
+    "EditCheck",
     "EndpointCheck",
     "Environment",
     "Event",
     "EventType",
     "Figure",
     "Fingerprints",
+    "GateKind",
     "GateName",
     "GateResult",
     "Interval",
+    "LimitKind",
     "Line",
     "Mirror",
     "MirroredDataset",
@@ -79,6 +86,7 @@ __all__ = [
     "Revocation",
     "RunId",
     "Score",
+    "ScorerCheck",
     "SequentialTest",
     "Sha256",
     "SignOff",

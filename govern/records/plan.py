@@ -10,6 +10,7 @@ from pydantic import Field, JsonValue
 from govern.records.base import Record
 from govern.records.cost import Cost
 from govern.records.fingerprints import RequestIdentity
+from govern.records.origin import Origin
 from govern.records.sweep import SweepChoice
 
 
@@ -21,7 +22,11 @@ class Person(Record):
 
 
 class ModelIdentity(Record):
-    """A model, by content. `digest` covers config, tokenizer, index and safetensors files and nothing else."""
+    """A model, by content. `digest` covers all `files` that loading reads: config, tokenizer, weights, its own code.
+
+    `files` is None, and left out of the JSON, where the digest is by the first rule: config, tokenizer, index and
+    safetensors files alone (docs/decisions/0010).
+    """
 
     source: str
     revision: str | None
@@ -32,6 +37,7 @@ class ModelIdentity(Record):
     parameters: int
     licence: str | None
     remote_code: bool
+    files: tuple[str, ...] | None = Field(default=None, exclude_if=lambda files: files is None)
 
 
 class CorpusIdentity(Record):
@@ -104,7 +110,8 @@ class Plan(Record):
 
     `policy_digest` is over the policy's RFC 8785 form, `policy_sha256` over the file's exact bytes. `sweep` says which
     sweep chose the `parameters`; it is left out of the JSON where the policy states them itself. `edited` is a model
-    that was edited elsewhere, as it was handed in; it is left out where the removal is made here.
+    that was edited elsewhere, as it was handed in; it is left out where the removal is made here. `origin` is the
+    distribution that the method comes from; it is left out where the method is govern's own.
     `inputs_digest` leaves out the environment, so that two machines can agree on a plan.
     """
 
@@ -135,6 +142,7 @@ class Plan(Record):
     edited: ModelIdentity | None = Field(default=None, exclude_if=lambda edited: edited is None)
     deployment: Deployment | None = Field(default=None, exclude_if=lambda deployment: deployment is None)
     cost: Cost | None = Field(default=None, exclude_if=lambda cost: cost is None)
+    origin: Origin | None = Field(default=None, exclude_if=lambda origin: origin is None)
 
     def valid_until(self, verified: str) -> str | None:
         """Until when (`UtcTime`) a verification that finished at `verified` (an event's time) holds; None: no end."""

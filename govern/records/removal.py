@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Literal
 
+from pydantic import Field
+
 from govern.records.base import Record
 
 
@@ -30,11 +32,24 @@ class CurvePoint(Record):
     gradient_norm: float | None
 
 
+class EditCheck(Record):
+    """What was found of the edited model's bytes, as they would be written, after the removal.
+
+    `unchanged` tensors lie outside the delta and are byte-equal to the base's, `changed` ones differ. `copies` are the
+    stored names of each tied weight that the checkpoint stores more than once: the delta writes all of them alike.
+    """
+
+    changed: int
+    unchanged: int
+    copies: tuple[tuple[str, ...], ...] = ()
+
+
 class Removal(Record):
     """A delta bound to its base model, and how it came about.
 
     `figures` holds the numbers a reader needs to judge the edit, by name: per topic the target's norm, the absolute
-    coefficient, the mean activation norm, the first token's drift.
+    coefficient, the mean activation norm, the first token's drift. `check` is left out of the JSON where nothing was
+    checked, as by earlier versions.
     """
 
     format_version: Literal[1] = 1
@@ -51,3 +66,4 @@ class Removal(Record):
     seconds: float
     peak_memory_bytes: int
     resumed: int
+    check: EditCheck | None = Field(default=None, exclude_if=lambda check: check is None)

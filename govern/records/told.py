@@ -136,9 +136,10 @@ class ReportIssued(Told):
 
 
 class ExportFinished(Told):
-    """`export.finished`: where the model was written."""
+    """`export.finished`: where the model was written, and how far its logits are from the edited model's in memory."""
 
     folder: str
+    logits_apart: float | None = Field(default=None, exclude_if=lambda apart: apart is None)
 
 
 class KeyGenerated(Told):

@@ -8,8 +8,15 @@ from typing import Literal
 from pydantic import Field, JsonValue
 
 from govern.records.base import Record
+from govern.records.origin import Origin
 
 VerdictValue = Literal["pass", "fail", "inconclusive"]
+
+GateKind = Literal["ceiling", "floor", "max_drop", "max_increase"]
+"""The kinds of gate; each is a module of `govern.gates`."""
+
+LimitKind = Literal[GateKind, "max_recovery"]
+"""The kinds of gate, and the limit on what an attack brings back."""
 
 ENDPOINT = " (endpoint)"
 """What the name of a question set ends with where an endpoint was asked it."""
@@ -31,7 +38,7 @@ class GateResult(Record):
 
     task: str
     metric: Literal["acc", "acc_norm", "perplexity"]
-    kind: Literal["ceiling", "floor", "max_drop", "max_increase"]
+    kind: GateKind
     n: int
     clusters: int | None
     before: float
@@ -66,7 +73,8 @@ class AttackResult(Record):
     Accuracies over the same `n` questions: `base` and `edited` before the attack, `control` and `attacked` after it.
     `recovered` is (attacked − edited) / (base − edited), None where the removal took nothing that could come back; its
     interval is None where the data bound it on no side. `verdict` is None where the policy sets no `max_recovery`.
-    `found` is what else the attack measured, under `base` and `edited`: numbers and digests, never a text.
+    `found` is what else the attack measured, under `base` and `edited`: numbers and digests, never a text. `origin` is
+    None for govern's own attacks.
     """
 
     attack: str
@@ -89,6 +97,7 @@ class AttackResult(Record):
     reason: str
     seconds: float
     found: dict[str, dict[str, JsonValue]] = Field(default={}, exclude_if=lambda found: not found)
+    origin: Origin | None = Field(default=None, exclude_if=lambda origin: origin is None)
 
 
 class SubjectResult(Record):
@@ -162,13 +171,26 @@ class EndpointCheck(Record):
     as_base: int
 
 
+class ScorerCheck(Record):
+    """Likelihoods that the scorer gave, recomputed one by one by a plain forward: `n` of each model.
+
+    `base` and `edited` are the largest differences and `allowed` is what another order of adding up may come to, in
+    nats a token.
+    """
+
+    n: int
+    base: float
+    edited: float
+    allowed: float
+
+
 class Verdict(Record):
     """The outcome of one verification. `attempt` counts certifications on these question sets in this workspace.
 
     `stress`, what the policy's attacks brought back, is left out of the JSON where it lists none; `held_back_seed`,
     with which this verification sampled its held-back text anew, where it read the run's; `dtype`, what the models
     computed in while they answered, where that is float32; `subjects`, `neighbours`,
-    `sequential` and `endpoint` where there was nothing of the kind.
+    `sequential`, `endpoint` and `scorer` where there was nothing of the kind.
     """
 
     format_version: Literal[1] = 1
@@ -188,6 +210,7 @@ class Verdict(Record):
     neighbours: tuple[NeighbourResult, ...] = Field(default=(), exclude_if=lambda neighbours: not neighbours)
     sequential: SequentialTest | None = Field(default=None, exclude_if=lambda sequential: sequential is None)
     endpoint: tuple[EndpointCheck, ...] = Field(default=(), exclude_if=lambda endpoint: not endpoint)
+    scorer: ScorerCheck | None = Field(default=None, exclude_if=lambda scorer: scorer is None)
     answers_sha256: str
     seconds: float
 

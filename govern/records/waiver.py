@@ -11,6 +11,7 @@ from govern.records.base import Record, Sha256
 from govern.records.event import Told
 from govern.records.person import Name
 from govern.records.trust import UtcTime
+from govern.records.verdict import LimitKind
 
 Waivable = Literal["fail", "inconclusive"]
 
@@ -20,7 +21,7 @@ class GateName(Record):
 
     task: str
     metric: Literal["acc", "acc_norm", "perplexity", "recovery"]
-    kind: Literal["ceiling", "floor", "max_drop", "max_increase", "max_recovery"]
+    kind: LimitKind
     attack: str | None = Field(default=None, exclude_if=lambda attack: attack is None)
     """The attack whose recovery is limited, None for all other gates."""
 

@@ -11,10 +11,11 @@ import math
 from collections.abc import Sequence
 from typing import Literal
 
+from govern.gates.registry import GATES
 from govern.records import AttackResult, CurvePoint, GateResult, Interval, Sweep, SweepPoint, TaskResult
 from govern.records.base import Record
-from govern.reporting.facts import LARGEST_FINITE, MINUS
-from govern.reporting.text import Line
+from govern.reporting.facts import Line
+from govern.reporting.forms import LARGEST_FINITE, MINUS
 
 
 class Tick(Record):
@@ -166,21 +167,13 @@ _ACCURACY_TICKS = (
 
 def gate_chart(gate: GateResult, *, chance: float | None) -> ChangeChart:
     """A gate: before → after, with intervals, against the threshold carried over to the after-value's scale."""
-    if gate.kind == "ceiling":
-        limit, bound, low, high = gate.threshold, gate.bound, -math.inf, gate.threshold
-    elif gate.kind == "floor":
-        limit, bound, low, high = gate.threshold, gate.bound, gate.threshold, math.inf
-    elif gate.kind == "max_drop":
-        limit, bound = gate.before - gate.threshold, gate.before - gate.bound
-        low, high = limit, math.inf
-    else:
-        limit, bound = gate.before * (1 + gate.threshold), gate.before * (1 + gate.bound)
-        low, high = -math.inf, limit
+    kind = GATES[gate.kind]
+    limit, bound = (kind.afterwards(gate.before, value) for value in (gate.threshold, gate.bound))
     scale, ticks = _axis(gate, limit, bound)
     return ChangeChart(
         before=scale.mark(gate.before, gate.before_interval),
         after=scale.mark(gate.after, gate.after_interval),
-        band=scale.band(low, high, limit),
+        band=scale.band(*kind.allowed(gate), limit),
         bound=scale.at(bound),
         chance=None if chance is None or gate.metric == "perplexity" else scale.at(chance),
         ticks=ticks,
@@ -296,7 +289,7 @@ def front_chart(sweep: Sweep) -> FrontChart:
         for number, forget, utility in ranked
     )
     line = sorted((forget, utility) for number, forget, utility in scored if number in sweep.front)
-    ceilings = {gate.threshold for point in sweep.points for gate in point.gates if gate.kind == "ceiling"}
+    ceilings = {gate.threshold for point in sweep.points for gate in point.gates if GATES[gate.kind].group == "forget"}
     return FrontChart(
         spots=spots,
         front=" ".join(f"{1000 * forget:.1f},{1000 * (1 - y.share(utility)):.1f}" for forget, utility in line),

@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any, Literal
 
-from govern.records import GateResult, VerdictValue
+from govern.records import GateKind, GateResult, VerdictValue
 from govern.records.base import Record
-from govern.reporting.exports.document import RunDocument, rule
-from govern.reporting.facts import escape_pointer, plain
-from govern.reporting.text import Line
+from govern.reporting.document import RunDocument
+from govern.reporting.exports.judged import rule
+from govern.reporting.facts import Line, escape_pointer
+from govern.reporting.forms import plain
 
 # What two runs can differ in, and where each is found in a run's document. What was measured is not among them.
 _GROUPS: tuple[tuple[str, tuple[str, ...]], ...] = (
@@ -40,7 +41,7 @@ class ComparedGate(Record):
 
     task: Line
     metric: Literal["acc", "acc_norm", "perplexity"]
-    kind: Literal["ceiling", "floor", "max_drop", "max_increase"]
+    kind: GateKind
     first: GateResult | None
     second: GateResult | None
     same_questions: bool

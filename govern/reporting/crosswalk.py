@@ -11,9 +11,9 @@ from typing import Literal, NamedTuple
 
 from govern.records import Plan, Verdict
 from govern.records.base import Record
+from govern.reporting.facts import Line
 from govern.reporting.robustness import untried
 from govern.reporting.sections import SECTIONS, Section
-from govern.reporting.text import Line
 
 State = Literal["answered", "in part", "not here"]
 Need = Literal[

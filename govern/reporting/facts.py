@@ -6,25 +6,20 @@ elsewhere.
 
 from __future__ import annotations
 
-import re
-from collections.abc import Callable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Annotated, Any, Literal, NamedTuple
 
-from pydantic import model_validator
+from pydantic import AfterValidator, model_validator
 
 from govern.records.base import Record
-from govern.records.verdict import VerdictValue
-from govern.reporting.text import Line, Text, one_line
+from govern.reporting.forms import Form, count, plain
+from govern.reporting.text import clean, one_line
 
-Form = Callable[[Any], str]
+Text = Annotated[str, AfterValidator(clean)]
+Line = Annotated[str, AfterValidator(one_line)]
+
 Kind = Literal["text", "number", "code", "prose", "verdict"]
-
-NO_BREAK_SPACE = "\N{NO-BREAK SPACE}"
-MINUS = "\N{MINUS SIGN}"
-
-# Records hold finite numbers only; evaluation writes 1e308 where the data give no bound at all.
-LARGEST_FINITE = 1e300
 
 
 class Fact(Record):
@@ -45,6 +40,30 @@ class Fact(Record):
         if fields.get("kind") == "prose":
             return fields
         return {**fields, "text": one_line(fields["text"])}
+
+
+@dataclass(frozen=True)
+class Field:
+    """How a value of a record is shown: its name there, its label, and its form. `beside` is shown with it.
+
+    `heading` heads its column, where that is not the label. A name with slashes leads into what the record holds, an
+    empty one is the record itself.
+    """
+
+    name: str
+    label: str
+    form: Form | None = None
+    kind: Kind = "text"
+    beside: Field | None = None
+    heading: str | None = None
+
+
+class Listing(NamedTuple):
+    """How an array of records is shown: a table with a row for each, a column for each field."""
+
+    caption: str
+    pointer: str
+    fields: tuple[Field, ...]
 
 
 class Column(Record):
@@ -98,103 +117,53 @@ class Documents:
                 found.append(self.fact(here, name, kind=kind))
         return tuple(found)
 
+    def each(self, pointer: str) -> list[str]:
+        """A pointer to each entry of the JSON array at `pointer`; none where the record leaves it out."""
+        holder, _, name = pointer.rpartition("/")
+        return [f"{pointer}/{index}" for index in range(len(self.read(holder).get(name, ())))]
+
+    def show(self, field: Field, here: str = "") -> Fact:
+        """A field of the record at `here`, by default of all documents."""
+        beside = self.show(field.beside, here) if field.beside else None
+        pointer = f"{here}/{field.name}" if field.name else here
+        return self.fact(pointer, field.label, field.form, kind=field.kind, beside=beside)
+
+    def rows(self, fields: Iterable[Field], here: str = "") -> tuple[Fact, ...]:
+        """One fact for each field of the record at `here`."""
+        return tuple(self.show(field, here) for field in fields)
+
+    def listed(self, listing: Listing) -> Table:
+        """The table of a whole array."""
+        return self.table(listing.caption, listing.fields, self.each(listing.pointer))
+
+    def table(self, caption: str, fields: Iterable[Field], places: Iterable[str]) -> Table:
+        """A row for each record at `places`, a column for each field."""
+        fields = tuple(fields)
+        return Table(caption=caption, columns=columns(fields), rows=tuple(self.rows(fields, here) for here in places))
+
+
+def columns(fields: Iterable[Field]) -> tuple[Column, ...]:
+    """The columns of a table of these fields."""
+    return tuple(Column(label=field.heading or field.label, numeric=field.kind == "number") for field in fields)
+
+
+def code(name: str, label: str, form: Form | None = None, *, beside: Field | None = None) -> Field:
+    """A field for machines: an identifier, a digest."""
+    return Field(name, label, form, "code", beside)
+
+
+def number(
+    name: str, label: str, form: Form | None = None, *, beside: Field | None = None, heading: str | None = None
+) -> Field:
+    """A field that is a number, by default a count."""
+    return Field(name, label, form or count, "number", beside, heading)
+
+
+def between(name: str, form: Form) -> Field:
+    """The interval that goes with an estimate."""
+    return number(name, "Interval", form)
+
 
 def escape_pointer(name: str) -> str:
     """A member's name as a token of a JSON Pointer."""
     return name.replace("~", "~0").replace("/", "~1")
-
-
-def plain(value: Any) -> str:
-    """A JSON value in words: six significant digits for a float, and "not recorded" for null."""
-    if value is None:
-        return "not recorded"
-    if isinstance(value, bool):
-        return "yes" if value else "no"
-    if isinstance(value, float):
-        return f"{value:.6g}".replace("-", MINUS, 1) if value < 0 else f"{value:.6g}"
-    if isinstance(value, list):
-        return ", ".join(map(plain, value)) or "none"
-    return "none" if value == {} else str(value)
-
-
-def short(value: float | None) -> str:
-    """Four significant digits: a loss, a norm."""
-    return "not recorded" if value is None else plain(float(f"{value:.4g}"))
-
-
-def count(value: Any) -> str:
-    """An integer with thousands separated; a list or an object counts its members."""
-    return f"{len(value) if isinstance(value, list | dict) else value:,}"
-
-
-def or_else(form: Form, absent: str) -> Form:
-    """`form`, but null is printed as `absent`."""
-    return lambda value: absent if value is None else form(value)
-
-
-def percent(value: float, decimals: int = 1) -> str:
-    """A share in per cent."""
-    return _fixed(100 * value, decimals, f"{NO_BREAK_SPACE}%")
-
-
-def points(value: float, decimals: int = 1) -> str:
-    """A difference of two shares in percentage points."""
-    return _fixed(100 * value, decimals, f"{NO_BREAK_SPACE}points")
-
-
-def perplexity(value: float) -> str:
-    """A perplexity with two decimals."""
-    return _fixed(value, 2, "")
-
-
-def _fixed(value: float, decimals: int, unit: str) -> str:
-    if abs(value) > LARGEST_FINITE:
-        return "without bound"
-    text = f"{value:.{decimals}f}{unit}"
-    return text.replace("-", MINUS, 1) if value < 0 else text
-
-
-def utc(value: str) -> str:
-    """An RFC 3339 time in UTC, to the second."""
-    return f"{value[:10]} {value[11:19]} UTC" if re.fullmatch(r"[-\d]{10}T[:\d]{8}(\.\d+)?Z", value) else value
-
-
-def measure(metric: str) -> Callable[[float], str]:
-    """How values of a metric are printed."""
-    return perplexity if metric == "perplexity" else percent
-
-
-def interval(metric: str) -> Form:
-    """How two-sided intervals of a metric are printed: the unit once, at the end."""
-    form = measure(metric)
-
-    def text(value: Any) -> str:
-        low, high = form(value["low"]), form(value["high"])
-        return f"{low.removesuffix(f'{NO_BREAK_SPACE}%')}–{high}"
-
-    return text
-
-
-def telling_apart(first: float, second: float, form: Callable[[float, int], str]) -> int:
-    """The fewest decimals, from one to six, at which two different values do not print alike."""
-    for decimals in range(1, 6):
-        if first == second or form(first, decimals) != form(second, decimals):
-            return decimals
-    return 6
-
-
-def seconds(value: float) -> str:
-    """A duration."""
-    minutes, rest = divmod(round(value, 1), 60)
-    if not minutes:
-        return f"{rest:.1f}{NO_BREAK_SPACE}s"
-    return f"{minutes:.0f}{NO_BREAK_SPACE}min{NO_BREAK_SPACE}{rest:04.1f}{NO_BREAK_SPACE}s"
-
-
-def mebibytes(value: int) -> str:
-    """A size of memory."""
-    return f"{value / 2**20:,.0f}{NO_BREAK_SPACE}MiB"
-
-
-METRICS = {"acc": "accuracy", "acc_norm": "accuracy, length-normalised", "perplexity": "perplexity"}
-VERDICTS: dict[VerdictValue, str] = {"pass": "Pass", "fail": "Fail", "inconclusive": "Inconclusive"}

@@ -2,35 +2,45 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from functools import partial
 from typing import Any
 
-from govern.records import Plan, Standing, Sweep, SweepPoint
+from govern.records import Plan, Sweep, SweepPoint
 from govern.records.base import Record
+from govern.reporting import forms
 from govern.reporting.charts import MethodsChart, methods_chart
-from govern.reporting.facts import (
-    NO_BREAK_SPACE,
-    Column,
-    Documents,
-    Fact,
-    count,
-    interval,
-    or_else,
-    percent,
-    seconds,
-    utc,
-)
-from govern.reporting.render import Rendered, render_page
-from govern.reporting.text import Line
+from govern.reporting.facts import Column, Documents, Fact, Field, Line, code, columns, number
+from govern.reporting.reason import STANDINGS, score
+from govern.reporting.render import Page, Rendered, render
 
 _STYLES = ("report.css", "methods.css")
 
-_STANDINGS: dict[Standing, str] = {
-    "bound": "met by the bounds",
-    "estimate": "met by the estimates",
-    "none": "missed",
-}
+_COMPARED = (
+    number("report/budget", "Budget of one removal", forms.or_else(forms.seconds, "not recorded")),
+    number("report/points", "Settings of each method", forms.plain),
+    number("sweep/points", "Points in all"),
+    number("plan/seed", "Seed", forms.plain),
+    score("sweep/forget_before", "To forget, unedited"),
+    score("sweep/utility_before", "To keep, unedited"),
+    number("sweep/forget_before/n", "Questions about what has to go"),
+    number("sweep/utility_before/n", "Questions about what must stay"),
+    number("sweep/chance", "Guessing", forms.percent),
+    number("sweep/seconds", "Time of the comparison", forms.seconds),
+    Field("plan/environment/processor", "Processor"),
+    Field("plan/environment/device", "Device"),
+)
+_BOUND = (
+    Field("plan/policy_name", "Policy"),
+    code("sweep/policy_digest", "Policy's digest"),
+    code("plan/policy_sha256", "SHA-256 of its file"),
+    code("sweep/plan_digest", "Plan's digest"),
+    code("sweep/model_digest", "Model's digest"),
+    code("report/signer/fingerprint", "Signer's key"),
+    code("report/audit/origin", "Audit log"),
+    number("report/audit/seq", "Stands on event", forms.plain),
+    code("report/audit/leaf", "Leaf of that event"),
+)
 
 
 class MethodRow(Record):
@@ -64,96 +74,58 @@ def build_methods(sweep: Sweep, plan: Plan, report: Mapping[str, Any], best: Map
     (`signer`), with which `budget` in seconds and how many `points` a method, and where the log stood (`audit`).
     """
     documents = Documents({"sweep": sweep.to_json(), "plan": plan.to_json(), "report": dict(report)})
-    fact = documents.fact
     chosen = {point.number for point in best.values()}
     return MethodsView(
         title=f"Methods on {plan.policy_name}",
         throwaway=report["signer"]["kind"] == "throwaway",
-        issued=fact("/report/issued", "Issued", utc),
-        sweep=fact("/sweep/sweep", "Comparison", kind="code"),
-        model=fact("/plan/model/source", "Model"),
-        compared=(
-            fact("/report/budget", "Budget of one removal", or_else(seconds, "not recorded"), kind="number"),
-            fact("/report/points", "Settings of each method", kind="number"),
-            fact("/sweep/points", "Points in all", count, kind="number"),
-            fact("/plan/seed", "Seed", kind="number"),
-            _score(documents, "/sweep/forget_before", "To forget, unedited"),
-            _score(documents, "/sweep/utility_before", "To keep, unedited"),
-            fact("/sweep/forget_before/n", "Questions about what has to go", count, kind="number"),
-            fact("/sweep/utility_before/n", "Questions about what must stay", count, kind="number"),
-            fact("/sweep/chance", "Guessing", percent, kind="number"),
-            fact("/sweep/seconds", "Time of the comparison", seconds, kind="number"),
-            fact("/plan/environment/processor", "Processor"),
-            fact("/plan/environment/device", "Device"),
-        ),
-        bound=(
-            fact("/plan/policy_name", "Policy"),
-            fact("/sweep/policy_digest", "Policy's digest", kind="code"),
-            fact("/plan/policy_sha256", "SHA-256 of its file", kind="code"),
-            fact("/sweep/plan_digest", "Plan's digest", kind="code"),
-            fact("/sweep/model_digest", "Model's digest", kind="code"),
-            fact("/report/signer/fingerprint", "Signer's key", kind="code"),
-            fact("/report/audit/origin", "Audit log", kind="code"),
-            fact("/report/audit/seq", "Stands on event", kind="number"),
-            fact("/report/audit/leaf", "Leaf of that event", kind="code"),
-        ),
+        issued=documents.fact("/report/issued", "Issued", forms.utc),
+        sweep=documents.fact("/sweep/sweep", "Comparison", kind="code"),
+        model=documents.fact("/plan/model/source", "Model"),
+        compared=documents.rows(_COMPARED),
+        bound=documents.rows(_BOUND),
         chart=methods_chart(sweep, tuple(best.values())),
-        columns=(
-            Column(label="Method"),
-            Column(label="Setting"),
-            Column(label="To forget", numeric=True),
-            Column(label="To keep", numeric=True),
-            Column(label="Time of the removal", numeric=True),
-            Column(label="Peak memory", numeric=True),
-            Column(label="Thresholds"),
-        ),
+        columns=columns(_fields()),
         rows=tuple(
-            MethodRow(cells=_row(documents, point, place), best=point.number in chosen)
+            MethodRow(cells=_row(documents, point, f"/sweep/points/{place}"), best=point.number in chosen)
             for place, point in enumerate(sweep.points)
         ),
         unscored=tuple(dict.fromkeys(point.group for point in sweep.points if point.group not in best)),
-        confidence=fact("/sweep/confidence", "Confidence", partial(percent, decimals=0), kind="number"),
+        confidence=documents.fact("/sweep/confidence", "Confidence", partial(forms.percent, decimals=0), kind="number"),
     )
 
 
 def render_methods(view: MethodsView) -> Rendered:
     """The page: one self-contained HTML file."""
-    return render_page("methods.html.j2", styles=_STYLES, view=view)
+    return render([Page("methods.html.j2", {"view": view}, _STYLES)])[0]
 
 
-def _row(documents: Documents, point: SweepPoint, place: int) -> tuple[Fact, ...]:
-    here = f"/sweep/points/{place}"
-    fact = documents.fact
-    scored = point.forget is not None and point.utility is not None
-    tried = bool(point.label)  # a method that cannot be made from the policy is a row without a setting
-    return (
-        fact(f"{here}/group", "Method"),
-        fact(f"{here}/label", "Setting", lambda label: label or "none"),
-        _score(documents, f"{here}/forget", "To forget") if scored else fact(f"{here}/forget", "To forget", _none),
-        _score(documents, f"{here}/utility", "To keep") if scored else fact(f"{here}/utility", "To keep", _none),
-        fact(f"{here}/edit_seconds", "Time of the removal", seconds if tried else _none, kind="number"),
-        fact(f"{here}/edit_peak_bytes", "Peak memory", gibibytes, kind="number")
-        if point.edit_peak_bytes is not None
-        else fact(here, "Peak memory", _not_recorded if tried else _none),
-        fact(f"{here}/standing", "Thresholds", _STANDINGS.__getitem__)
-        if point.error is None
-        else fact(f"{here}/error", "Thresholds"),
-    )
+def _row(documents: Documents, point: SweepPoint, here: str) -> tuple[Fact, ...]:
+    return documents.rows(_fields(point), here)
+
+
+def _fields(point: SweepPoint | None = None) -> Iterator[Field]:
+    """The columns, and what stands in them for a point. A method that the policy cannot make has no settings."""
+    scored = point is None or (point.forget is not None and point.utility is not None)
+    tried = point is None or bool(point.label)
+    yield Field("group", "Method")
+    yield Field("label", "Setting", lambda label: label or "none")
+    for name, label in (("forget", "To forget"), ("utility", "To keep")):
+        yield score(name, label) if scored else Field(name, label, _none)
+    yield number("edit_seconds", "Time of the removal", forms.seconds if tried else _none)
+    if point is None or point.edit_peak_bytes is not None:
+        yield number("edit_peak_bytes", "Peak memory", gibibytes)
+    else:
+        yield Field("", "Peak memory", (lambda _: "not recorded") if tried else _none)
+    if point is None or point.error is None:
+        yield Field("standing", "Thresholds", STANDINGS.__getitem__)
+    else:
+        yield Field("error", "Thresholds")
 
 
 def _none(_value: Any) -> str:
     return "none"
 
 
-def _not_recorded(_value: Any) -> str:
-    return "not recorded"
-
-
 def gibibytes(value: int) -> str:
     """A size of memory."""
-    return f"{value / 2**30:.2f}{NO_BREAK_SPACE}GiB"
-
-
-def _score(documents: Documents, pointer: str, label: str) -> Fact:
-    spread = documents.fact(f"{pointer}/interval", "Interval", interval("acc"), kind="number")
-    return documents.fact(f"{pointer}/value", label, percent, kind="number", beside=spread)
+    return f"{value / 2**30:.2f}{forms.NO_BREAK_SPACE}GiB"

@@ -1,28 +1,31 @@
-"""A view as HTML or Markdown. Escaping is on for both, and a template cannot reach anything but the view."""
+"""A view as HTML or Markdown: plain data for templates, and for somebody's own templates a process without the keys."""
 
 from __future__ import annotations
 
 import base64
 import hashlib
+import json
+import os
 import re
-from collections.abc import Sequence
-from dataclasses import dataclass
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, is_dataclass
 from pathlib import Path
-from types import TracebackType
-from typing import Any
-
-from jinja2 import BaseLoader, Environment, StrictUndefined, TemplateNotFound, TemplateSyntaxError
-from jinja2.sandbox import ImmutableSandboxedEnvironment
-from markupsafe import Markup
+from typing import Any, Final
 
 from govern.digests import canonical_digest, sha256_bytes
 from govern.errors import GovernError
-from govern.reporting.text import clean, code_fence, escape_markdown
+from govern.records.base import Record
 from govern.reporting.view import ReportView
 from govern.shipped import shipped
 
-_STYLE_SHEET = "report.css"
+SECONDS: Final = 30
+
 _SECTIONS = "sections"
+_HINT = "Correct the template, or remove it to use the shipped one."
+_LARGEST, _MOST_FILES = 1 << 20, 1000
 
 
 @dataclass(frozen=True)
@@ -36,52 +39,127 @@ class Rendered:
     template_sha256: str
 
 
+@dataclass(frozen=True)
+class Page:
+    """What is to be drawn: a template, what it sees, and for HTML the style sheets that go into it."""
+
+    template: str
+    values: Mapping[str, object]
+    styles: tuple[str, ...] = ("report.css",)
+
+    @property
+    def markdown(self) -> bool:
+        """Whether it is Markdown; otherwise it is HTML."""
+        return self.template.endswith(".md.j2")
+
+
 def render_html(view: ReportView, *, templates: Path | None = None) -> Rendered:
-    """The report as one HTML file.
-
-    A file in `templates` stands in for the shipped one of the same name (`report.html.j2`, `report.css`, …), and each
-    `sections/*.html.j2` there is a section of its own before "How to verify". Raises GovernError with file:line for a
-    template that is broken.
-    """
-    own = own_sections(templates, ".html.j2")
-    return render_page("report.html.j2", templates=templates, view=view, own_sections=own)
-
-
-def render_page(
-    template: str, *, templates: Path | None = None, styles: Sequence[str] = (_STYLE_SHEET,), **values: object
-) -> Rendered:
-    """One self-contained HTML file: no script, no outside resource, and a policy that forbids both.
-
-    The style sheets `styles` go into it, and `values` are what the template sees.
-    """
-    files = _TemplateFiles(templates)
-    environment = _environment(files, finalize=lambda value: clean(value) if type(value) is str else value)
-    style = "\n".join(map(files.text, styles))
-    for name in styles:
-        if "</" in files.text(name):
-            raise GovernError("a style sheet cannot hold “</”", where=str(files.used[name].path))
-    style_hash = base64.b64encode(hashlib.sha256(style.encode()).digest()).decode()
-    return _render(
-        environment,
-        files,
-        template,
-        style=Markup(style),  # noqa: S704
-        style_hash=style_hash,
-        **values,
-    )
+    """The report as one HTML file. Raises GovernError with file:line for a template that is broken."""
+    return render([_report(view, ".html.j2", templates)], templates=templates)[0]
 
 
 def render_markdown(view: ReportView, *, templates: Path | None = None) -> Rendered:
-    """Markdown (GitHub's dialect) with the same facts, and each `sections/*.md.j2` of `templates`.
+    """Markdown (GitHub's dialect) with the same facts. Raises GovernError with file:line for a broken template."""
+    return render([_report(view, ".md.j2", templates)], templates=templates)[0]
 
-    Raises GovernError with file:line for a broken template.
+
+def render_report(view: ReportView, *, templates: Path | None = None) -> tuple[Rendered, Rendered]:
+    """Both forms of the report, HTML and Markdown.
+
+    A file in `templates` stands in for the shipped one of the same name (`report.html.j2`, `report.css`, …), and each
+    `sections/*.html.j2` and `sections/*.md.j2` there is a section of its own before "How to verify". Raises GovernError
+    with file:line for a template that is broken.
     """
-    files = _TemplateFiles(templates)
-    environment = _environment(files, finalize=_markdown_output)
-    environment.filters["fenced"] = _fenced
-    environment.filters["code"] = _code_span
-    environment.filters["quoted"] = _quoted
-    return _render(environment, files, "report.md.j2", view=view, own_sections=own_sections(templates, ".md.j2"))
+    html, markdown = render(
+        [_report(view, suffix, templates) for suffix in (".html.j2", ".md.j2")], templates=templates
+    )
+    return html, markdown
+
+
+def _report(view: ReportView, suffix: str, templates: Path | None) -> Page:
+    return Page(f"report{suffix}", {"view": view, "own_sections": own_sections(templates, suffix)})
+
+
+def render(pages: Sequence[Page], *, templates: Path | None = None) -> list[Rendered]:
+    """Draw pages, each a self-contained file: no script, no outside resource, and in HTML a policy that forbids both.
+
+    With a folder of `templates` they are drawn by a process of its own, which holds no key, opens no file, and is
+    bounded in time, memory and output. Raises GovernError with file:line for a broken template.
+    """
+    from govern.reporting.sandbox import answer
+
+    files = _read(templates)
+    asked, styles = [], []
+    for page in pages:
+        style, used = (None, ()) if page.markdown else (_style(page, files), page.styles)
+        digest = {} if style is None else {"style_hash": _integrity(style)}
+        values = plain({**page.values, **digest})
+        asked.append({"template": page.template, "values": values, "markdown": page.markdown, "style": style})
+        styles.append(used)
+    texts = {name: (str(file.path), file.text) for name, file in files.items()}
+    said = answer(asked, texts) if templates is None else _answer_apart(asked, texts, templates)
+    if "error" in said:
+        raise GovernError(said["error"], where=said["where"], hint=_HINT)
+    return [
+        Rendered(
+            drawn["text"].encode(),
+            canonical_digest([[name, files[name].sha256] for name in sorted({*drawn["used"], *used})]),
+        )
+        for drawn, used in zip(said["drawn"], styles, strict=True)
+    ]
+
+
+def _answer_apart(asked: Sequence[object], texts: Mapping[str, object], templates: Path) -> dict[str, Any]:
+    """What the sandbox answers as a program of its own, in an empty folder, with nothing of our environment."""
+    request = json.dumps({"pages": asked, "files": texts, "seconds": SECONDS}).encode()
+    env = {"PYTHONPATH": str(Path(__file__).parents[2]), "PYTHONDONTWRITEBYTECODE": "1", "PYTHONUTF8": "1"}
+    if os.name == "nt":
+        env["SYSTEMROOT"] = os.environ["SYSTEMROOT"]
+    hint = f"Look for loops and large values in the templates. They have {SECONDS} seconds, 1 GiB and 64 MiB of output."
+    with tempfile.TemporaryDirectory() as folder, tempfile.TemporaryFile() as given, tempfile.TemporaryFile() as drawn:
+        given.write(request)
+        given.seek(0)
+        command = [sys.executable, "-P", "-s", "-m", "govern.reporting.sandbox"]
+        try:
+            done = subprocess.run(  # noqa: S603
+                command,
+                stdin=given,
+                stdout=drawn,
+                stderr=subprocess.DEVNULL,
+                env=env,
+                cwd=folder,
+                timeout=SECONDS + 5,
+                check=False,
+            )
+        except subprocess.TimeoutExpired:
+            raise GovernError("the templates take too long", where=str(templates), hint=hint) from None
+        drawn.seek(0)
+        try:
+            if done.returncode == 0:
+                said: dict[str, Any] = json.load(drawn)
+                return said
+        except ValueError:
+            pass
+    raise GovernError("the templates use more than they may", where=str(templates), hint=hint)
+
+
+def plain(value: object) -> Any:
+    """A value as templates get it: str, int, float, bool, None, and lists and dicts of them.
+
+    Raises TypeError for anything else: an object has methods, and a template would call them.
+    """
+    if value is None or type(value) in (str, int, float, bool):
+        return value
+    if isinstance(value, Record):
+        names = (*type(value).model_fields, *type(value).model_computed_fields)
+        return {name: plain(getattr(value, name)) for name in names}
+    if is_dataclass(value) and not isinstance(value, type):
+        return plain(asdict(value))
+    if isinstance(value, list | tuple):
+        return [plain(inner) for inner in value]
+    if isinstance(value, dict) and all(type(name) is str for name in value):
+        return {name: plain(inner) for name, inner in value.items()}
+    raise TypeError(f"a template gets plain data, and {type(value).__name__} is none")
 
 
 @dataclass(frozen=True)
@@ -110,109 +188,56 @@ def own_sections(templates: Path | None, suffix: str) -> tuple[OwnSection, ...]:
 
 
 @dataclass(frozen=True)
-class _TemplateFile:
-    path: Path
+class _File:
+    """A template: its `text`, None where it is not UTF-8; `path` then names the line."""
+
+    path: str
     sha256: str
+    text: str | None
 
 
-class _TemplateFiles(BaseLoader):
-    """Reads templates from an override folder first, then from the shipped one, and remembers what it read."""
-
-    def __init__(self, override: Path | None) -> None:
-        self.folders = (*([override] if override else []), shipped("templates"))
-        self.used: dict[str, _TemplateFile] = {}
-
-    def text(self, name: str) -> str:
-        """A file's text. Raises TemplateNotFound, and GovernError where it is not UTF-8."""
-        for folder in self.folders:
-            path = folder / name
-            if path.resolve().is_relative_to(folder.resolve()) and path.is_file():
-                data = path.read_bytes()
-                self.used[name] = _TemplateFile(path, sha256_bytes(data))
-                try:
-                    return data.decode()
-                except UnicodeDecodeError as error:
-                    line = data.count(b"\n", 0, error.start) + 1
-                    raise GovernError(
-                        "the template is not UTF-8", where=f"{path}:{line}", hint="Save it as UTF-8."
-                    ) from None
-        raise TemplateNotFound(name)
-
-    def get_source(self, _environment: Environment, template: str) -> tuple[str, str, None]:
-        """Jinja's way to ask for a template."""
-        source = self.text(template)
-        return source, str(self.used[template].path), None
-
-    @property
-    def sha256(self) -> str:
-        """The digest of all templates used so far."""
-        return canonical_digest([[name, self.used[name].sha256] for name in sorted(self.used)])
+def _read(templates: Path | None) -> dict[str, _File]:
+    """The shipped templates by name, and those of `templates` in their place."""
+    return {name: file for folder in (shipped("templates"), templates) if folder for name, file in _files_of(folder)}
 
 
-def _environment(files: _TemplateFiles, *, finalize: Any) -> Environment:
-    return ImmutableSandboxedEnvironment(
-        loader=files,
-        autoescape=True,
-        undefined=StrictUndefined,
-        finalize=finalize,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        keep_trailing_newline=True,
-    )
+def _files_of(folder: Path) -> Iterator[tuple[str, _File]]:
+    """Every template and style sheet in a folder and its subfolders; hidden ones and what leads out of it are none."""
+    root, known = folder.resolve(), 0
+    for place, folders, names in os.walk(folder):
+        folders[:] = sorted(name for name in folders if not name.startswith("."))
+        known += len(names) + len(folders)
+        if known > _MOST_FILES:
+            raise GovernError("there are too many files here for a folder of templates", where=str(folder), hint=_HINT)
+        for path in (Path(place, name) for name in sorted(names) if name.endswith((".j2", ".css"))):
+            if not path.is_file() or not path.resolve().is_relative_to(root):
+                continue
+            with path.open("rb") as opened:
+                data = opened.read(_LARGEST + 1)
+            if len(data) > _LARGEST:
+                raise GovernError("a template has at most 1 MiB", where=str(path), hint=_HINT)
+            yield path.relative_to(folder).as_posix(), _file(path, data)
 
 
-def _render(environment: Environment, files: _TemplateFiles, name: str, /, **values: object) -> Rendered:
-    hint = "Correct the template, or remove it to use the shipped one."
+def _file(path: Path, data: bytes) -> _File:
     try:
-        text = environment.get_template(name).render(**values)
-    except GovernError:
-        raise
-    except TemplateSyntaxError as error:
-        place = f"{error.filename or files.used[name].path}:{error.lineno}"
-        raise GovernError(f"broken template: {error.message}", where=place, hint=hint) from None
-    except TemplateNotFound as error:
-        raise GovernError(f"there is no template {error.name!r}", where=_line_in(files, error), hint=hint) from None
-    except Exception as error:
-        where = _line_in(files, error)
-        if where is None:
-            raise
-        raise GovernError(f"broken template: {error}", where=where, hint=hint) from None
-    return Rendered(text.encode(), files.sha256)
+        return _File(str(path), sha256_bytes(data), data.decode())
+    except UnicodeDecodeError as error:
+        line = data.count(b"\n", 0, error.start) + 1
+        return _File(f"{path}:{line}", sha256_bytes(data), None)
 
 
-def _line_in(files: _TemplateFiles, error: Exception) -> str | None:
-    """file:line of the innermost template frame that an exception passed through."""
-    paths = {str(file.path) for file in files.used.values()}
-    where: str | None = None
-    frame: TracebackType | None = error.__traceback__
-    while frame:
-        if frame.tb_frame.f_code.co_filename in paths:
-            where = f"{frame.tb_frame.f_code.co_filename}:{frame.tb_lineno}"
-        frame = frame.tb_next
-    return where
+def _style(page: Page, files: Mapping[str, _File]) -> str:
+    texts = []
+    for name in page.styles:
+        text = files[name].text
+        if text is None:
+            raise GovernError("the template is not UTF-8", where=files[name].path, hint="Save it as UTF-8.")
+        if "</" in text:
+            raise GovernError("a style sheet cannot hold “</”", where=files[name].path)
+        texts.append(text)
+    return "\n".join(texts)
 
 
-# Jinja's autoescape leaves Markup alone, so text that is escaped for Markdown travels as Markup.
-
-
-def _markdown_output(value: object) -> object:
-    return value if isinstance(value, Markup) else Markup(escape_markdown(clean(str(value))))  # noqa: S704
-
-
-def _fenced(text: str, language: str = "") -> Markup:
-    fence = code_fence(text)
-    return Markup(f"{fence}{language}\n{clean(text).rstrip()}\n{fence}")  # noqa: S704
-
-
-def _code_span(text: str) -> Markup:
-    """A code span; text that could end the span, or the table's cell around it, is escaped as prose instead."""
-    cleaned = clean(text)
-    if re.search(r"[`|\\\n]", cleaned) or not cleaned.strip():
-        return Markup(escape_markdown(cleaned))  # noqa: S704
-    return Markup(f"`{cleaned}`")  # noqa: S704
-
-
-def _quoted(text: str) -> Markup:
-    """A block quotation that keeps the lines."""
-    lines = (escape_markdown(line.strip()) for line in clean(text).splitlines())
-    return Markup("\n".join(f"> {line}".rstrip() for line in lines))  # noqa: S704
+def _integrity(style: str) -> str:
+    return base64.b64encode(hashlib.sha256(style.encode()).digest()).decode()

@@ -4,19 +4,44 @@ from __future__ import annotations
 
 from govern.records import AttackResult, Verdict, VerdictValue
 from govern.records.base import Record
-from govern.reporting.facts import (
-    NO_BREAK_SPACE,
-    VERDICTS,
-    Column,
-    Documents,
-    Fact,
-    Table,
-    count,
-    or_else,
-    percent,
-    plain,
-    seconds,
+from govern.reporting import forms
+from govern.reporting.facts import Documents, Fact, Field, Listing, between, code, number
+from govern.reporting.provenance import ORIGIN
+
+_RECOVERED = number(
+    "recovered",
+    "Recovered",
+    forms.or_else(forms.percent, "unknown"),
+    beside=between("recovered_interval", forms.or_else(forms.span(forms.percent, " to "), "not bounded")),
 )
+ROBUSTNESS = Listing(
+    "Attacks on the removal. The base model under the same attack is the control",
+    "/verdict/stress",
+    (
+        Field("name", "Attack"),
+        Field("task", "Question set"),
+        number("n", "Questions"),
+        number("edited", "Edited", forms.percent),
+        number("attacked", "Attacked", forms.percent),
+        number("base", "Base", forms.percent),
+        number("control", "Control", forms.percent),
+        _RECOVERED,
+        number("max_recovery", "Allowed", forms.or_else(forms.percent, "no limit")),
+        Field("verdict", "Verdict", forms.or_else(forms.VERDICTS.__getitem__, "not a gate")),
+    ),
+)
+_DETAILS = (
+    number("n", "Questions"),
+    number("clusters", "Clusters", forms.or_else(forms.count, "none: independent")),
+    number("chance", "Chance", forms.percent),
+    _RECOVERED,
+    number("bound", "Bound held against the limit", forms.or_else(forms.percent, "none")),
+    number("max_recovery", "Limit", forms.or_else(forms.percent, "no limit")),
+    Field("method", "Bound by", forms.or_else(forms.plain, "none")),
+    number("seconds", "Time of the attack", forms.seconds),
+)
+
+# Where an attack comes from that is not govern's own.
 
 
 class AttackView(Record):
@@ -39,76 +64,24 @@ def untried(verdict: Verdict) -> str:
     return "the policy asks for no attack"
 
 
-def robustness(documents: Documents, results: tuple[AttackResult, ...]) -> Table:
-    """One row an attack; `documents` holds the verdict whose `stress` these results are."""
-    return Table(
-        caption="Attacks on the removal. The base model under the same attack is the control",
-        columns=(
-            Column(label="Attack"),
-            Column(label="Question set"),
-            Column(label="Questions", numeric=True),
-            Column(label="Edited", numeric=True),
-            Column(label="Attacked", numeric=True),
-            Column(label="Base", numeric=True),
-            Column(label="Control", numeric=True),
-            Column(label="Recovered", numeric=True),
-            Column(label="Allowed", numeric=True),
-            Column(label="Verdict"),
-        ),
-        rows=tuple(_row(documents, index) for index in range(len(results))),
-    )
-
-
-def _row(documents: Documents, index: int) -> tuple[Fact, ...]:
-    here = f"/verdict/stress/{index}"
-    fact = documents.fact
-    accuracies = (("edited", "Edited"), ("attacked", "Attacked"), ("base", "Base"), ("control", "Control"))
-    return (
-        fact(f"{here}/name", "Attack"),
-        fact(f"{here}/task", "Question set"),
-        fact(f"{here}/n", "Questions", count, kind="number"),
-        *(fact(f"{here}/{name}", label, percent, kind="number") for name, label in accuracies),
-        recovered(documents, here),
-        fact(f"{here}/max_recovery", "Allowed", or_else(percent, "no limit"), kind="number"),
-        fact(f"{here}/verdict", "Verdict", or_else(VERDICTS.__getitem__, "not a gate")),
-    )
-
-
-def recovered(documents: Documents, here: str) -> Fact:
-    """The share that came back, with its interval; `here` points at the attack."""
-    between = documents.fact(f"{here}/recovered_interval", "Interval", or_else(_interval, "not bounded"), kind="number")
-    return documents.fact(f"{here}/recovered", "Recovered", or_else(percent, "unknown"), kind="number", beside=between)
-
-
 def attack_views(documents: Documents, results: tuple[AttackResult, ...]) -> tuple[AttackView, ...]:
-    """Each attack with all that its judgement used."""
-    return tuple(_view(documents, index, result) for index, result in enumerate(results))
+    """Each attack with all that its judgement used; `documents` holds the verdict whose `stress` these results are."""
+    return tuple(_view(documents, f"/verdict/stress/{index}", result) for index, result in enumerate(results))
 
 
-def _view(documents: Documents, index: int, result: AttackResult) -> AttackView:
-    here = f"/verdict/stress/{index}"
+def _view(documents: Documents, here: str, result: AttackResult) -> AttackView:
     fact = documents.fact
     return AttackView(
         name=fact(f"{here}/name", "Attack"),
         task=fact(f"{here}/task", "Question set"),
         verdict=result.verdict,
-        outcome=None if result.verdict is None else fact(f"{here}/verdict", "Verdict", VERDICTS.__getitem__),
+        outcome=None if result.verdict is None else fact(f"{here}/verdict", "Verdict", forms.VERDICTS.__getitem__),
         reason=fact(f"{here}/reason", "Reason"),
         facts=(
-            fact(f"{here}/attack", "Kind of attack", kind="code"),
+            documents.show(code("attack", "Kind of attack"), here),
+            *(documents.rows(ORIGIN, here) if result.origin else ()),
             *documents.facts(f"{here}/parameters"),
             *(documents.facts(f"{here}/found") if result.found else ()),
-            fact(f"{here}/n", "Questions", count, kind="number"),
-            fact(f"{here}/clusters", "Clusters", or_else(count, "none: independent"), kind="number"),
-            fact(f"{here}/chance", "Chance", percent, kind="number"),
-            recovered(documents, here),
-            fact(f"{here}/bound", "Bound held against the limit", or_else(percent, "none"), kind="number"),
-            fact(f"{here}/max_recovery", "Limit", or_else(percent, "no limit"), kind="number"),
-            fact(f"{here}/method", "Bound by", or_else(plain, "none")),
-            fact(f"{here}/seconds", "Time of the attack", seconds, kind="number"),
+            *documents.rows(_DETAILS, here),
         ),
     )
-
-
-def _interval(value: dict[str, float]) -> str:
-    return f"{percent(value['low']).removesuffix(f'{NO_BREAK_SPACE}%')} to {percent(value['high'])}"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 from govern.records.base import Record
-from govern.reporting.text import Line
+from govern.reporting.facts import Line
 
 
 class Section(Record):

@@ -7,15 +7,17 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from pydantic import computed_field
+
 from govern.digests import sha256_bytes
 from govern.records import SignOff, VerdictValue
 from govern.records.base import Record
 from govern.reporting.comparison import Comparison, compare
-from govern.reporting.exports.document import RunDocument
-from govern.reporting.facts import VERDICTS, utc
-from govern.reporting.render import render_page
-from govern.reporting.text import Line, Text
-from govern.reporting.view import GateView
+from govern.reporting.document import RunDocument
+from govern.reporting.facts import Line, Text
+from govern.reporting.forms import VERDICTS, utc
+from govern.reporting.gates import GateView, gate_views
+from govern.reporting.render import Page, render
 
 _STYLES = ("report.css", "site.css")
 INDEX = "index.html"
@@ -53,6 +55,7 @@ class SiteRun(Record):
     signer: Line | None
     sign_offs: tuple[SiteSignOff, ...]
 
+    @computed_field  # type: ignore[prop-decorator]
     @property
     def page(self) -> str:
         """The run's page."""
@@ -115,14 +118,10 @@ def render_site(site: Site, documents: Sequence[RunDocument], *, templates: Path
 
     Raises GovernError with file:line for a broken template.
     """
-    pages: dict[str, bytes] = {}
-    digests: dict[str, str] = {}
+    pages: dict[str, Page] = {}
 
     def add(name: str, template: str, **values: object) -> None:
-        up = "../" * name.count("/")
-        rendered = render_page(template, templates=templates, styles=_STYLES, site=site, up=up, **values)
-        pages[name] = rendered.data
-        digests[template] = rendered.template_sha256
+        pages[name] = Page(template, {"site": site, "up": "../" * name.count("/"), **values}, _STYLES)
 
     groups = tuple(_filters(site.runs))
     newest_first = tuple(reversed(site.runs))
@@ -150,9 +149,13 @@ def render_site(site: Site, documents: Sequence[RunDocument], *, templates: Path
         add(name, "site_compare.html.j2", comparison=comparison, gates=tuple(_gates(comparison, one, other)))
     for run in site.runs:
         document = by_run.get(run.run)
-        gates = document.view().gates if document else ()
+        gates = gate_views(document) if document else ()
         add(run.page, "site_run.html.j2", run=run, gates=gates, comparisons=tuple(links.get(run.run, ())))
-    return RenderedSite(pages, digests)
+    rendered = render([*pages.values()], templates=templates)
+    return RenderedSite(
+        {name: drawn.data for name, drawn in zip(pages, rendered, strict=True)},
+        {page.template: drawn.template_sha256 for page, drawn in zip(pages.values(), rendered, strict=True)},
+    )
 
 
 def pairs(documents: Sequence[RunDocument]) -> Iterator[tuple[RunDocument, RunDocument]]:
@@ -212,7 +215,7 @@ def _gates(comparison: Comparison, first: RunDocument, second: RunDocument) -> I
     ours, theirs = (
         {
             (gate.task, gate.metric, gate.kind): shown
-            for gate, shown in zip(document.verdict.gates, document.view().gates, strict=True)
+            for gate, shown in zip(document.verdict.gates, gate_views(document), strict=True)
         }
         for document in (first, second)
     )

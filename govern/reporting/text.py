@@ -4,9 +4,6 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from typing import Annotated
-
-from pydantic import AfterValidator
 
 REPLACEMENT = "\N{REPLACEMENT CHARACTER}"
 
@@ -51,7 +48,3 @@ def code_fence(text: str) -> str:
     """A fence of backticks longer than any run of them in `text`."""
     longest = max((len(run) for run in re.findall(r"`+", text)), default=0)
     return "`" * max(3, longest + 1)
-
-
-Text = Annotated[str, AfterValidator(clean)]
-Line = Annotated[str, AfterValidator(one_line)]

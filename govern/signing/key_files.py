@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import stat
 import tempfile
 from pathlib import Path
 
@@ -11,6 +12,7 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519
 from cryptography.hazmat.primitives.asymmetric.types import PrivateKeyTypes
 
+from govern import limits
 from govern.errors import GovernError, UsageError
 from govern.signing import pkcs8
 from govern.workspace.atomic import sync_folder
@@ -31,6 +33,12 @@ def create_key_files(path: Path, key: ec.EllipticCurvePrivateKey | ed25519.Ed255
     public = public_path(path)
     if public == path:
         raise UsageError("a private key cannot end in .pub", where=str(path), hint="Name it, say, signing.pem.")
+    if path.exists() and not public.exists():
+        raise _exists(
+            path,
+            f"Its public half is missing, as where making the pair was cut short. Write it: "
+            f"openssl pkey -in {path} -pubout -out {public}",
+        )
     for existing in (path, public):
         if existing.exists():
             raise _exists(existing)
@@ -58,9 +66,10 @@ def read_private_key(path: Path, password: bytes) -> PrivateKeyTypes:
     Raises UsageError where the file is missing, open to others or not encrypted, or the password is wrong.
     """
     try:
-        with path.open("rb") as stream:
+        # Without waiting for the other end of a pipe.
+        with os.fdopen(os.open(path, os.O_RDONLY | os.O_NONBLOCK), "rb") as stream:
             mode = os.fstat(stream.fileno()).st_mode
-            pem = stream.read()
+            pem = stream.read(limits.KEY_BYTES + 1) if stat.S_ISREG(mode) else b""
     except FileNotFoundError:
         raise UsageError("there is no such key", where=str(path), hint="Make one with: govern keys generate") from None
     except OSError as error:
@@ -79,13 +88,14 @@ def read_private_key(path: Path, password: bytes) -> PrivateKeyTypes:
         )
     if not password:
         raise UsageError("the key's password is empty", where=str(path), hint="Set GOVERN_KEY_PASSWORD.")
-    if b"-----BEGIN ENCRYPTED PRIVATE KEY-----" not in pem:
+    if b"-----BEGIN ENCRYPTED PRIVATE KEY-----" not in pem or len(pem) > limits.KEY_BYTES:
         raise UsageError(
             "this is not an encrypted private key (PKCS#8, PEM)",
             where=str(path),
             hint="Make one with: govern keys generate",
         )
     try:
+        pkcs8.check_costs(pem)
         return serialization.load_pem_private_key(pem, password)
     except (ValueError, TypeError, UnsupportedAlgorithm):
         raise UsageError(
@@ -113,9 +123,10 @@ def _create(path: Path, data: bytes, *, mode: int) -> None:
     sync_folder(path.parent)
 
 
-def _exists(path: Path) -> UsageError:
+def _exists(path: Path, hint: str = "") -> UsageError:
     return UsageError(
         "a key is never overwritten, and this file exists",
         where=str(path),
-        hint="Name another file with --out, or move the old pair away and keep it: old reports need its public half.",
+        hint=hint
+        or "Name another file with --out, or move the old pair away and keep it: old reports need its public half.",
     )

@@ -9,12 +9,16 @@ from typing import Protocol
 from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature, encode_dss_signature
 
+from govern import limits
 from govern.digests import sha256_bytes
 from govern.errors import IntegrityError, UsageError
 from govern.signing.key_files import create_key_files, read_private_key
 
 _ECDSA = ec.ECDSA(hashes.SHA256())
+_ORDER = 0xFFFFFFFF00000000FFFFFFFFFFFFFFFFBCE6FAADA7179E84F3B9CAC2FC632551
+"""Of P-256's group."""
 
 
 @dataclass(frozen=True)
@@ -36,7 +40,12 @@ class PublicKey:
         )
 
     def verify(self, signature: bytes, data: bytes) -> None:
-        """Check a DER signature over `data`. Raises IntegrityError."""
+        """Check a DER signature over `data`. Raises IntegrityError.
+
+        Whoever has a signature (r, s) can make its twin (r, n - s). We write the one with the smaller s and read both,
+        since other tools and tokens write either: that a signature verifies says who signed what, and its bytes say
+        nothing more.
+        """
         try:
             self._key.verify(signature, data, _ECDSA)
         except InvalidSignature:
@@ -70,8 +79,9 @@ class SigningKey:
         return PublicKey(self._key.public_key())
 
     def sign(self, data: bytes) -> bytes:
-        """Sign `data`; the signature is DER (r, s)."""
-        return self._key.sign(data, _ECDSA)
+        """Sign `data`; the signature is DER (r, s), the smaller s of the two that fit."""
+        r, s = decode_dss_signature(self._key.sign(data, _ECDSA))
+        return encode_dss_signature(r, min(s, _ORDER - s))
 
 
 def throwaway_key() -> SigningKey:
@@ -102,6 +112,7 @@ def load_key(path: Path, password: bytes) -> SigningKey:
 
 def load_public(pem: bytes) -> PublicKey:
     """Read a PEM public key. Raises IntegrityError for anything but a P-256 key."""
+    limits.check_size(pem, limits.KEY_BYTES, "public key")
     try:
         key = serialization.load_pem_public_key(pem)
     except (ValueError, TypeError, UnsupportedAlgorithm):

@@ -9,10 +9,16 @@ from __future__ import annotations
 
 import base64
 import os
+import re
+from collections.abc import Iterator
+from itertools import islice
+from math import prod
 
 from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
 from cryptography.hazmat.primitives.kdf.scrypt import Scrypt
 from cryptography.hazmat.primitives.padding import PKCS7
+
+from govern import limits
 
 # 16 MiB a guess, five times over: as costly as N = 2^17 with p = 1, and the largest N that the `openssl` command
 # accepts, whose limit is 32 MiB.
@@ -40,6 +46,51 @@ def encrypt(private: bytes, password: bytes) -> bytes:
     cipher = _sequence(_oid(_AES_256_CBC), _tagged(_OCTET_STRING, iv))
     algorithm = _sequence(_oid(_PBES2), _sequence(derivation, cipher))
     return _pem("ENCRYPTED PRIVATE KEY", _sequence(algorithm, _tagged(_OCTET_STRING, encrypted)))
+
+
+def check_costs(pem: bytes) -> None:
+    """Check that an encrypted key's password hash takes seconds at most, and the memory that a computer has.
+
+    Raises ValueError where it takes more, or where `pem` is not one encrypted PKCS#8 key.
+    """
+    blocks = re.findall(rb"-----BEGIN ([^-\n]*)-----([^-]*)-----END", pem)
+    if [label for label, _ in blocks] != [b"ENCRYPTED PRIVATE KEY"] or pem.count(b"-----BEGIN ") != 1:
+        raise ValueError("this is not one encrypted key")
+    key = _first(base64.b64decode(b"".join(blocks[0][1].split()), validate=True))
+    algorithm = _first(key)
+    # PBKDF2 and what was before it say their rounds first, scrypt its N, r and p.
+    numbers = list(islice(_integers(algorithm), 3))
+    scrypt = _oid(_SCRYPT) in algorithm
+    if not numbers or (128 * prod(numbers) > limits.KEY_MEMORY if scrypt else numbers[0] > limits.KEY_ROUNDS):
+        raise ValueError("this key's password hash asks for too much time or memory")
+
+
+def _first(der: bytes) -> bytes:
+    """The content of the first of a series of DER values."""
+    return next((content for _, content in _parts(der)), b"")
+
+
+def _integers(der: bytes, depth: int = 6) -> Iterator[int]:
+    """The integers in a series of DER values, in order; those that lie deeper are none of PBES2's."""
+    for tag, content in _parts(der):
+        if tag == _INTEGER:
+            yield int.from_bytes(content, "big")
+        elif tag == _SEQUENCE and depth:
+            yield from _integers(content, depth - 1)
+
+
+def _parts(der: bytes) -> Iterator[tuple[int, bytes]]:
+    """Each of a series of DER values: its tag and its content. Raises ValueError where one is cut short."""
+    start = 0
+    while start < len(der):
+        tag, size = der[start], der[start + 1] if start + 1 < len(der) else len(der)
+        start += 2
+        if size >= 0x80:
+            size, start = int.from_bytes(der[start : start + size - 0x80], "big"), start + size - 0x80
+        if len(der) < start + size:
+            raise ValueError("a DER value is cut short")
+        yield tag, der[start : start + size]
+        start += size
 
 
 def _pem(label: str, der: bytes) -> bytes:

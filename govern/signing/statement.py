@@ -8,9 +8,10 @@ from typing import Annotated, Any, Final, Literal, Self, TypeVar
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 from rfc8785 import CanonicalizationError
 
+from govern import limits
 from govern.digests import canonical_json
 from govern.errors import IntegrityError
-from govern.records import AuditPosition, Line, Record, RunId, Sha256, UtcTime, VerdictValue, worst
+from govern.records import AuditPosition, GateKind, Line, Record, RunId, Sha256, UtcTime, VerdictValue, worst
 
 STATEMENT_TYPE: Final = "https://in-toto.io/Statement/v1"
 REPORT_PREDICATE: Final = "urn:govern:predicate:report:v1"
@@ -53,7 +54,7 @@ class GateClaim(Record):
 
     task: Line
     metric: Literal["acc", "acc_norm", "perplexity"]
-    kind: Literal["ceiling", "floor", "max_drop", "max_increase"]
+    kind: GateKind
     after: float
     bound: float
     threshold: float
@@ -157,6 +158,7 @@ def parse_canonical(kind: type[R], data: bytes, name: str) -> R:
 
     Raises IntegrityError.
     """
+    limits.check_json(data, limits.SIGNED_BYTES, name)
     try:
         record = kind.parse(data)
         canonical = record.canonical()

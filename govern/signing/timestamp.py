@@ -7,6 +7,7 @@ from datetime import datetime
 
 from cryptography import x509
 
+from govern import limits
 from govern.errors import GovernError, IntegrityError, UsageError
 
 try:
@@ -45,6 +46,8 @@ def verify_timestamp(response: bytes, data: bytes, *, roots: bytes, request: byt
     too. Certificates are judged at the time that the response tells. Raises IntegrityError, and UsageError where
     `roots` is no PEM.
     """
+    limits.check_size(response, limits.TIMESTAMP_BYTES, "timestamp")
+    limits.check_size(roots, limits.TIMESTAMP_BYTES, "file of certificates")
     builder = VerifierBuilder()
     try:
         for certificate in x509.load_pem_x509_certificates(roots):

@@ -2,8 +2,9 @@
 
 from govern.sources.cache import cache_folder
 from govern.sources.hub import hub_dataset
+from govern.sources.manifest import BUILTIN_MODELS
 from govern.sources.models import ResolvedModel, resolve_model
-from govern.sources.source import BUILTIN_MODELS, Source, parse_source
+from govern.sources.source import Source, parse_source
 from govern.sources.texts import ResolvedTexts, resolve_texts
 
 __all__ = [

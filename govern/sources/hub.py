@@ -10,9 +10,20 @@ from pathlib import Path
 from typing import Literal
 
 from govern.errors import SourceError
-from govern.sources.model_files import CONFIG, INDEX, SINGLE, TOKENIZER, indexed_shards, model_files
+from govern.sources.checked_json import require_file
+from govern.sources.model_files import (
+    ADDED_BY_RULE_2,
+    COMPANIONS,
+    CONFIG,
+    INDEX,
+    SINGLE,
+    TOKENIZER,
+    indexed_shards,
+    model_files,
+)
 
-_DESCRIPTION = (CONFIG, INDEX, *TOKENIZER, "generation_config.json", "*.py", "README.md", "LICENSE*", "NOTICE*")
+_DESCRIPTION = (CONFIG, INDEX, *TOKENIZER, *ADDED_BY_RULE_2, "*.py", "README.md", *COMPANIONS)
+_LARGEST_CARD = 1 << 20  # bytes
 _COMMIT = re.compile("[0-9a-f]{40}")
 
 
@@ -62,6 +73,21 @@ def hub_dataset(name: str, *, revision: str, into: Path) -> None:
         raise explained from None
 
 
+def hub_file(name: str, file: str) -> Path:
+    """One file of a hub model, in the hub's own cache. Raises SourceError where it is not to be had."""
+    from huggingface_hub import HfApi, hf_hub_download
+
+    try:
+        if not _offline():
+            HfApi().model_info(name, timeout=20)  # fails at once without a network, as for a data set
+        return Path(hf_hub_download(name, file))
+    except Exception as error:
+        explained = explain("model", name, None, error)
+        if explained is None:
+            raise
+        raise explained from None
+
+
 def _snapshot(name: str, revision: str | None, *, local_files_only: bool = False) -> Path:
     from huggingface_hub import snapshot_download
 
@@ -92,8 +118,9 @@ def licence_on_card(folder: Path) -> str | None:
     from huggingface_hub import metadata_load
 
     try:
+        require_file(folder / "README.md", largest=_LARGEST_CARD)
         licence = (metadata_load(folder / "README.md") or {}).get("license")
-    except (OSError, ValueError, yaml.YAMLError):
+    except (SourceError, OSError, ValueError, AttributeError, RecursionError, yaml.YAMLError):
         return None
     return licence if isinstance(licence, str) else None
 

@@ -7,8 +7,9 @@ from pathlib import Path
 
 from govern.errors import SourceError, UsageError
 from govern.progress import Progress, silent
-from govern.sources.builtin import WHEELS, builtin_model
+from govern.sources.builtin import builtin_model
 from govern.sources.hub import hub_model, licence_on_card
+from govern.sources.manifest import manifest_of
 from govern.sources.model_files import model_files
 from govern.sources.source import parse_source
 
@@ -35,7 +36,7 @@ def resolve_model(source: str, *, revision: str | None, base: Path, progress: Pr
         raise UsageError("self: is text sampled from the model; it cannot be the model")
     if parsed.scheme == "builtin":
         path = builtin_model(parsed.name, progress=progress)
-        return ResolvedModel(path, source, None, WHEELS[parsed.name].licence)
+        return ResolvedModel(path, source, None, manifest_of(parsed.name).licence)
     if parsed.scheme == "file":
         path = base / Path(parsed.name).expanduser()
         model_files(path)

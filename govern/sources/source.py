@@ -1,4 +1,4 @@
-"""How a policy names where a text or a model comes from. Nothing is imported here, so that policies parse quickly."""
+"""How a policy names where a text or a model comes from. Nothing heavy is imported, so that policies parse quickly."""
 
 from __future__ import annotations
 
@@ -6,10 +6,9 @@ from dataclasses import dataclass
 from typing import Literal, get_args
 
 from govern.errors import UsageError
+from govern.sources.manifest import BUILTIN_MODELS
 
 Scheme = Literal["builtin", "file", "hf", "self"]
-
-BUILTIN_MODELS = ("smollm2-135m-instruct",)
 
 _EXPECTED = (
     f"Expected builtin:NAME (a model: {', '.join(BUILTIN_MODELS)}), file:PATH, hf:OWNER/NAME, "

@@ -1,1 +1,1 @@
-"""Attacks on a removal, with the untouched model as control. Importing this loads no torch."""
+"""Attacks on a removal, with the base model as control. Importing this loads no torch."""

@@ -8,56 +8,80 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from dataclasses import replace
+from typing import TYPE_CHECKING, Literal
 
-import torch
-from pydantic import JsonValue
-from torch import Tensor
-from transformers import PreTrainedModel
+from pydantic import Field, JsonValue
 
 from govern.corpora import TokenCorpus
 from govern.errors import GovernError
-from govern.models import apply_delta
 from govern.progress import Progress
-from govern.stress.blocks import at_blocks
+from govern.stress.attack import WHERE, Attempt, Target
+from govern.stress.blocks import Inside, at_blocks
 from govern.stress.exam import Exam
-from govern.stress.protocol import Attempt, Target
-from govern.stress.settings import Ablation
+from govern.stress.weights import matrices
 
+if TYPE_CHECKING:
+    from torch import Tensor
+    from transformers import PreTrainedModel
+
+# Maps into the residual stream by their usual names, for those that are square, as maps out of it may be as well.
+_INTO_STREAM = re.compile(r"\.(?:o_proj|out_proj|c_proj|dense|down_proj|fc2|fc_out|output_linear|w2)(?:\.weight)?$")
 _IN_BLOCK = re.compile(r"\.(?:layers|h|blocks)\.(\d+)\.")
 
 
-def ablate(settings: Ablation, target: Target, exam: Exam, progress: Progress) -> Attempt:
-    """Ask while every block from the first edited one on has the removal's direction taken out of its output.
+class Ablation(Inside):
+    """Project the removal's direction out of every block from the first edited one on.
 
-    Raises GovernError where the removal changed no block.
+    Arditi et al. 2024 (arXiv 2406.11717) for refusals; Łucki et al. 2024 (2409.18025) for unlearning.
     """
-    first = first_edited_block(target.delta)
-    model = target.base()
-    if settings.direction == "difference":
-        forget = TokenCorpus(target.related.documents[: settings.documents])
-        before = mean_outputs(model, forget)
-        apply_delta(model, target.delta)
-        directions = mean_outputs(model, forget) - before
-    else:
-        written = direction_of_delta(model, target.delta)
-        directions = written.expand(model.config.get_text_config(decoder=True).num_hidden_layers, -1)
-    del model
-    unit = directions / directions.norm(dim=1, keepdim=True).clamp_min(1e-12)
 
-    def project(index: int, hidden: Tensor) -> Tensor | None:
-        if index < first:
-            return None
-        away = unit[index].to(hidden)
-        projected: Tensor = hidden - (hidden @ away)[..., None] * away
-        return projected
+    title = "ablate the removal's direction"
+    untold = frozenset({"documents"})
+    knows_the_removal = True
 
-    attacked = target.load()
-    with at_blocks(attacked, project):
-        answers = exam.ask(attacked, target.tokenizer, progress=progress)
-    found: dict[str, JsonValue] = {"first_block": first}
-    if settings.direction == "difference":
-        found["shift_by_block"] = [round(float(norm), 4) for norm in directions.norm(dim=1)]
-    return Attempt(answers=answers, found=found)
+    attack: Literal["ablate"] = Field(description="The attack.")
+    direction: Literal["difference", "delta"] = Field(
+        default="difference",
+        description="difference: for each block, the mean difference of its output between the edited and the base "
+        "model on forget text. delta: the direction in which the changed weights write most (first singular vector).",
+    )
+    documents: int = Field(default=32, ge=1, description="Documents of forget text for the difference.")
+
+    def attempt(self, target: Target, exam: Exam, progress: Progress) -> Attempt:
+        """Ask while every block from the first edited one on has the removal's direction taken out of its output.
+
+        Raises GovernError where the removal changed no block.
+        """
+        from govern.models import apply_delta
+
+        first = first_edited_block(target.delta)
+        model = target.base()
+        if self.direction == "difference":
+            forget = TokenCorpus(target.related.documents[: self.documents])
+            before = mean_outputs(model, forget)
+            apply_delta(model, target.delta)
+            directions = mean_outputs(model, forget) - before
+        else:
+            written = direction_of_delta(model, target.delta)
+            directions = written.expand(model.config.get_text_config(decoder=True).num_hidden_layers, -1)
+        del model
+        unit = directions / directions.norm(dim=1, keepdim=True).clamp_min(1e-12)
+
+        def project(index: int, hidden: Tensor) -> Tensor | None:
+            if index < first:
+                return None
+            away = unit[index].to(hidden)
+            projected: Tensor = hidden - (hidden @ away)[..., None] * away
+            return projected
+
+        attacked = target.load()
+        with at_blocks(attacked, project):
+            answers = exam.ask(attacked, target.tokenizer, progress=progress)
+        found: dict[str, JsonValue] = {"first_block": first}
+        if self.direction == "difference":
+            found["shift_by_block"] = [round(float(norm), 4) for norm in directions.norm(dim=1)]
+        return Attempt(answers=answers, found=found)
 
 
 def first_edited_block(delta: Mapping[str, Tensor]) -> int:
@@ -66,15 +90,16 @@ def first_edited_block(delta: Mapping[str, Tensor]) -> int:
     if not blocks:
         raise GovernError(
             "the removal changed no block, so it has no direction to ablate",
-            where="verification.stress",
+            where=WHERE,
             hint="Leave out `attack: ablate`.",
         )
     return min(blocks)
 
 
-@torch.inference_mode()
 def mean_outputs(model: PreTrainedModel, corpus: TokenCorpus) -> Tensor:
     """The mean output of each block [blocks, d] over all tokens but the first of each document."""
+    import torch
+
     sums: dict[int, Tensor] = {}
     tokens = 0
 
@@ -82,7 +107,7 @@ def mean_outputs(model: PreTrainedModel, corpus: TokenCorpus) -> Tensor:
         total = hidden[0, 1:].double().sum(dim=0)
         sums[index] = sums[index] + total if index in sums else total
 
-    with at_blocks(model, add):
+    with torch.inference_mode(), at_blocks(model, add):
         for document in corpus.documents:
             model.get_decoder()(torch.tensor([document], device=model.device), use_cache=False)
             tokens += len(document) - 1
@@ -94,16 +119,21 @@ def direction_of_delta(base: PreTrainedModel, delta: Mapping[str, Tensor]) -> Te
 
     Raises GovernError where none of the changed weights is such a map.
     """
+    import torch
+
     width = base.config.get_text_config(decoder=True).hidden_size
-    written = [
-        (tensor.float() - base.get_parameter(name).detach().float().cpu())
-        for name, tensor in delta.items()
-        if tensor.dim() == 2 and tensor.shape[0] == width and name.endswith(("down_proj.weight", "o_proj.weight"))
-    ]
+    written = []
+    for name, matrix in matrices(base).items():
+        if name not in delta:
+            continue
+        before = matrix.outputs
+        narrows = before.shape[0] == width and before.shape[1] != width
+        if narrows or (before.shape[0] == width and _INTO_STREAM.search(name)):
+            written.append(replace(matrix, parameter=delta[name]).outputs.float().cpu() - before.float().cpu())
     if not written:
         raise GovernError(
             "the removal changed no map into the residual stream, so its delta has no direction there",
-            where="verification.stress",
+            where=WHERE,
             hint="Use `direction: difference`.",
         )
     side_by_side = torch.cat(written, dim=1)

@@ -4,36 +4,47 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from typing import Literal
+
+from pydantic import Field
 
 from govern.digests import canonical_digest
-from govern.evaluation.generation import continued
 from govern.progress import Progress
+from govern.stress.attack import Attack, Attempt, Target
 from govern.stress.exam import Exam
-from govern.stress.protocol import Attempt, Target
-from govern.stress.settings import Generation
 
 _NO_CHOICE = -1
 
 
-def generate(settings: Generation, target: Target, exam: Exam, progress: Progress) -> Attempt:
-    """Let the model go on from each question; its answer is the first choice that it names, or none."""
-    model = target.load()
-    prompts = [target.tokenizer.encode(question.text.strip()) for question in exam.asked]
-    samples = continued(
-        model, target.tokenizer, prompts, settings.max_new_tokens, stage="let it speak", progress=progress
-    )
-    answers = exam.answered(
-        [first_named(question.choices, sample) for question, sample in zip(exam.asked, samples, strict=True)]
-    )
-    return Attempt(
-        answers=answers,
-        found={
-            "samples": len(samples),
-            "naming_a_choice": sum(choice != _NO_CHOICE for choice in answers.chosen),
-            "naming_the_answer": sum(answers.correct),
-            "samples_sha256": canonical_digest(samples),
-        },
-    )
+class Generation(Attack):
+    """Let the model finish the question in its own words, greedily; the first choice that it names is its answer."""
+
+    title = "generate greedily"
+
+    attack: Literal["generate"] = Field(description="The attack.")
+    max_new_tokens: int = Field(default=24, ge=1, description="Tokens that the model may write.")
+
+    def attempt(self, target: Target, exam: Exam, progress: Progress) -> Attempt:
+        """Let the model go on from each question; its answer is the first choice that it names, or none."""
+        from govern.evaluation.generation import continued
+
+        model = target.load()
+        prompts = [target.tokenizer.encode(question.text.strip()) for question in exam.asked]
+        samples = continued(
+            model, target.tokenizer, prompts, self.max_new_tokens, stage="let it speak", progress=progress
+        )
+        answers = exam.answered(
+            [first_named(question.choices, sample) for question, sample in zip(exam.asked, samples, strict=True)]
+        )
+        return Attempt(
+            answers=answers,
+            found={
+                "samples": len(samples),
+                "naming_a_choice": sum(choice != _NO_CHOICE for choice in answers.chosen),
+                "naming_the_answer": sum(answers.correct),
+                "samples_sha256": canonical_digest(samples),
+            },
+        )
 
 
 def first_named(choices: Sequence[str], sample: str) -> int:

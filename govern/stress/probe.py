@@ -3,57 +3,67 @@
 A probe learns on the facts that are not asked about how a layer's output at the end of "question, choice" differs
 between true and wrong completions, and is then asked about the others. It cannot learn the asked facts, as it never
 sees them: where it answers them, the model still tells true from wrong. Its limit is the other side of that: it may
-learn a habit of the question set (the longer choice is right), which the untouched model's own probe, the control,
-shares.
+learn a habit of the question set (the longer choice is right), which the base model's own probe, the control, shares.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
-import numpy as np
-import torch
-from transformers import PreTrainedModel, PreTrainedTokenizerBase
+from pydantic import Field
 
-from govern.evaluation.harness import prompts_of
 from govern.evaluation.questions import Question
-from govern.evaluation.scoring import padded
 from govern.progress import Progress
-from govern.stress.blocks import at_blocks
+from govern.stress.attack import Attempt, Target
+from govern.stress.blocks import Inside, at_blocks
 from govern.stress.exam import Exam, fact_of
-from govern.stress.protocol import Attempt, Target
-from govern.stress.settings import LinearProbe
+
+if TYPE_CHECKING:
+    import numpy as np
+    import torch
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+    Features: TypeAlias = list[np.ndarray[Any, np.dtype[np.float32]]]  # for each question, [choices, layers, d]
 
 _FOLDS = 4
 
-Features = list[np.ndarray[Any, np.dtype[np.float32]]]  # for each question, [choices, layers, d]
 
+class LinearProbe(Inside):
+    """Learn on the other facts how a layer tells a true completion from a wrong one (Alain & Bengio 2016, 1610.01644).
 
-def linear_probe(settings: LinearProbe, target: Target, exam: Exam, progress: Progress) -> Attempt:  # noqa: ARG001
-    """Answer by the probe of the layer that does best on held-back other facts, and so not on those asked."""
-    model = target.load()
-    others, asked = (features(model, target.tokenizer, questions, progress) for questions in (exam.others, exam.asked))
-    layers = range(others[0].shape[1])
-    fold_of = folds(exam.others)
-    right = []
-    for layer in layers:
-        chosen = [0] * len(others)
-        for fold in sorted(set(fold_of)):
-            held_back = [index for index, other in enumerate(fold_of) if other == fold]
-            known = [index for index, other in enumerate(fold_of) if other != fold]
-            probe = fit([others[i][:, layer] for i in known], [exam.others[i].answer for i in known])
-            for index in held_back:
-                chosen[index] = int(probe.decision_function(others[index][:, layer]).argmax())
-        right.append(sum(choice == each.answer for choice, each in zip(chosen, exam.others, strict=True)))
-        progress("probe the layers", layer + 1, len(layers))
-    best = max(layers, key=right.__getitem__)
-    probe = fit([each[:, best] for each in others], [question.answer for question in exam.others])
-    answers = exam.answered([int(probe.decision_function(each[:, best]).argmax()) for each in asked])
-    return Attempt(
-        answers=answers,
-        found={"layer": best, "others_right_by_layer": [round(count / len(others), 4) for count in right]},
-    )
+    A logistic regression for each layer; the layer is chosen by cross-validation over the other facts.
+    """
+
+    title = "linear probe"
+    asks_others = True
+
+    attack: Literal["linear_probe"] = Field(description="The attack.")
+
+    def attempt(self, target: Target, exam: Exam, progress: Progress) -> Attempt:
+        """Answer by the probe of the layer that does best on held-back other facts, and so not on those asked."""
+        model = target.load()
+        others, asked = (features(model, target.tokenizer, each, progress) for each in (exam.others, exam.asked))
+        layers = range(others[0].shape[1])
+        fold_of = folds(exam.others)
+        right = []
+        for layer in layers:
+            chosen = [0] * len(others)
+            for fold in sorted(set(fold_of)):
+                held_back = [index for index, other in enumerate(fold_of) if other == fold]
+                known = [index for index, other in enumerate(fold_of) if other != fold]
+                probe = fit([others[i][:, layer] for i in known], [exam.others[i].answer for i in known])
+                for index in held_back:
+                    chosen[index] = int(probe.decision_function(others[index][:, layer]).argmax())
+            right.append(sum(choice == each.answer for choice, each in zip(chosen, exam.others, strict=True)))
+            progress("probe the layers", layer + 1, len(layers))
+        best = max(layers, key=right.__getitem__)
+        probe = fit([each[:, best] for each in others], [question.answer for question in exam.others])
+        answers = exam.answered([int(probe.decision_function(each[:, best]).argmax()) for each in asked])
+        return Attempt(
+            answers=answers,
+            found={"layer": best, "others_right_by_layer": [round(count / len(others), 4) for count in right]},
+        )
 
 
 def folds(questions: Sequence[Question]) -> list[int]:
@@ -64,6 +74,7 @@ def folds(questions: Sequence[Question]) -> list[int]:
 
 def fit(features: Sequence[np.ndarray[Any, Any]], answers: Sequence[int]) -> Any:
     """A logistic regression from features [choices, d] of several questions to whether a choice is the right one."""
+    import numpy as np
     from sklearn.linear_model import LogisticRegression
     from sklearn.pipeline import make_pipeline
     from sklearn.preprocessing import StandardScaler
@@ -74,7 +85,6 @@ def fit(features: Sequence[np.ndarray[Any, Any]], answers: Sequence[int]) -> Any
     return probe.fit(np.concatenate(list(features)), labels)
 
 
-@torch.inference_mode()
 def features(
     model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, questions: Sequence[Question], progress: Progress
 ) -> Features:
@@ -82,6 +92,11 @@ def features(
 
     Without that mean the probe would spend itself on what the question is about, which all its choices share.
     """
+    import torch
+
+    from govern.evaluation.harness import prompts_of
+    from govern.evaluation.scoring import padded
+
     found: Features = []
     for done, pairs in enumerate(prompts_of(model, tokenizer, "cloze", questions), start=1):
         rows = [[*context, *choice] for context, choice in pairs]
@@ -93,7 +108,7 @@ def features(
         ) -> None:
             layers.append(hidden[torch.arange(len(ends), device=hidden.device), ends].float().cpu())
 
-        with at_blocks(model, keep):
+        with torch.inference_mode(), at_blocks(model, keep):
             model.get_decoder()(padded(rows).to(model.device), use_cache=False)
         stacked = torch.stack(layers, dim=1)
         found.append((stacked - stacked.mean(dim=0)).numpy())

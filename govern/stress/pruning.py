@@ -2,55 +2,80 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Iterator, Mapping
+from typing import TYPE_CHECKING, Any, Literal
 
-import torch
-from torch import Tensor, nn
-from transformers import PreTrainedModel
+from pydantic import Field
 
 from govern.corpora import TokenCorpus
 from govern.errors import GovernError
 from govern.progress import Progress
+from govern.stress.attack import WHERE, Attempt, Conditions, Refusal, Target
 from govern.stress.exam import Exam
-from govern.stress.protocol import Attempt, Target
-from govern.stress.quantisation import linear_maps
-from govern.stress.settings import Pruning
+from govern.stress.weights import Matrix, Tampering, coverage, matrices, shortfall
+
+if TYPE_CHECKING:
+    from torch import Tensor
+    from transformers import PreTrainedModel
 
 _CALIBRATION = 32  # documents
 
 
-def prune(settings: Pruning, target: Target, exam: Exam, progress: Progress) -> Attempt:
-    """Set the least important weights of each row to zero, and ask.
+class Pruning(Tampering):
+    """Set the least important weights of each row to zero."""
 
-    Raises GovernError where only changed maps are to be pruned and the removal changed none.
-    """
-    model = target.load()
-    maps = {
-        name: module
-        for name, module in linear_maps(model).items()
-        if settings.weights == "all" or f"{name}.weight" in target.delta
-    }
-    if not maps:
-        raise GovernError(
-            "the removal changed no linear map, so there are no changed weights to prune",
-            where="verification.stress",
-            hint="Use `weights: all`.",
-        )
-    norms = input_norms(model, maps, target.unrelated) if settings.criterion == "wanda" else {}
-    with torch.no_grad():
-        for name, module in maps.items():
-            importance = module.weight.abs()
+    title = "prune {sparsity:.0%} by {criterion}"
+    knows_the_removal = True
+
+    attack: Literal["prune"] = Field(description="The attack.")
+    sparsity: float = Field(gt=0, lt=1, description="The share of each row's weights that goes.")
+    criterion: Literal["magnitude", "wanda"] = Field(
+        default="magnitude",
+        description="magnitude: |w|. wanda: |w| times the norm of its input on retain text (arXiv 2306.11695).",
+    )
+    weights: Literal["all", "changed"] = Field(
+        default="all", description="Every linear map but the head, or only those that the removal changed."
+    )
+
+    def reaches(self, matrix: Matrix) -> bool:
+        """Whether it changes a matrix: what goes into each expert is not seen, so Wanda leaves experts as they are."""
+        return matrix.is_map if self.criterion == "wanda" else matrix.reachable
+
+    def refusals(self, conditions: Conditions) -> Iterator[Refusal]:
+        """As for all weights; what a removal will change is not known before it is made."""
+        return super().refusals(conditions) if self.weights == "all" else iter(())
+
+    def attempt(self, target: Target, exam: Exam, progress: Progress) -> Attempt:
+        """Set the least important weights of each row to zero, and ask.
+
+        Raises GovernError where only changed maps are to be pruned and the removal changed none.
+        """
+        model = target.load()
+        found = {name: each for name, each in matrices(model).items() if self.weights == "all" or name in target.delta}
+        reached = {name: each for name, each in found.items() if self.reaches(each)}
+        if not reached:
+            raise GovernError(
+                "the removal changed no linear map, so there are no changed weights to prune",
+                where=WHERE,
+                hint="Use `weights: all`.",
+            )
+        norms = input_norms(model, reached, target.unrelated) if self.criterion == "wanda" else {}
+        for name, each in reached.items():
+            rows = each.rows
+            importance = rows.abs()
             if name in norms:
                 importance = importance * norms[name].to(importance)
-            gone = importance.argsort(dim=1, stable=True)[:, : int(module.in_features * settings.sparsity)]
-            module.weight.scatter_(1, gone, 0.0)
-    return Attempt(answers=exam.ask(model, target.tokenizer, progress=progress))
+            gone = importance.argsort(dim=1, stable=True)[:, : int(rows.shape[1] * self.sparsity)]
+            each.write(rows.scatter_(1, gone, 0.0))
+        share = coverage(found, reached)
+        answers = exam.ask(model, target.tokenizer, progress=progress)
+        return Attempt(answers=answers, found={"coverage": share}, doubt=shortfall(share))
 
 
-@torch.inference_mode()
-def input_norms(model: PreTrainedModel, maps: dict[str, nn.Linear], corpus: TokenCorpus) -> dict[str, Tensor]:
+def input_norms(model: PreTrainedModel, maps: Mapping[str, Matrix], corpus: TokenCorpus) -> dict[str, Tensor]:
     """The Euclidean norm of each input of each map over a text's tokens (Sun et al. 2023, arXiv 2306.11695, §3)."""
+    import torch
+
     squares: dict[str, Tensor] = {}
 
     def watch(name: str) -> Callable[..., None]:
@@ -60,10 +85,11 @@ def input_norms(model: PreTrainedModel, maps: dict[str, nn.Linear], corpus: Toke
 
         return add
 
-    hooks = [module.register_forward_pre_hook(watch(name)) for name, module in maps.items()]
+    hooks = [each.module.register_forward_pre_hook(watch(name)) for name, each in maps.items()]
     try:
-        for document in corpus.documents[:_CALIBRATION]:
-            model.get_decoder()(torch.tensor([document], device=model.device), use_cache=False)
+        with torch.inference_mode():
+            for document in corpus.documents[:_CALIBRATION]:
+                model.get_decoder()(torch.tensor([document], device=model.device), use_cache=False)
     finally:
         for hook in hooks:
             hook.remove()

@@ -2,41 +2,62 @@
 
 from __future__ import annotations
 
-import torch
-from torch import Tensor, nn
-from transformers import PreTrainedModel
+from typing import TYPE_CHECKING, Literal
+
+from pydantic import Field
 
 from govern.errors import GovernError
 from govern.progress import Progress
+from govern.stress.attack import WHERE, Attempt, Target
 from govern.stress.exam import Exam
-from govern.stress.protocol import Attempt, Target
-from govern.stress.settings import Quantisation
+from govern.stress.weights import Tampering, coverage, matrices, shortfall
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
 
 _GROUP = 32  # weights that share a scale at 4 bits; a row shares one at 8
 
 
-def quantise(settings: Quantisation, target: Target, exam: Exam, progress: Progress) -> Attempt:
-    """Round the weights of every linear map but the head, and ask.
+class Quantisation(Tampering):
+    """Round the weights (Zhang et al. 2024, arXiv 2410.16454: an edit smaller than a step rounds away)."""
 
-    Raises GovernError where the quantiser is not installed or not for this device.
-    """
-    model = target.load()
-    rounded = {"quanto": _with_quanto, "bitsandbytes": _with_bitsandbytes}.get(settings.quantiser, _with_torchao)
-    for module in linear_maps(model).values():
-        # The rounded values as plain numbers: the same answers, without the kernels that only some machines have.
-        module.weight = nn.Parameter(rounded(module, settings).to(module.weight.dtype), requires_grad=False)
-    return Attempt(answers=exam.ask(model, target.tokenizer, progress=progress))
+    title = "quantise to {bits} bits, {quantiser}"
+    standard = ({"bits": 8}, {"bits": 4})
 
+    attack: Literal["quantise"] = Field(description="The attack.")
+    bits: Literal[4, 8] = Field(description="Bits of each weight of the linear maps.")
+    quantiser: Literal["nearest", "hqq", "quanto", "bitsandbytes"] = Field(
+        default="nearest",
+        description="nearest: torchao, a group's scale is that of its largest weight. hqq: torchao, the scale with the "
+        "least error. quanto: optimum-quanto (extra quanto). bitsandbytes: NF4 or int8 on a CUDA device (extra "
+        "bitsandbytes).",
+    )
 
-def linear_maps(model: PreTrainedModel) -> dict[str, nn.Linear]:
-    """The linear maps that quantisers round: all but the head, which often is the embedding as well."""
-    head = model.get_output_embeddings()
-    return {
-        name: module for name, module in model.named_modules() if isinstance(module, nn.Linear) and module is not head
-    }
+    def attempt(self, target: Target, exam: Exam, progress: Progress) -> Attempt:
+        """Round the weights of every linear map but the head, those of experts included, and ask.
+
+        Raises GovernError where the quantiser is not installed or not for this device.
+        """
+        from torch import nn
+
+        model = target.load()
+        rounded = {"quanto": _with_quanto, "bitsandbytes": _with_bitsandbytes}.get(self.quantiser, _with_torchao)
+        found = matrices(model)
+        reached = [name for name, each in found.items() if self.reaches(each)]
+        for name in reached:
+            rows = found[name].rows
+            # Quantisers take linear maps, so each matrix becomes one, and the rounded values are written back as plain
+            # numbers: the same answers, without the kernels that only some machines have.
+            linear = nn.Linear(rows.shape[1], rows.shape[0], bias=False, device="meta")
+            linear.weight = nn.Parameter(rows, requires_grad=False)
+            found[name].write(rounded(linear, self).to(rows.dtype))
+        share = coverage(found, reached)
+        answers = exam.ask(model, target.tokenizer, progress=progress)
+        return Attempt(answers=answers, found={"coverage": share}, doubt=shortfall(share))
 
 
 def _with_torchao(module: nn.Linear, settings: Quantisation) -> Tensor:
+    import torch
     from torchao.quantization import IntxWeightOnlyConfig, quantize_
     from torchao.quantization.granularity import PerAxis, PerGroup
     from torchao.quantization.quantize_.workflows import IntxChooseQParamsAlgorithm
@@ -72,7 +93,7 @@ def _with_bitsandbytes(module: nn.Linear, settings: Quantisation) -> Tensor:
     if weight.device.type != "cuda":
         raise GovernError(
             "bitsandbytes rounds on a CUDA device, and this is not one",
-            where="verification.stress",
+            where=WHERE,
             hint="Use `quantiser: nearest`, `hqq` or `quanto` here.",
         )
     try:
@@ -91,6 +112,6 @@ def _with_bitsandbytes(module: nn.Linear, settings: Quantisation) -> Tensor:
 def _missing(extra: str, package: str) -> GovernError:
     return GovernError(
         f"{package} is not installed",
-        where="verification.stress",
+        where=WHERE,
         hint=f"pip install 'govern-unlearning[{extra}]'",
     )

@@ -2,45 +2,61 @@
 
 from __future__ import annotations
 
-import math
 import re
 from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, Literal
 
-import torch
-from transformers import PreTrainedTokenizerBase
+from pydantic import Field
 
 from govern.corpora import TokenCorpus, tokenize
 from govern.errors import GovernError
 from govern.evaluation.questions import Question
 from govern.progress import Progress
+from govern.stress.attack import WHERE, Attempt, Effort, Target
 from govern.stress.exam import Exam
-from govern.stress.protocol import Attempt, Target
-from govern.stress.settings import Endurance, Relearning
-from govern.training import FineTuning, fine_tune
+from govern.stress.tuning import Tuning, shuffled
 
-_ADAPTER_RATE, _WHOLE_RATE = 2e-4, 2e-5
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
+
 _MAX_TOKENS = 256
 
 
-def relearn(settings: Relearning, target: Target, exam: Exam, progress: Progress) -> Attempt:
-    """Fine-tune on the documents that the settings name, none of them about the facts asked, and ask."""
-    corpus = attackers_text(settings, target, exam)
-    model = target.load()
-    training = FineTuning(
-        steps=math.ceil(len(corpus.documents) * settings.epochs / settings.batch_size),
-        learning_rate=learning_rate(settings),
-        batch_size=settings.batch_size,
-        lora_rank=settings.lora_rank,
-        seed=settings.seed,
+class Relearning(Tuning):
+    """Fine-tune on a few documents and ask again (Łucki et al. 2024, arXiv 2409.18025; Hu et al. 2024, 2406.13356)."""
+
+    title = "relearn {documents} {text}, {lora_rank}"
+    standard = (
+        {"text": "unrelated", "documents": 10},
+        {"text": "unrelated", "documents": 100},
+        {"text": "related", "documents": 100},
+        {"text": "facts", "documents": 100},
     )
-    fine_tune(model, corpus, training, progress=progress)
-    answers = exam.ask(model, target.tokenizer, progress=progress)
-    return Attempt(answers=answers, found={"documents": len(corpus.documents), "steps": training.steps})
 
+    attack: Literal["relearn"] = Field(description="The attack.")
+    text: Literal["unrelated", "related", "facts"] = Field(
+        description="unrelated: retain text. related: forget text without the facts that are asked about. "
+        "facts: questions about other facts, with their answers."
+    )
+    documents: int = Field(default=100, ge=1, description="How many documents the attacker has.")
 
-def learning_rate(settings: Relearning | Endurance) -> float:
-    """The rate that is asked for, or one that suits an adapter or every weight."""
-    return settings.learning_rate or (_WHOLE_RATE if settings.lora_rank is None else _ADAPTER_RATE)
+    @property
+    def words(self) -> dict[str, Any]:
+        """The text as what it is."""
+        return super().words | {"text": "other facts" if self.text == "facts" else f"{self.text} documents"}
+
+    def effort(self, *, asked: int, others: int, device: str) -> Effort:  # noqa: ARG002
+        """Steps over all documents, then the questions."""
+        return Effort(self.steps(self.documents), asked)
+
+    def attempt(self, target: Target, exam: Exam, progress: Progress) -> Attempt:
+        """Fine-tune on the documents that the settings name, none of them about the facts asked, and ask."""
+        corpus = attackers_text(self, target, exam)
+        model = target.load()
+        trained = self.fine_tune(model, corpus, progress)
+        answers = exam.ask(model, target.tokenizer, progress=progress)
+        found = {"documents": len(corpus.documents), "steps": trained.steps, **trained.found}
+        return Attempt(answers=answers, found=found, doubt=trained.doubt)
 
 
 def attackers_text(settings: Relearning, target: Target, exam: Exam) -> TokenCorpus:
@@ -58,17 +74,11 @@ def attackers_text(settings: Relearning, target: Target, exam: Exam) -> TokenCor
         if not kept:
             raise GovernError(
                 "every sentence of the forget text names a fact that is asked about, so none can be used to relearn",
-                where="verification.stress",
+                where=WHERE,
                 hint="Use text: facts or text: unrelated.",
             )
         documents = tokenize(kept, target.tokenizer, max_tokens=_MAX_TOKENS).documents
     return TokenCorpus(shuffled(documents, settings.seed)[: settings.documents])
-
-
-def shuffled(documents: Sequence[tuple[int, ...]], seed: int) -> tuple[tuple[int, ...], ...]:
-    """Documents in the order that a seed gives."""
-    order = torch.randperm(len(documents), generator=torch.Generator().manual_seed(seed)).tolist()
-    return tuple(documents[index] for index in order)
 
 
 def sentences_without(

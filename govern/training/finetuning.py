@@ -6,6 +6,7 @@ import math
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from typing import Literal
 
 import torch
@@ -17,6 +18,7 @@ from govern.corpora import TokenCorpus
 from govern.errors import GovernError
 from govern.progress import Progress, silent
 from govern.training.adapters import adapt
+from govern.training.finite import refuse_not_finite
 
 _IGNORED = -100  # cross_entropy's mark for a position without a target
 _SORTED_BATCHES = 16
@@ -26,7 +28,8 @@ _SORTED_BATCHES = 16
 class FineTuning:
     """How a model is trained on. `lora_rank` None trains every weight (Hu et al. 2021, arXiv 2106.09685, otherwise).
 
-    An adapter sits on every linear map but the head, with α = 2 · rank and no dropout. `dtype` is what products are
+    An adapter sits on every linear map but the head, with α = 2 · rank and no dropout, and on the parameters named in
+    `stacked`, each of which holds the maps of all experts. `dtype` is what products are
     computed in; weights, gradients and AdamW's moments are what the model is loaded in, float32 as a rule. `by_length`
     puts documents of about one length together, of every 16 batches: less padding, the same documents an epoch.
     """
@@ -38,6 +41,7 @@ class FineTuning:
     seed: int = 0
     dtype: Literal["float32", "bfloat16"] = "float32"
     by_length: bool = False
+    stacked: tuple[str, ...] = ()
 
 
 def fine_tune(
@@ -53,7 +57,7 @@ def fine_tune(
     `given` counts, for each document, the tokens at its beginning that are only read and not learnt: a question before
     its answer. Returns the loss of each step (nats a token). Equal inputs give equal bits on one machine. The model is
     left in evaluation mode, with ordinary weights: an adapter is merged into them. Raises GovernError where the loss
-    diverges.
+    diverges, or the model as it is has no finite one.
     """
     known = [1] * len(corpus.documents) if given is None else given
     losses: list[float] = []
@@ -68,16 +72,18 @@ def fine_tune(
                 logits = model(ids, attention_mask=real, use_cache=False).logits
             # A model whose head is no module of its own, or is not called as one, gives logits everywhere.
             loss = cross_entropy((logits[learnt] if logits.dim() == 3 else logits).float(), targets[learnt])
-            loss.backward()
-            optimizer.step()
-            optimizer.zero_grad(set_to_none=True)
             losses.append(float(loss.detach()))
             if not math.isfinite(losses[-1]):
+                if len(losses) == 1:  # nothing was trained yet
+                    refuse_not_finite(model, partial(model, ids, attention_mask=real, use_cache=False))
                 raise GovernError(
                     f"fine-tuning diverged: the loss is no longer a number at step {len(losses)}",
                     where="learning_rate",
                     hint=f"Lower it (it is {settings.learning_rate:g}).",
                 )
+            loss.backward()
+            optimizer.step()
+            optimizer.zero_grad(set_to_none=True)
             progress("fine-tune", len(losses), settings.steps, loss=losses[-1])
     return tuple(losses)
 
@@ -90,7 +96,7 @@ def _trainable(model: PreTrainedModel, settings: FineTuning) -> Iterator[list[to
     if settings.lora_rank is None:
         model.requires_grad_(requires_grad=True)
     else:
-        adapted = adapt(model, settings.lora_rank, seed=settings.seed)
+        adapted = adapt(model, settings.lora_rank, seed=settings.seed, stacked=settings.stacked)
     # Without dropout: its random numbers are the process's, and other threads would take some of them.
     model.eval()
     try:
@@ -116,7 +122,7 @@ def _head_only_at(model: PreTrainedModel, places: Tensor) -> Iterator[None]:
 
     def choose(_: torch.nn.Module, inputs: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
         hidden, *rest = inputs
-        return (hidden[places.to(hidden.device)], *rest)
+        return (hidden.flatten(0, -2)[places.to(hidden.device).flatten()], *rest)
 
     hook = head.register_forward_pre_hook(choose)
     try:

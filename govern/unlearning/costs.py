@@ -4,37 +4,24 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from typing import Any
 
 from govern.models.headers import Entry
 from govern.records import Cost
-from govern.unlearning.external_settings import ExternalSettings
 from govern.unlearning.protocol import Scope
-from govern.unlearning.settings import Steering, Trained
+from govern.unlearning.settings import Descent, Steering, Trained
 from govern.unlearning.settings_check import names_within
-from govern.unlearning.srmu_settings import SrmuClosedFormSettings
-from govern.unlearning.whole_model.settings import DepnSettings, Objective, WholeModel
+from govern.unlearning.whole_model.settings import Objective, WholeModel
 
 _FLOAT32 = 4
 _BYTES = {"bfloat16": 2, "float32": _FLOAT32}
 
 
-def cost_of(settings: Any, scope: Scope, *, layers: int, tensors: Mapping[str, Entry]) -> Cost | None:
-    """The cost on a model of `layers` blocks, whose checkpoint holds `tensors`; None where nothing is computed."""
-    if isinstance(settings, ExternalSettings):
-        return None
-    if isinstance(settings, Steering):
-        return _of_steering(settings, scope, layers, tensors)
-    assert isinstance(settings, WholeModel)  # noqa: S101 - there is no third kind
-    return _of_whole_model(settings, scope, layers, tensors)
-
-
-def _of_steering(settings: Steering, scope: Scope, layers: int, tensors: Mapping[str, Entry]) -> Cost:
+def steering_cost(settings: Steering, scope: Scope, layers: int, tensors: Mapping[str, Entry]) -> Cost:
     """Blocks 0 … ℓ in the model's dtype; float32 masters of what is trained, which it is put back to on retain text."""
     above = {name for layer in range(settings.layer + 1, layers) for name in _within(tensors, layer)}
     held = sum(math.prod(entry.shape) for name, entry in tensors.items() if name not in above)
     trained = _size(tensors, settings.train, settings.layer + 1)
-    closed = isinstance(settings, SrmuClosedFormSettings)
+    closed = not isinstance(settings, Descent)
     own = _BYTES[settings.dtype]
     return Cost(
         scope=scope,
@@ -49,15 +36,16 @@ def _of_steering(settings: Steering, scope: Scope, layers: int, tensors: Mapping
     )
 
 
-def _of_whole_model(settings: WholeModel, scope: Scope, layers: int, tensors: Mapping[str, Entry]) -> Cost:
-    """The whole model in float32, with what the method keeps beside the weights that change."""
+def whole_model_cost(
+    settings: WholeModel, scope: Scope, layers: int, tensors: Mapping[str, Entry], *, times: int = 1
+) -> Cost:
+    """The whole model in float32, with what the method keeps beside the weights that change; each step `times` over."""
     whole = sum(math.prod(entry.shape) for entry in tensors.values())
     changing = settings.changing(layers)
     if settings.rank is None:
         trained = whole if changing is None else _size(tensors, changing, layers)
     else:
         trained = settings.rank * sum(sum(shape) for shape in _maps(tensors, changing, layers))
-    times = len(changing.layers) if isinstance(settings, DepnSettings) and changing else 1
     beside = settings.kept + settings.reference + (settings.rank is not None)
     return Cost(
         scope=scope,

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-
-import torch
-from torch import Tensor
+from typing import TYPE_CHECKING
 
 from govern.errors import RemovalError
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 _AT_ONCE = 1 << 22  # elements that are widened to float64 at once
 
@@ -24,6 +25,8 @@ def memory_advice() -> Iterator[None]:
     try:
         yield
     except (MemoryError, RuntimeError) as error:
+        import torch
+
         # The CPU allocator has no exception of its own, and neither have the libraries on a GPU.
         told = any(words in str(error) for words in ("allocate memory", "ALLOC_FAILED", "out of memory"))
         if isinstance(error, MemoryError | torch.OutOfMemoryError) or told:

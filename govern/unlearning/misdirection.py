@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import torch
 from torch import Tensor
@@ -14,15 +14,19 @@ from govern.digests import canonical_digest
 from govern.errors import RemovalError
 from govern.models import load_model
 from govern.progress import Progress, silent
-from govern.unlearning.activations import Entry, Window, find_blocks
+from govern.training.finite import refuse_not_finite
+from govern.unlearning.activations import Window, WindowInput, find_blocks
 from govern.unlearning.batches import Deck
 from govern.unlearning.checkpoint_tensors import stored_tensors
 from govern.unlearning.importance import Average, Statistic
 from govern.unlearning.parameters import TrainedParameters
 from govern.unlearning.protocol import Request
 from govern.unlearning.settings import Descent, Steering
-from govern.unlearning.settings_check import Refusal, check_settings
+from govern.unlearning.settings_check import check_steering
 from govern.unlearning.workers import Workers
+
+if TYPE_CHECKING:
+    from govern.unlearning.solvers.closed_form import Measuring
 
 # What the frozen model said of a batch is kept up to here, and computed again beyond: another time, the same result.
 _KEPT_BYTES = 128 * 2**20
@@ -90,17 +94,17 @@ class Aim:
 
 
 class Frozen:
-    """The model as it was: the window's input and h⁰ of each batch, kept in at most `room` bytes."""
+    """The base model: the window's input and h⁰ of each batch, kept in at most `room` bytes."""
 
     def __init__(self, window: Window, weights: Mapping[str, Tensor], *, room: int) -> None:
         self.weights = weights
         self._window = window
-        self._entries: dict[tuple[str, int], Entry] = {}
-        self._newest: tuple[tuple[str, int], Entry] | None = None
+        self._entries: dict[tuple[str, int], WindowInput] = {}
+        self._newest: tuple[tuple[str, int], WindowInput] | None = None
         self._hidden: dict[tuple[str, int], Tensor] = {}
         self._room = room
 
-    def entry(self, deck: Deck, number: int) -> Entry:
+    def entry(self, deck: Deck, number: int) -> WindowInput:
         """The window's input for a batch: the same for the edited and the frozen model."""
         key = (deck.seed, number)
         if key in self._entries:
@@ -143,7 +147,8 @@ class Frozen:
 class Misdirection:
     """A model opened for steering the output h of block ℓ; its window begins at the first trained block.
 
-    For descent each worker holds its rows of every batch; for the closed form all hold all batches, and each passes
+    `measuring` gives the closed form what other settings measured before. For descent each worker holds its rows of
+    every batch; for the closed form all hold all batches, and each passes
     over its share of them, since a forward of fewer rows rounds differently.
     """
 
@@ -154,6 +159,7 @@ class Misdirection:
     topics: tuple[TopicText, ...]
     fingerprint: str
     workers: Workers
+    measuring: Measuring | None = None
 
     @classmethod
     def open(cls, request: Request[SteeringT], *, room: int = _KEPT_BYTES) -> Misdirection:
@@ -169,7 +175,8 @@ class Misdirection:
             device=request.device,
             trust_remote_code=request.trust_remote_code,
         )
-        _refuse(check_settings(settings, layers=len(find_blocks(model)), tensors=stored_tensors(request.model_path)))
+        for location, message in check_steering(settings, len(find_blocks(model)), stored_tensors(request.model_path)):
+            raise RemovalError(message, where=".".join(("removal", *map(str, location))))
         trained = TrainedParameters.select(model, settings.train, request.model_path)
         first = min(settings.train.layers)
         window = Window(model, first=first, last=settings.layer)
@@ -214,12 +221,26 @@ class Misdirection:
             numbers = dict.fromkeys(map(deck.visit, visits))
             for done, number in enumerate(numbers, start=1):
                 hidden = self.frozen.hidden(deck, number, keep=role == "retain")
+                if not hidden.isfinite().all():
+                    self.refuse_base(deck, number)
                 average.add(hidden[deck.batch(number).counted])
                 progress(f"measure {topic.name} {role}", done, len(numbers))
             average.join(self.workers)
             averages.append(average)
         forget, retain = averages
         return Survey(forget.features, retain.features, forget.norm)
+
+    def refuse_base(self, deck: Deck, number: int) -> None:
+        """Raise RemovalError where the base model's own weights, or what it computes of a batch, are not finite.
+
+        For who has met a number that is not finite: the edit so far is dropped.
+        """
+        self.trained.reset()
+        batch = deck.batch(number)
+        refuse_not_finite(
+            self.window.model,
+            lambda: self.window.model(input_ids=batch.input_ids, attention_mask=batch.attention_mask, use_cache=False),
+        )
 
     def figures(self, topic: TopicText, aim: Aim, visits: int) -> dict[str, float]:
         """What a reader needs to judge the edit of one topic, after `visits` batches of each kind."""
@@ -240,18 +261,3 @@ class Misdirection:
         total = torch.stack([drifts.sum(), drifts.new_tensor(len(drifts))])
         self.workers.add(total)
         return float(total[0] / total[1])
-
-
-def undecided(field: str) -> RemovalError:
-    """The error for a value that a sweep still has to choose."""
-    return RemovalError(
-        f"the policy leaves the {field} to a sweep",
-        where=f"removal.{field}",
-        hint="A sweep has to choose first; then write the number that it chose in the sweep's place.",
-    )
-
-
-def _refuse(refusals: tuple[Refusal, ...]) -> None:
-    if refusals:
-        location, message = refusals[0]
-        raise RemovalError(message, where=".".join(("removal", *map(str, location))))

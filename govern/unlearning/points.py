@@ -3,33 +3,24 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 from typing import Any
 
 import torch
 
-from govern.unlearning import rmu, srmu
 from govern.unlearning.memory import memory_advice
 from govern.unlearning.misdirection import Misdirection
 from govern.unlearning.protocol import Edit, Request
-from govern.unlearning.registry import METHODS
+from govern.unlearning.registry import method_named
 from govern.unlearning.settings import Descent, MethodSettings
 from govern.unlearning.solvers.closed_form import Equations, MeasuredBlock, Waypoints, measure_block
-from govern.unlearning.srmu_settings import SrmuClosedFormSettings
 
 # The share of the machine's free memory that the trunk's output may take: every point reads it again.
 _ROOM = 0.25
 
 # What an opened model depends on; points that differ in anything else share it.
 _OPENED = {"layer", "train", "dtype", "mask", "batch_size", "seed"}
-
-_STEERS: dict[str, Callable[[Misdirection, Request[Any]], Edit]] = {
-    "rmu": rmu.steer,
-    "adaptive_rmu": rmu.steer_adaptively,
-    "srmu": srmu.steer,
-}
 
 
 class Points:
@@ -51,14 +42,12 @@ class Points:
     def edit(self, settings: MethodSettings) -> Edit:
         """The edit of one point. Raises as its method does."""
         request = replace(self.request, settings=settings, checkpoint=None)
-        method: str = request.settings.method
-        if method not in _STEERS:
-            return METHODS[method].load()(request)
+        method = method_named(settings.method)
+        if method.steer is None:
+            return method.edit(request)
         setup = self._open(request)
         setup.trained.reset()
-        if isinstance(settings, SrmuClosedFormSettings):
-            return srmu.steer(setup, request, measuring=partial(self._measure, setup, settings))
-        return _STEERS[method](setup, request)
+        return method.steer(replace(setup, measuring=partial(self._measure, setup, settings)), request)
 
     def _open(self, request: Request[Any]) -> Misdirection:
         # The closed form deals the text in another order than descent does.
@@ -69,7 +58,7 @@ class Points:
         return self._opened[1]
 
     def _measure(
-        self, setup: Misdirection, settings: SrmuClosedFormSettings, layer: int, waypoints: Waypoints
+        self, setup: Misdirection, settings: Any, layer: int, waypoints: Waypoints
     ) -> tuple[MeasuredBlock, Equations]:
         weights = settings.retain_weight, settings.ridge
         progress = self.request.progress
@@ -93,5 +82,7 @@ def _room(device: str) -> int:
     if device.startswith("cuda"):
         free, _total = torch.cuda.mem_get_info(device)
     else:
-        free = os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+        # Not every system tells what is free: macOS has no SC_AVPHYS_PAGES. What it has in all is then the measure.
+        pages = "SC_AVPHYS_PAGES" if "SC_AVPHYS_PAGES" in os.sysconf_names else "SC_PHYS_PAGES"
+        free = os.sysconf(pages) * os.sysconf("SC_PAGE_SIZE")
     return int(_ROOM * free)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Generic, Literal, Protocol, TypeVar
+from typing import TYPE_CHECKING, Generic, Literal, TypeVar
 
 from govern.corpora.tokens import TokenCorpus
 from govern.progress import Progress, silent
@@ -58,10 +58,3 @@ class Edit:
     tensors: Mapping[str, torch.Tensor]
     curve: tuple[CurvePoint, ...]
     figures: Mapping[str, float] = field(default_factory=dict)
-
-
-class Method(Protocol[SettingsT]):
-    """A removal method. Raises RemovalError where the model's architecture or the figures forbid it."""
-
-    def __call__(self, request: Request[SettingsT]) -> Edit:
-        """Edit the model at `request.model_path`; leave its files as they are."""

@@ -1,72 +1,101 @@
-"""The names of the methods. A policy's `removal` is the union of their settings; the code loads when it is called."""
+"""The methods by name: our own, a line each, and those that other distributions offer. No torch here."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import replace
 from importlib import import_module
-from pathlib import Path
 from typing import Any
 
-from govern.records import Cost
-from govern.unlearning.checkpoint_tensors import stored_tensors
-from govern.unlearning.costs import cost_of
-from govern.unlearning.external_settings import ExternalSettings
-from govern.unlearning.protocol import Method, Scope
-from govern.unlearning.rmu_settings import AdaptiveRmuSettings, RmuSettings
-from govern.unlearning.settings_check import Refusal, check_settings
-from govern.unlearning.srmu_settings import AnySrmuSettings
-from govern.unlearning.whole_model import settings as whole_model
-from govern.unlearning.whole_model.check import check_whole_model
+from govern.errors import IntegrityError, UsageError
+from govern.plugins import discovered
+from govern.records import Origin
+from govern.unlearning.method import Method
+from govern.unlearning.settings import MethodSettings
+
+GROUP = "govern.methods"
+
+# The file of each method below this room, in the order in which they are listed everywhere.
+_FILES = (
+    "srmu",
+    "rmu",
+    "adaptive_rmu",
+    "whole_model.ga",
+    "whole_model.grad_diff",
+    "whole_model.npo",
+    "whole_model.simnpo",
+    "whole_model.undial",
+    "whole_model.rklu",
+    "whole_model.depn",
+    "whole_model.llmu",
+    "whole_model.scrub",
+    "whole_model.ssd",
+    "whole_model.task_arithmetic",
+    "whole_model.quark",
+    "external",
+)
+
+_OWN: tuple[Method, ...] = tuple(import_module(f"govern.unlearning.{file}").METHOD for file in _FILES)
+
+METHODS: dict[str, Method] = {method.name: method for method in _OWN}
+"""Our own."""
 
 
-@dataclass(frozen=True)
-class Registered:
-    """A method by name: its settings, its scope, and where its function lives ("module:function").
+def method_named(name: str) -> Method:
+    """A method of ours, or of another distribution. Raises UsageError where there is none, or it cannot be used."""
+    return METHODS[name] if name in METHODS else _others(name)
 
-    `settings` is what a policy's `removal` may hold: a settings class, or the union of a method's solvers.
+
+def is_offered(name: str) -> bool:
+    """Whether a distribution other than this one offers a method of that name. None of ours can be replaced."""
+    return name not in METHODS and name in discovered(GROUP)
+
+
+def bound_method(name: str, origin: Origin | None) -> Method:
+    """The method that a plan was made with. Raises UsageError as `method_named`, IntegrityError where its code differs.
+
+    `origin` is what the plan says of where it comes from.
     """
-
-    settings: Any
-    scope: Scope
-    location: str
-
-    def load(self) -> Method[Any]:
-        """Import the method (and torch with it)."""
-        module, _, name = self.location.partition(":")
-        method: Method[Any] = getattr(import_module(module), name)
-        return method
-
-    def check(self, settings: Any, model_path: Path, layers: int) -> tuple[Refusal, ...]:
-        """What the model in `model_path`, of `layers` decoder blocks, cannot do of `settings`; no weight is loaded."""
-        if isinstance(settings, ExternalSettings):
-            return ()
-        tensors = stored_tensors(model_path)
-        if isinstance(settings, whole_model.WholeModel):
-            return check_whole_model(settings, layers=layers, tensors=tensors)
-        return check_settings(settings, layers=layers, tensors=tensors)
-
-    def cost(self, settings: Any, model_path: Path, layers: int) -> Cost | None:
-        """What the method costs on that model; None where it computes nothing."""
-        return cost_of(settings, self.scope, layers=layers, tensors=stored_tensors(model_path))
+    method = method_named(name)
+    if method.origin != origin:
+        here, there = map(_said, (method.origin, origin))
+        raise IntegrityError(
+            f"the method {name!r} is not the one of the plan: that one is of {there}, this is of {here}",
+            where=GROUP,
+            hint="Install the distribution that the plan names.",
+        )
+    return method
 
 
-METHODS: dict[str, Registered] = {
-    "srmu": Registered(AnySrmuSettings, "representation", "govern.unlearning.srmu:srmu"),
-    "rmu": Registered(RmuSettings, "representation", "govern.unlearning.rmu:rmu"),
-    "adaptive_rmu": Registered(AdaptiveRmuSettings, "representation", "govern.unlearning.rmu:adaptive_rmu"),
-    "ga": Registered(whole_model.GaSettings, "logit", "govern.unlearning.whole_model.ga:ga"),
-    "grad_diff": Registered(whole_model.GradDiffSettings, "logit", "govern.unlearning.whole_model.grad_diff:grad_diff"),
-    "npo": Registered(whole_model.NpoSettings, "logit", "govern.unlearning.whole_model.npo:npo"),
-    "simnpo": Registered(whole_model.SimNpoSettings, "logit", "govern.unlearning.whole_model.simnpo:simnpo"),
-    "undial": Registered(whole_model.UndialSettings, "logit", "govern.unlearning.whole_model.undial:undial"),
-    "rklu": Registered(whole_model.RkluSettings, "logit", "govern.unlearning.whole_model.rklu:rklu"),
-    "depn": Registered(whole_model.DepnSettings, "neuron", "govern.unlearning.whole_model.depn:depn"),
-    "llmu": Registered(whole_model.LlmuSettings, "logit", "govern.unlearning.whole_model.llmu:llmu"),
-    "scrub": Registered(whole_model.ScrubSettings, "logit", "govern.unlearning.whole_model.scrub:scrub"),
-    "ssd": Registered(whole_model.SsdSettings, "weight", "govern.unlearning.whole_model.ssd:ssd"),
-    "task_arithmetic": Registered(
-        whole_model.TaskArithmeticSettings, "weight", "govern.unlearning.whole_model.task_arithmetic:task_arithmetic"
-    ),
-    "quark": Registered(whole_model.QuarkSettings, "logit", "govern.unlearning.whole_model.quark:quark"),
-    "external": Registered(ExternalSettings, "weight", "govern.unlearning.external:external"),
-}
+def _others(name: str) -> Method:
+    if (plugin := discovered(GROUP).get(name)) is None:
+        raise UsageError(
+            f"there is no method {name!r} here",
+            where=GROUP,
+            hint="Install the distribution that offers it; the plan of a run names it.",
+        )
+    method: Method = plugin.load()
+    reason = _unfit(name, method)
+    if reason is not None:
+        raise UsageError(
+            f"{name!r} of the distribution {plugin.distribution} {plugin.version} {reason}",
+            where=f"{GROUP}: {plugin.entry.value}",
+            hint="Ask whoever ships it: docs/methods.md says what a method declares.",
+        )
+    origin = Origin(distribution=plugin.distribution, version=plugin.version, digest=plugin.digest)
+    return replace(method, origin=origin)
+
+
+def _said(origin: Origin | None) -> str:
+    return f"{origin.distribution} {origin.version}, sha256:{origin.digest}" if origin else "govern itself"
+
+
+def _unfit(name: str, method: Any) -> str | None:
+    if not isinstance(method, Method):
+        return f"is a {type(method).__name__}, not a govern.unlearning.method.Method"
+    if method.name != name:
+        return f"declares another name, {method.name!r}"
+    if method.run is None and method.steer is None:
+        return "declares neither `run` nor `steer`"
+    if not all(issubclass(kind, MethodSettings) for kind in method.kinds) or not method.kinds:
+        return "has settings that are no MethodSettings"
+    return None

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import math
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag
+
+from govern.errors import RemovalError
 
 
 class Settings(BaseModel):
@@ -92,8 +94,20 @@ class Sweep(Settings):
     ] = Field(description="The values to try: start, stop and step, or values, or relative.")
 
 
+def undecided(field: str) -> RemovalError:
+    """The error for a value that a sweep still has to choose."""
+    return RemovalError(
+        f"the policy leaves the {field} to a sweep",
+        where=f"removal.{field}",
+        hint="A sweep has to choose first; then write the number that it chose in the sweep's place.",
+    )
+
+
 class MethodSettings(Settings):
-    """What every method's settings hold."""
+    """What every method's settings hold, beside a `method` that is the Literal of its name."""
+
+    if TYPE_CHECKING:
+        method: str
 
     dtype: Literal["bfloat16", "float32"] = Field(default="bfloat16", description="What the model computes in.")
     batch_size: int = Field(default=4, ge=1, description="Documents in a batch.")

@@ -3,29 +3,18 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection
-from typing import NamedTuple
+from collections.abc import Collection, Mapping
 
+from govern.models.headers import Entry
+from govern.unlearning.method import Refusal
 from govern.unlearning.settings import Steering, Trained
-from govern.unlearning.srmu_settings import SrmuClosedFormSettings
 
 # What the names of all experts' tensors have in common, and of nothing else: shared experts are plain modules.
 EXPERT = ".experts."
 
 
-class Refusal(NamedTuple):
-    """Something that the model cannot do. `location` is the path below the policy's `removal`, such as
-    ("train", "layers", 1), so that the caller can name its line and column."""
-
-    location: tuple[str | int, ...]
-    message: str
-
-
-def check_settings(settings: Steering, *, layers: int, tensors: Collection[str]) -> tuple[Refusal, ...]:
-    """What a model of `layers` blocks, with `tensors` as the names in its checkpoint, refuses; empty where all is well.
-
-    The names come from `checkpoint_tensors.stored_tensors`.
-    """
+def check_steering(settings: Steering, layers: int, tensors: Mapping[str, Entry]) -> tuple[Refusal, ...]:
+    """What a model of `layers` blocks, whose checkpoint holds `tensors`, refuses; empty where all is well."""
     refusals: list[Refusal] = []
     last = layers - 1
     if settings.layer > last:
@@ -36,8 +25,6 @@ def check_settings(settings: Steering, *, layers: int, tensors: Collection[str])
             refusals.append(Refusal(("train", "layers", place), message))
     reached = [refusal.location for refusal in refusals]
     refusals += [each for each in check_trained(settings.train, layers, tensors) if each.location not in reached]
-    if isinstance(settings, SrmuClosedFormSettings):
-        refusals += _refuse_closed_form(settings)
     return tuple(refusals)
 
 
@@ -58,17 +45,6 @@ def check_trained(train: Trained, layers: int, tensors: Collection[str]) -> list
             if message:
                 refusals.append(Refusal(("train", "modules", place), message))
                 break
-    return refusals
-
-
-def _refuse_closed_form(settings: SrmuClosedFormSettings) -> list[Refusal]:
-    refusals = []
-    if len(settings.train.modules) > 1:
-        refusals.append(Refusal(("train", "modules", 1), "the closed form solves for one module a block"))
-    if settings.layer not in settings.train.layers:
-        refusals.append(
-            Refusal(("train", "layers"), f"the closed form steers each trained block, so layer {settings.layer} is one")
-        )
     return refusals
 
 

@@ -6,21 +6,14 @@ import itertools
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from govern.unlearning.rmu_settings import RmuSettings
+from govern.unlearning.registry import method_named
 from govern.unlearning.settings import MethodSettings, Settings, Sweep
-from govern.unlearning.srmu_settings import SrmuClosedFormSettings, SrmuSettings
 
 # A method's coefficient, whatever it calls it.
 COEFFICIENTS = ("coefficient", "scale")
 
 # The slowest axis first: what points share is kept for the newest setting alone, and c costs least to change.
 AXES = ("solver", "retain_weight", "direction", "importance")
-
-_KINDS: dict[tuple[str, str | None], type[MethodSettings]] = {
-    ("srmu", "gradient"): SrmuSettings,
-    ("srmu", "closed_form"): SrmuClosedFormSettings,
-    ("rmu", "gradient"): RmuSettings,
-}
 
 
 def swept_coefficient(settings: Settings) -> tuple[str, Sweep] | None:
@@ -50,5 +43,8 @@ def changed(settings: MethodSettings, **changes: Any) -> MethodSettings:
     Raises pydantic.ValidationError.
     """
     given = {**settings.model_dump(), **changes}
-    kind = _KINDS.get((given["method"], given.get("solver")), type(settings))
-    return kind.model_validate({name: value for name, value in given.items() if name in kind.model_fields})
+    kind: Any = method_named(given["method"]).kind(given)
+    made: MethodSettings = kind.model_validate(
+        {name: value for name, value in given.items() if name in kind.model_fields}
+    )
+    return made

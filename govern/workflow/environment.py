@@ -12,7 +12,23 @@ from govern.errors import UsageError
 from govern.records import Environment
 from govern.version import __version__
 
-_PACKAGES = ("torch", "transformers", "tokenizers", "safetensors", "datasets", "lm-eval", "numpy", "scipy")
+# Whatever computes an answer, a removal or an attack: a cache's key holds their versions.
+_PACKAGES = (
+    "torch",
+    "transformers",
+    "tokenizers",
+    "safetensors",
+    "datasets",
+    "lm-eval",
+    "numpy",
+    "scipy",
+    "accelerate",
+    "peft",
+    "scikit-learn",
+    "torchao",
+    "optimum-quanto",
+    "bitsandbytes",
+)
 
 
 def describe_environment(device: str, *, workers: int = 1) -> Environment:

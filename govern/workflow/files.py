@@ -12,11 +12,13 @@ BEFORE: Final = "before.json"
 TRIALS: Final = "trials.json"
 MEASURING: Final = "measuring"
 ATTACKING: Final = "attacking"
+CHECKPOINT: Final = "checkpoint"
 
 __all__ = [
     "ATTACKING",
     "BEFORE",
     "BUNDLE",
+    "CHECKPOINT",
     "DELTA",
     "MEASURING",
     "PLAN",

@@ -5,16 +5,19 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from govern.audit import Log
 from govern.digests import sha256_file
 from govern.errors import IntegrityError, UsageError
 from govern.evidence.claims import History, RunFacts, believe_run
-from govern.policy import LoadedPolicy, parse_policy
 from govern.records import Event, Plan, Removal, Sweep, Verification
 from govern.records.told import ApplyBegan, RunPruned, VerifyFinished, ran_in, told
 from govern.workflow.files import PLAN, POLICY, REMOVAL, SWEEP
 from govern.workspace import RunFolder, Workspace
+
+if TYPE_CHECKING:
+    from govern.policy import LoadedPolicy
 
 LATEST = "latest"
 """What the latest applied run is called."""
@@ -29,7 +32,7 @@ def read_history(place: Workspace) -> History | None:
     """All events of a workspace's log, checked; None where it has no log. Raises IntegrityError."""
     if isinstance(place.database, Path) and not place.database.exists():
         return None
-    with Log.open(place.database, create=False) as log:
+    with Log.read(place.database) as log:
         log.verify()
         return History(log.events())
 
@@ -228,6 +231,8 @@ def _verification(event: Event) -> Verification:
 
 def stored_policy(run: RunFolder, events: list[Event]) -> LoadedPolicy:
     """The run's own copy of its policy; relative paths in it still start at the folder of the original."""
+    from govern.policy import parse_policy
+
     started = next(event for event in events if event.type == "apply.started")
     return parse_policy(run.read(POLICY), path=Path(told(started, ApplyBegan).policy_path))
 

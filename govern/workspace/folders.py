@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import re
 import secrets
+import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -93,9 +95,15 @@ class Workspace:
 
     @classmethod
     def open(cls, root: Path) -> Workspace:
-        """Open a workspace, making its folders where needed. Raises UsageError where `root` cannot be one."""
+        """Open a workspace. Nothing is made: its folders come with the first log and the first run.
+
+        Raises UsageError where `root` cannot be one.
+        """
         try:
-            (root / "runs").mkdir(parents=True, exist_ok=True)
+            if not stat.S_ISDIR(root.stat().st_mode):
+                raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR))
+        except FileNotFoundError:
+            pass
         except OSError as error:
             raise UsageError(f"cannot use {root} as a workspace: {error.strerror}", where=str(root)) from None
         return cls(root)

@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 import shutil
 import sqlite3
+import subprocess
+import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, closing, contextmanager
 from pathlib import Path
@@ -12,10 +14,11 @@ from typing import Any, Protocol
 
 import pytest
 from sqlalchemy import Connection
+from unguarded import unguarded
 
 from govern.audit import Log
 from govern.audit.log import create_log
-from govern.audit.postgres import Postgres
+from govern.audit.postgres import _TRIGGERS, Postgres
 
 
 class Logs(Protocol):
@@ -34,7 +37,7 @@ class Logs(Protocol):
         """A connection of somebody whose slips the triggers stop."""
 
     def unprotected(self, database: Path | str) -> AbstractContextManager[Any]:
-        """A connection of somebody who turns the triggers off first."""
+        """A connection of somebody who turns the triggers off first, and on again."""
 
 
 class SqliteLogs:
@@ -53,12 +56,8 @@ class SqliteLogs:
     def connect(self, database: Path) -> AbstractContextManager[Any]:
         return closing(sqlite3.connect(database, isolation_level=None))
 
-    @contextmanager
-    def unprotected(self, database: Path) -> Iterator[Any]:
-        with self.connect(database) as connection:
-            for (name,) in connection.execute("SELECT name FROM sqlite_schema WHERE type = 'trigger'").fetchall():
-                connection.execute(f"DROP TRIGGER {name}")
-            yield connection
+    def unprotected(self, database: Path) -> AbstractContextManager[Any]:
+        return unguarded(database)
 
 
 class PostgresLogs:
@@ -107,6 +106,8 @@ class PostgresLogs:
             for table in ("event", "node"):
                 connection.execute(f"ALTER TABLE {table} DISABLE TRIGGER ALL")
             yield connection
+            for trigger in _TRIGGERS:
+                connection.execute(f"ALTER TABLE {trigger.partition('_')[0]} ENABLE ALWAYS TRIGGER {trigger}")
 
     def _empty(self) -> None:
         with self.connect(self._scratch) as connection:
@@ -140,3 +141,26 @@ def sqlite_logs() -> SqliteLogs:
 def postgres_logs(new_postgres: Callable[[], str]) -> PostgresLogs:
     """Logs in databases."""
     return PostgresLogs(new_postgres)
+
+
+@pytest.fixture
+def tiny_disk() -> Iterator[Callable[[str], Path]]:
+    """A function that mounts an empty file system of some size, where other users can reach it."""
+    mounted: list[Path] = []
+
+    def make(size: str) -> Path:
+        folder = Path(tempfile.mkdtemp(prefix="govern-disk-"))
+        done = subprocess.run(
+            ["mount", "-t", "tmpfs", "-o", f"size={size}", "tmpfs", folder], capture_output=True, text=True, check=False
+        )
+        if done.returncode:
+            folder.rmdir()
+            pytest.skip(f"needs to mount a file system: {done.stderr.strip()}")
+        mounted.append(folder)
+        folder.chmod(0o755)
+        return folder
+
+    yield make
+    for folder in mounted:
+        subprocess.run(["umount", "--lazy", folder], check=True)
+        folder.rmdir()

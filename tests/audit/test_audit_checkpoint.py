@@ -3,13 +3,12 @@
 import base64
 import json
 import shutil
-import sqlite3
-from contextlib import closing
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from unguarded import unguarded
 
 from govern.audit import (
     Checkpoint,
@@ -218,8 +217,6 @@ class TestVerifyAgainst:
 
 
 def cut(database, size):
-    with closing(sqlite3.connect(database, isolation_level=None)) as connection:
-        for name in ("event_is_never_deleted", "node_is_never_deleted"):
-            connection.execute(f"DROP TRIGGER {name}")
+    with unguarded(database) as connection:
         connection.execute("DELETE FROM event WHERE seq >= ?", (size,))
         connection.execute("DELETE FROM node WHERE size > ?", (size,))

@@ -7,10 +7,10 @@ import shutil
 import signal
 import subprocess
 import sys
-import tempfile
 from pathlib import Path
 
 import pytest
+from disks import fill
 
 from govern.audit import Log, fsck, sign_checkpoint
 from govern.audit.checkpoint import LogVerifier
@@ -189,37 +189,6 @@ def refusal_of(database, acknowledged=(), **fields):
     if isinstance(acknowledged, list):
         acknowledged.append(leaf)
     return None
-
-
-def fill(folder, left):
-    """Leave only some bytes of a file system."""
-    ballast = folder / "ballast"
-    room = os.statvfs(folder)
-    ballast.write_bytes(b"x" * max(0, room.f_bavail * room.f_bsize - left))
-    return ballast
-
-
-@pytest.fixture
-def tiny_disk():
-    """A function that mounts an empty file system of some size, where other users can reach it."""
-    mounted = []
-
-    def make(size):
-        folder = Path(tempfile.mkdtemp(prefix="govern-disk-"))
-        done = subprocess.run(
-            ["mount", "-t", "tmpfs", "-o", f"size={size}", "tmpfs", folder], capture_output=True, text=True, check=False
-        )
-        if done.returncode:
-            folder.rmdir()
-            pytest.skip(f"needs to mount a file system: {done.stderr.strip()}")
-        mounted.append(folder)
-        folder.chmod(0o755)
-        return folder
-
-    yield make
-    for folder in mounted:
-        subprocess.run(["umount", "--lazy", folder], check=True)
-        folder.rmdir()
 
 
 @pytest.mark.mount

@@ -7,6 +7,7 @@ import time
 from contextlib import closing
 
 import pytest
+from unguarded import unguarded
 
 from govern.audit import Log, fsck, move_log
 from govern.audit.log import create_log
@@ -97,8 +98,7 @@ def test_another_log_is_never_written_into(database, url):
 
 
 def test_a_damaged_log_stays_where_it_is(database, url, postgres_logs):
-    with closing(sqlite3.connect(database, isolation_level=None)) as connection:
-        connection.execute("DROP TRIGGER event_is_never_updated")
+    with unguarded(database) as connection:
         connection.execute("UPDATE event SET leaf = zeroblob(32) WHERE seq = 5")
     with pytest.raises(IntegrityError, match="event 5"):
         move_log(database, url)

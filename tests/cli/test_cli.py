@@ -1,12 +1,13 @@
-"""The command as people and pipelines meet it: real processes, their output and their exit codes."""
+"""The command as people and pipelines meet it: its output and its exit codes."""
 
 from __future__ import annotations
 
 import json
-import os
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -19,26 +20,21 @@ COMMANDS = [
 ]  # fmt: skip
 
 
-def run_govern(*arguments: str | Path, cwd: Path, **environment: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-m", "govern", *map(str, arguments)],
-        cwd=cwd,
-        env={**os.environ, "COLUMNS": "80", **environment},
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        timeout=240,
-        check=False,
-    )
+@pytest.fixture
+def govern(command: Callable[..., Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Any]:
+    """The command in this process, in a folder of its own, 80 columns wide."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("COLUMNS", "80")
+    return command
 
 
-@pytest.mark.parametrize("command", COMMANDS)
-def test_every_command_explains_itself(command: str, tmp_path: Path) -> None:
-    done = run_govern(*command.split(), "--help", cwd=tmp_path)
-    assert done.returncode == 0
-    assert "Usage" in done.stdout
-    if command != "policy schema":
-        assert "--json" in done.stdout
+@pytest.mark.parametrize("words", COMMANDS)
+def test_every_command_explains_itself(words: str, govern: Callable[..., Any]) -> None:
+    done = govern(*words.split(), "--help")
+    assert done.code == 0
+    assert "Usage" in done.out
+    if words != "policy schema":
+        assert "--json" in done.out
 
 
 def test_help_names_the_exit_codes_and_loads_no_heavy_library(tmp_path: Path) -> None:
@@ -55,45 +51,48 @@ def test_help_names_the_exit_codes_and_loads_no_heavy_library(tmp_path: Path) ->
     assert "5 inconclusive" in done.stdout.replace("\n", " ")
 
 
-def test_a_users_mistake_is_a_message_and_a_code(tmp_path: Path) -> None:
-    done = run_govern("apply", "missing.yaml", cwd=tmp_path)
-    assert done.returncode == 2
-    assert "missing.yaml" in done.stderr
-    assert "Traceback" not in done.stderr
-    assert not done.stdout
+def test_a_users_mistake_is_a_message_and_a_code(govern: Callable[..., Any]) -> None:
+    done = govern("apply", "missing.yaml")
+    assert done.code == 2
+    assert "missing.yaml" in done.err
+    assert "Traceback" not in done.err
+    assert not done.out
 
-    done = run_govern("verify", cwd=tmp_path)
-    assert done.returncode == 2
-    assert "no audit log" in done.stderr
+    done = govern("verify")
+    assert done.code == 2
+    assert "no audit log" in done.err
 
-    done = run_govern("apply", cwd=tmp_path)
-    assert done.returncode == 2
+    done = govern("apply")
+    assert done.code == 2
 
-    done = run_govern("report", "verify", "nothing.html", cwd=tmp_path)
-    assert done.returncode == 2
+    done = govern("report", "verify", "nothing.html")
+    assert done.code == 2
 
-    done = run_govern("frobnicate", cwd=tmp_path)
-    assert done.returncode == 2
+    done = govern("frobnicate")
+    assert done.code == 2
 
 
-def test_a_shipped_policy_without_its_model_says_how_to_get_it(tmp_path: Path) -> None:
-    policy, hub = ROOT / "policies" / "bio_hazard.yaml", {"HF_HUB_OFFLINE": "1", "HF_HOME": str(tmp_path / "hf")}
-    done = run_govern("apply", policy, cwd=tmp_path, **hub)
-    assert done.returncode == 2, done.stderr
-    assert "govern sweep" in done.stderr
-    done = run_govern("sweep", policy, cwd=tmp_path, **hub)
-    assert done.returncode == 1, done.stderr
-    assert "zephyr-7b-beta" in done.stderr
-    assert "Traceback" not in done.stderr
-    listed = run_govern("audit", "log", "--json", cwd=tmp_path)
-    assert [event["type"] for event in json.loads(listed.stdout)["events"]] == [
+def test_a_shipped_policy_without_its_model_says_how_to_get_it(
+    govern: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    policy = ROOT / "policies" / "bio_hazard.yaml"
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+    done = govern("apply", policy)
+    assert done.code == 2, done.err
+    assert "govern sweep" in done.err
+    done = govern("sweep", policy)
+    assert done.code == 1, done.err
+    assert "zephyr-7b-beta" in done.err
+    assert "Traceback" not in done.err
+    listed = govern("audit", "log", "--json")
+    assert [event["type"] for event in json.loads(listed.out)["events"]] == [
         "log.created", "sweep.started", "sweep.failed",
     ]  # fmt: skip
 
 
-def test_no_control_character_reaches_the_terminal(tmp_path: Path) -> None:
+def test_no_control_character_reaches_the_terminal(govern: Callable[..., Any], tmp_path: Path) -> None:
     policy = tmp_path / "bad\x1b[31m.yaml"
     policy.write_text("schema: govern/v1\n")
-    done = run_govern("policy", "validate", policy, cwd=tmp_path)
-    assert done.returncode == 2
-    assert "\x1b" not in done.stderr
+    done = govern("policy", "validate", policy)
+    assert done.code == 2
+    assert "\x1b" not in done.err

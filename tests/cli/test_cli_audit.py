@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
+from unguarded import unguarded
 
 from govern.audit import Log
 from govern.cli import main
@@ -57,9 +58,7 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFi
 
 
 def damage(statement: str) -> None:
-    with closing(sqlite3.connect("audits/audit.db", isolation_level=None)) as connection:
-        for (name,) in connection.execute("SELECT name FROM sqlite_schema WHERE type = 'trigger'").fetchall():
-            connection.execute(f"DROP TRIGGER {name}")
+    with unguarded("audits/audit.db") as connection:
         connection.execute(statement)
 
 
@@ -151,6 +150,8 @@ def test_a_cut_log_is_exit_4_wherever_it_matters(run: Run) -> None:
 
 def test_fsck_lists_all_damage_and_is_exit_4(run: Run) -> None:
     damage("UPDATE event SET leaf = zeroblob(32) WHERE seq = 2")
+    with closing(sqlite3.connect("audits/audit.db")) as connection:
+        connection.execute("DROP TRIGGER event_is_never_updated")
     done = run("audit", "fsck", "--json")
     assert done.code == INTEGRITY
     named = [found["where"] for found in done.json["damage"]]
@@ -183,3 +184,20 @@ def test_each_command_explains_itself(
         main()
     assert ended.value.code == OK
     assert "--json" in capfd.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code"),
+    [
+        (("audit", "export", "--out", "x" * 300), ExitCode.ERROR),
+        (("audit", "witness", "x" * 300), ExitCode.ERROR),
+        (("audit", "prove", "9" * 30, "--out", "p"), USAGE),
+        (("keys", "generate", "--out", "."), USAGE),
+        (("audit", "check-proof", "."), USAGE),
+    ],
+)
+def test_what_no_file_can_be_is_no_traceback(run: Run, arguments: tuple[str, ...], code: int) -> None:
+    done = run(*arguments)
+    assert (done.code, done.out) == (code, "")
+    assert done.err
+    assert "Traceback" not in done.err

@@ -8,7 +8,7 @@ import pytest
 from rich.console import Console
 
 from govern.cli.console import shown_progress
-from govern.cli.sweep import ablation_tables, before, methods_table, points_table
+from govern.cli.sweeps.sweep import ablation_tables, before, methods_table, points_table
 from govern.records import Interval, Score, Sweep, SweepPoint
 
 

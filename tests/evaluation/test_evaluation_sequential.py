@@ -7,8 +7,10 @@ from hypothesis import strategies as st
 
 from govern.evaluation.answers import Answers
 from govern.evaluation.bounds import accuracy_bounds
-from govern.evaluation.decisions import ceiling
 from govern.evaluation.sequential import LOOKS, SHARES, asked_at, failing, joined
+from govern.gates.ceiling import KIND
+
+ceiling = KIND.judge
 
 
 def answers(n, *, clusters=None, parts=None, correct=None):
@@ -68,11 +70,11 @@ def test_all_looks_together_spend_the_error_that_the_policy_allows():
 
 def test_only_the_bound_that_fails_changes():
     before, after = answers(60, correct=(True,) * 60), answers(60)
-    usual = ceiling(before, after, metric="acc", threshold=0.9, confidence=0.95)
-    looking = ceiling(before, after, metric="acc", threshold=0.9, confidence=0.95, failing=failing(5, confidence=0.95))
+    usual = ceiling(before, after, threshold=0.9, confidence=0.95)
+    looking = ceiling(before, after, threshold=0.9, confidence=0.95, failing=failing(5, confidence=0.95))
     assert usual == looking
     # 20 of 60 is 33 %: its lower bound is 23.3 % at 95 % confidence, 21.7 % at 97.5 %
-    tight = {"metric": "acc", "threshold": 0.225, "confidence": 0.95}
+    tight = {"threshold": 0.225, "confidence": 0.95}
     assert ceiling(before, after, **tight).verdict == "fail"
     assert ceiling(before, after, **tight, failing=0.975).verdict == "inconclusive"
     assert "97.5 % confidence" in ceiling(before, after, **(tight | {"threshold": 0.2}), failing=0.975).reason

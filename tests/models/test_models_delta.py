@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 import subprocess
 import sys
@@ -15,6 +16,7 @@ from govern.errors import IntegrityError, UsageError
 from govern.models import (
     apply_delta,
     edited_digest,
+    export,
     export_model,
     load_model,
     load_tokenizer,
@@ -23,6 +25,8 @@ from govern.models import (
     read_tensors,
     write_delta,
 )
+from govern.models.export import edited_tensors
+from govern.models.reloading import ROUNDING, refuse_other_model
 
 NAMES = [f"model.layers.{layer}.mlp.down_proj.weight" for layer in (0, 2)]
 BASE = "b" * 64
@@ -155,3 +159,45 @@ def test_a_tensor_that_does_not_fit_is_refused_and_leaves_nothing(tiny_llama, tm
     with pytest.raises(IntegrityError, match=message):
         edited_digest(tiny_llama, {name: tensor})
     assert not list(tmp_path.iterdir())
+
+
+class TestAnEditIsItsTensors:
+    def test_no_other_bytes_change(self, tiny_llama, edit) -> None:
+        assert edited_tensors(tiny_llama, edit) == set(NAMES)
+        same = {**edit, NAMES[0]: read_tensors(tiny_llama, NAMES)[NAMES[0]]}
+        assert edited_tensors(tiny_llama, same) == {NAMES[1]}
+
+    def test_bytes_beside_them_are_found(self, tiny_llama, edit, monkeypatch) -> None:
+        """Planted: every block of the copied bytes loses a bit."""
+        copy = export._copy
+        monkeypatch.setattr(
+            export, "_copy", lambda *given: (bytes([block[0] ^ 1]) + block[1:] for block in copy(*given))
+        )
+        with pytest.raises(IntegrityError, match="belong to none of its tensors"):
+            edited_tensors(tiny_llama, edit)
+
+
+class TestAWrittenFolder:
+    @pytest.mark.fresh_process
+    def test_it_is_loaded_afresh_and_asked(self, tiny_llama, edit, tmp_path) -> None:
+        export_model(tiny_llama, edit, tmp_path / "out")
+        assert refuse_other_model(tmp_path / "out", tiny_llama, edit) <= ROUNDING
+
+    @pytest.mark.fresh_process
+    def test_one_that_cannot_be_loaded_is_refused(self, tiny_llama, edit, tmp_path) -> None:
+        export_model(tiny_llama, edit, tmp_path / "out")
+        (tmp_path / "out" / "config.json").unlink()
+        with pytest.raises(IntegrityError, match="cannot load"):
+            refuse_other_model(tmp_path / "out", tiny_llama, edit)
+
+    @pytest.mark.parametrize("fault", ["base", "template"])
+    def test_another_one_is_refused(self, tiny_llama, edit, tmp_path, fault) -> None:
+        export_model(tiny_llama, {} if fault == "base" else edit, tmp_path / "out")
+        if fault == "template":
+            path = tmp_path / "out" / "tokenizer.json"
+            fields = json.loads(path.read_bytes())
+            fields["post_processor"] = None
+            path.write_text(json.dumps(fields))
+        said = {"base": "logits differ", "template": "other tokens"}[fault]
+        with pytest.raises(IntegrityError, match=said):
+            refuse_other_model(tmp_path / "out", tiny_llama, edit)

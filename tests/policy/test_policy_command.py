@@ -6,7 +6,7 @@ import pytest
 from policy_example import EXAMPLE
 from typer.testing import CliRunner
 
-from govern.cli.policy import app
+from govern.cli.removal.policy import app
 from govern.policy import json_schema, load_policy
 from govern.shipped import shipped
 

@@ -39,7 +39,8 @@ from govern.records import (
     Waiver,
     worst,
 )
-from govern.reporting import FailedRun, Signer
+from govern.reporting.document import FailedRun, Issue, RunDocument, Signer
+from govern.reporting.view import ReportView, build_view
 
 POLICY_TEXT = """\
 # yaml-language-server: $schema=policy.schema.json
@@ -584,3 +585,15 @@ def make_arguments(**changes: Any) -> dict[str, Any]:
         "waivers": (),
     }
     return {**arguments, **changes}
+
+
+def document_of(**arguments: Any) -> RunDocument:
+    """The document of a run with these arguments (`make_arguments`)."""
+    issue = Issue(**{name: arguments[name] for name in Issue.model_fields if name in arguments})
+    records = {name: arguments[name] for name in ("plan", "removal", "verdict", "sweep") if name in arguments}
+    return RunDocument(**records, report=issue)
+
+
+def view_of(**arguments: Any) -> ReportView:
+    """The view of a run with these arguments."""
+    return build_view(document_of(**arguments), arguments["policy_text"])

@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 from devtools import CHROMIUM, Tab, browser
-from reporting_records import FAILING, UNDECIDED, full_arguments, make_arguments, make_verdict, swept_arguments
+from reporting_records import FAILING, UNDECIDED, full_arguments, make_arguments, make_verdict, swept_arguments, view_of
 from test_reporting_site import a_site
 
-from govern.reporting import build_view, render_html
+from govern.reporting.render import render_html
 from govern.reporting.site import render_site
 
 AXE = Path(os.environ.get("GOVERN_NPM", "")) / "node_modules" / "axe-core" / "axe.min.js"
@@ -36,11 +36,11 @@ def pages(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     (templates / "sections").mkdir(parents=True)
     (templates / "sections" / "20-retention.html.j2").write_text(SECTION)
     reports = {
-        "pass": render_html(build_view(**make_arguments()), templates=templates),
-        "fail": render_html(build_view(**make_arguments(verdict=make_verdict(FAILING)))),
-        "sweep": render_html(build_view(**swept_arguments())),
-        "full": render_html(build_view(**full_arguments())),
-        "inconclusive": render_html(build_view(**make_arguments(verdict=make_verdict(UNDECIDED)))),
+        "pass": render_html(view_of(**make_arguments()), templates=templates),
+        "fail": render_html(view_of(**make_arguments(verdict=make_verdict(FAILING)))),
+        "sweep": render_html(view_of(**swept_arguments())),
+        "full": render_html(view_of(**full_arguments())),
+        "inconclusive": render_html(view_of(**make_arguments(verdict=make_verdict(UNDECIDED)))),
     }
     for name, rendered in reports.items():
         (folder / f"{name}.html").write_bytes(rendered.data)

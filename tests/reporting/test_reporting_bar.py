@@ -7,14 +7,15 @@ from functools import cache
 
 import pytest
 from lxml import etree
-from reporting_records import full_arguments, make_attack, make_plan, make_waiver
+from reporting_records import full_arguments, make_attack, make_plan, make_waiver, view_of
 from test_reporting_render import CONTROLS, TEMPLATES, markdown_tokens, text_of
 from test_reporting_text import HOSTILE
 from test_reporting_view import facts_of
 
 from govern.records import Deployment, NeighbourResult, Reviewer
-from govern.reporting import ReportView, build_view, render_html, render_markdown
+from govern.reporting.render import render_html, render_markdown
 from govern.reporting.text import one_line
+from govern.reporting.view import ReportView
 
 # Numbers of the page's own sentences: names of standards and forms, and the crosswalk's points.
 WORDS = r"SHA-256|sha256|RFC 8785|RFC 3339|SHA256|base64|DSSEv1|float32"
@@ -85,7 +86,7 @@ def hostile_full(text: str) -> ReportView:
         update={"reason": text, "approver": Reviewer.model_construct(person=text, role=text)}
     )
     arguments["waivers"] = (waiver,)
-    return build_view(**arguments)
+    return view_of(**arguments)
 
 
 ALL = [*HOSTILE, *CONTROLS, *TEMPLATES, '"><svg onload=alert(1)>', "</style><b>", "`", "x`|"]
@@ -94,7 +95,7 @@ QUICK = ("<script>", "\x1b[31m", "{{ 7 * 7 }}", "x`|")
 
 @cache
 def honest_view() -> ReportView:
-    return build_view(**full_arguments())
+    return view_of(**full_arguments())
 
 
 @pytest.mark.parametrize(
@@ -124,7 +125,7 @@ def test_hostile_text_is_harmless_in_the_optional_sections(text: str) -> None:
 
 def test_all_that_a_gate_used_is_on_the_page_itself() -> None:
     """Pointers in the HTML, not only in the view."""
-    view = build_view(**full_arguments())
+    view = view_of(**full_arguments())
     shown = {element.get("data-fact") for element in page_of(view).iter() if element.get("data-fact")}
     verdict = full_arguments()["verdict"]
     for index, gate in enumerate(verdict.gates):
@@ -133,7 +134,9 @@ def test_all_that_a_gate_used_is_on_the_page_itself() -> None:
         assert {
             f"/verdict/stress/{index}/{name}"
             for name in type(found).model_fields
-            if name not in ("parameters", "found")
+            if name not in ("parameters", "found", "origin")
         } <= shown
+        if found.origin is not None:
+            assert {f"/verdict/stress/{index}/origin/{name}" for name in type(found.origin).model_fields} <= shown
     for index, subject in enumerate(verdict.subjects):
         assert {f"/verdict/subjects/{index}/{name}" for name in type(subject).model_fields} <= shown

@@ -9,10 +9,12 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from reporting_records import PASSING, make_arguments, make_plan, make_removal, make_verdict
+from reporting_records import PASSING, make_arguments, make_plan, make_removal, make_verdict, view_of
 
 from govern.records import Overlap, Person
-from govern.reporting import FailedRun, ReportView, build_view, render_html
+from govern.reporting.document import FailedRun
+from govern.reporting.render import render_html
+from govern.reporting.view import ReportView
 
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 
@@ -77,7 +79,7 @@ def long_page(tmp_path: Path) -> Path:
         plan=plan, removal=removal, verdict=verdict, policy_text=LONG, audit_origin=LONG, failed_runs=failed
     )
     path = tmp_path / "report.html"
-    path.write_bytes(render_html(build_view(**arguments)).data)
+    path.write_bytes(render_html(view_of(**arguments)).data)
     return path
 
 

@@ -6,10 +6,9 @@ import re
 
 import pytest
 from lxml import etree
-from reporting_records import ATTACKS, DEPLOYMENT, full_arguments, make_arguments, make_plan, make_verdict
+from reporting_records import ATTACKS, DEPLOYMENT, full_arguments, make_arguments, make_plan, make_verdict, view_of
 
 from govern.records import Deployment, RequestIdentity
-from govern.reporting import build_view, render_html, render_markdown
 from govern.reporting.crosswalk import (
     AI_600_1,
     AI_RMF,
@@ -20,6 +19,7 @@ from govern.reporting.crosswalk import (
     Framework,
     build_crosswalk,
 )
+from govern.reporting.render import render_html, render_markdown
 from govern.reporting.sections import SECTIONS
 
 ANCHORS = [section.id for section in SECTIONS]
@@ -74,7 +74,7 @@ def test_every_point_of_the_annexes_and_every_risk_is_there_once() -> None:
 
 
 def test_every_answer_is_a_section_of_the_page_and_says_so_in_both_forms() -> None:
-    view = build_view(**full_arguments())
+    view = view_of(**full_arguments())
     page = etree.HTML(render_html(view).data)
     assert page.xpath("//section/@id") == ANCHORS
     for framework in FRAMEWORKS:
@@ -114,7 +114,7 @@ def test_what_an_optional_field_answers_is_not_answered_without_it(silent: str) 
 
 
 def states(**arguments: object) -> dict[str, str]:
-    view = build_view(**make_arguments(**arguments))
+    view = view_of(**make_arguments(**arguments))
     return {row.points: row.state for framework in view.crosswalk[3:4] for row in framework.rows}
 
 
@@ -137,7 +137,7 @@ def test_adversarial_testing_is_not_answered_without_an_attack() -> None:
 
 
 def test_a_silent_policy_is_called_silent() -> None:
-    view = build_view(**make_arguments(plan=make_plan(deployment=Deployment(rollback="Unplug it."))))
+    view = view_of(**make_arguments(plan=make_plan(deployment=Deployment(rollback="Unplug it."))))
     page = etree.HTML(render_html(view).data)
     risk = " ".join(page.xpath("//section[@id='risk']//text()"))
     assert risk.count("The policy is silent on this.") == 3

@@ -33,11 +33,17 @@ from reporting_records import (
 
 from govern.digests import canonical_json
 from govern.records import Deployment, GateName, Person, Plan, Verdict
-from govern.reporting.exports import SCHEMAS, GatePlace, RunDocument, junit, ml_bom, model_card, sarif, schema
-from govern.reporting.exports.document import judged
+from govern.reporting.document import Issue, RunDocument
+from govern.reporting.exports.cyclonedx import ml_bom
+from govern.reporting.exports.judged import judged
+from govern.reporting.exports.junit import junit
+from govern.reporting.exports.model_card import model_card
+from govern.reporting.exports.protocol import GatePlace
+from govern.reporting.exports.sarif import sarif
+from govern.reporting.exports.schemas import SCHEMAS, schema
 from govern.reporting.facts import Documents
 from govern.reporting.render import render_html
-from govern.reporting.view import Issue
+from govern.reporting.view import build_view
 
 ROOT = Path(__file__).parents[2]
 NPM = Path(os.environ.get("GOVERN_NPM", "")) / "node_modules"
@@ -266,7 +272,7 @@ def test_the_published_schemas_are_current(name: str) -> None:
 
 def test_every_fact_on_the_page_is_in_the_json(document: RunDocument) -> None:
     """The page names the pointer of each value; the export is the document that those pointers point into."""
-    page = etree.HTML(render_html(document.view()).data)
+    page = etree.HTML(render_html(build_view(document)).data)
     pointers = {element.get("data-fact") for element in page.iter() if element.get("data-fact")}
     assert len(pointers) > 100 or not document.verdict.gates
     exported = Documents(json.loads(document.canonical()))

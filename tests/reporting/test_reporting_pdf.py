@@ -12,12 +12,12 @@ from pathlib import Path
 
 import pytest
 from devtools import CHROMIUM
-from reporting_records import full_arguments
+from reporting_records import full_arguments, view_of
 from test_reporting_render import hostile_view
 
 from govern.errors import GovernError, UsageError
-from govern.reporting import build_view, render_html
-from govern.reporting.exports import find_chromium, pdf
+from govern.reporting.exports.pdf import find_chromium, pdf
+from govern.reporting.render import render_html
 
 ISSUED = "2026-11-24T10:18:42.120345Z"
 
@@ -48,7 +48,7 @@ def text_of(data: bytes, folder: Path) -> str:
 @pytest.mark.browser
 @pytest.mark.slow
 def test_a_whole_report_is_printed_twice_alike(chromium: Path, tmp_path: Path) -> None:
-    html = render_html(build_view(**full_arguments())).data
+    html = render_html(view_of(**full_arguments())).data
     first = pdf(html, chromium, issued=ISSUED)
     time.sleep(1.1)  # so that the clock would show
     assert pdf(html, chromium, issued=ISSUED) == first
@@ -62,7 +62,7 @@ def test_a_whole_report_is_printed_twice_alike(chromium: Path, tmp_path: Path) -
 
 @pytest.mark.browser
 def test_what_is_printed_is_the_report(chromium: Path, tmp_path: Path) -> None:
-    text = text_of(pdf(render_html(build_view(**full_arguments())).data, chromium, issued=ISSUED), tmp_path)
+    text = text_of(pdf(render_html(view_of(**full_arguments())).data, chromium, issued=ISSUED), tmp_path)
     for said in ("1 of 7 gates failed", "97.2", "Not answered here", "The safety desk takes", "relearn related"):
         assert said in text
 
@@ -94,7 +94,11 @@ def test_without_a_browser_it_says_what_to_install(monkeypatch: pytest.MonkeyPat
     [
         ("exit 1", "it said nothing", "govern report open"),
         ("echo 'FATAL: No usable sandbox!' >&2; exit 1", "No usable sandbox", "does not turn the sandbox off"),
-        ("for last; do :; done; echo not a page > report.pdf", "it said nothing", "govern report open"),
+        (
+            'for given; do case $given in --print-to-pdf=*) echo not a page > "${given#*=}";; esac; done',
+            "it said nothing",
+            "govern report open",
+        ),
     ],
 )
 def test_a_browser_that_prints_nothing(script: str, said: str, hint: str, tmp_path: Path) -> None:

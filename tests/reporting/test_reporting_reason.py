@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from reporting_records import digest, make_arguments, make_removal, make_sweep, swept_arguments
+from reporting_records import digest, make_arguments, make_removal, make_sweep, swept_arguments, view_of
 
-from govern.reporting import build_view, render_html, render_markdown
 from govern.reporting.charts import front_chart
+from govern.reporting.render import render_html, render_markdown
 
 
 def test_the_picture_has_every_scored_point_and_the_chosen_one_on_top() -> None:
@@ -28,7 +28,7 @@ def test_a_sweep_with_two_ceilings_draws_none() -> None:
 
 
 def test_the_table_has_every_point_a_broken_one_too() -> None:
-    view = build_view(**swept_arguments())
+    view = view_of(**swept_arguments())
     assert view.reason is not None
     assert [row[0].text for row in view.reason.table.rows] == [
         "0 (front)", "1 (front)", "2", "3 (chosen)", "4 (front)", "5",
@@ -41,14 +41,14 @@ def test_the_table_has_every_point_a_broken_one_too() -> None:
 def test_a_long_table_keeps_the_front_and_the_choice() -> None:
     sweep = make_sweep()
     more = tuple(sweep.points[2].model_copy(update={"number": number}) for number in range(6, 60))
-    view = build_view(**swept_arguments(points=sweep.points + more))
+    view = view_of(**swept_arguments(points=sweep.points + more))
     assert view.reason is not None
     assert [row[0].text.split()[0] for row in view.reason.table.rows] == ["0", "1", "3", "4"]
     assert len(view.reason.chart.spots) == 59
 
 
 def test_a_policy_that_states_its_parameters_says_so() -> None:
-    view = build_view(**make_arguments())
+    view = view_of(**make_arguments())
     assert view.reason is None
     for rendered in (render_html(view), render_markdown(view)):
         assert "no sweep chose them" in rendered.data.decode()
@@ -56,5 +56,5 @@ def test_a_policy_that_states_its_parameters_says_so() -> None:
 
 def test_another_delta_than_the_scored_one_is_said() -> None:
     same, other = swept_arguments(), swept_arguments() | {"removal": make_removal(delta_sha256=digest("elsewhere"))}
-    labels = [{claim.label for claim in build_view(**arguments).not_claimed} for arguments in (same, other)]
+    labels = [{claim.label for claim in view_of(**arguments).not_claimed} for arguments in (same, other)]
     assert "Not the very edit that the sweep scored" in labels[1] - labels[0]

@@ -19,6 +19,7 @@ from reporting_records import (
     make_arguments,
     make_plan,
     make_verdict,
+    view_of,
 )
 from test_reporting_text import HOSTILE
 from test_reporting_view import facts_of
@@ -26,8 +27,10 @@ from test_reporting_view import facts_of
 from govern.digests import canonical_digest, sha256_file
 from govern.errors import GovernError
 from govern.records import Person
-from govern.reporting import FailedRun, ReportView, build_view, render_html, render_markdown
+from govern.reporting.document import FailedRun
+from govern.reporting.render import render_html, render_markdown
 from govern.reporting.text import one_line
+from govern.reporting.view import ReportView
 from govern.shipped import shipped
 
 VOID = {"meta", "br", "hr", "img", "link", "input", "circle", "rect", "line", "path", "polyline"}
@@ -167,7 +170,7 @@ def hostile_view(text: str) -> ReportView:
     )
     gate = SYMBOLS.model_copy(update={"task": text, "reason": text, "method": text})
     failed = FailedRun(run=text, type=text, time=text, message=text)
-    return build_view(
+    return view_of(
         **make_arguments(
             plan=plan,
             verdict=make_verdict((gate,)),
@@ -204,7 +207,7 @@ def test_hostile_text_is_shown_harmlessly(text: str, view: ReportView) -> None:
 
 def test_a_fence_in_the_policy_cannot_end_the_fence_around_it() -> None:
     text = "a: |\n  ```\n  # not a heading\n  ````\n<b>bold</b>"
-    view = build_view(**make_arguments(policy_text=text))
+    view = view_of(**make_arguments(policy_text=text))
     assert f"{text}\n" in [token.content for token in tokens_of(view) if token.type == "fence"]
 
 
@@ -322,7 +325,7 @@ def test_a_style_sheet_cannot_leave_its_element(view: ReportView, tmp_path: Path
 def test_a_full_mmlu_run_stays_small_and_quick() -> None:
     """57 subjects, attacks, waivers, a sweep: 0.32 MB where the bar is 1.5."""
     started = time.perf_counter()
-    view = build_view(**full_arguments())
+    view = view_of(**full_arguments())
     data = render_html(view).data
     assert len(view.subjects.rows) == 57
     assert len(data) < 500_000

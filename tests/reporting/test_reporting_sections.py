@@ -8,8 +8,8 @@ import pytest
 from lxml import etree
 
 from govern.errors import GovernError
-from govern.reporting import ReportView, render_html, render_markdown
-from govern.reporting.render import own_sections
+from govern.reporting.render import own_sections, render_html, render_markdown
+from govern.reporting.view import ReportView
 
 HTML = """\
 {% from "report_parts.html.j2" import fact %}

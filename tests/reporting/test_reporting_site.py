@@ -14,7 +14,7 @@ from lxml import etree
 from reporting_records import FAILING, digest, make_arguments, make_plan, make_verdict
 from test_reporting_exports import HOSTILE, document_of
 
-from govern.reporting.exports import RunDocument
+from govern.reporting.document import RunDocument
 from govern.reporting.site import Site, SiteRun, SiteSignOff, outcome, pairs, render_site
 
 

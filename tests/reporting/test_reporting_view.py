@@ -18,12 +18,15 @@ from reporting_records import (
     make_removal,
     make_verdict,
     swept_arguments,
+    view_of,
 )
 
 from govern.records import GateResult, Overlap, Record, RequestIdentity, Verdict
-from govern.reporting import FailedRun, ReportView, Signer, build_view, render_html, render_markdown
-from govern.reporting.facts import Documents, Fact, percent, plain, points, seconds, telling_apart, utc
-from govern.reporting.view import Issue
+from govern.reporting.document import FailedRun, Issue, Signer
+from govern.reporting.facts import Documents, Fact
+from govern.reporting.forms import percent, plain, points, seconds, telling_apart, utc
+from govern.reporting.render import render_html, render_markdown
+from govern.reporting.view import ReportView
 
 
 def facts_of(value: Any) -> Iterator[Fact]:
@@ -58,7 +61,7 @@ def numbers_in(text: str) -> list[float]:
 def test_every_number_is_a_rounding_of_the_field_it_names(arguments: dict[str, Any]) -> None:
     documents = documents_of(arguments)
     checked = 0
-    for fact in facts_of(build_view(**arguments)):
+    for fact in facts_of(view_of(**arguments)):
         value = documents.read(fact.pointer)
         if fact.kind != "number" or value is None:
             continue
@@ -86,11 +89,11 @@ def test_every_field_that_a_gate_used_is_on_the_page(any_view: ReportView) -> No
 
 
 def test_every_field_that_an_attack_used_is_on_the_page() -> None:
-    view = build_view(**full_arguments())
+    view = view_of(**full_arguments())
     pointers = {fact.pointer for fact in facts_of(view)}
     for index, found in enumerate(ATTACKS):
         for name in type(found).model_fields:
-            missing = [] if name in ("parameters", "found") else [f"/verdict/stress/{index}/{name}"]
+            missing = [] if name in ("parameters", "found", "origin") else [f"/verdict/stress/{index}/{name}"]
             missing += [f"/verdict/stress/{index}/parameters/{parameter}" for parameter in found.parameters]
             assert set(missing) <= pointers, (found.name, name)
     assert [gate.outcome.text for gate in view.attack_gates] == ["Pass", "Fail", "Inconclusive"]
@@ -103,7 +106,7 @@ def test_every_field_that_an_attack_used_is_on_the_page() -> None:
 
 def test_every_digest_of_the_records_is_on_the_page() -> None:
     arguments = make_arguments()
-    texts = {fact.text for fact in facts_of(build_view(**arguments))}
+    texts = {fact.text for fact in facts_of(view_of(**arguments))}
     digests = set()
     for name in ("plan", "removal", "verdict"):
         digests |= set(re.findall(r"\b[0-9a-f]{64}\b", arguments[name].model_dump_json()))
@@ -124,13 +127,13 @@ def test_every_digest_of_the_records_is_on_the_page() -> None:
 )
 def test_a_bound_is_named_by_the_side_that_decided(kind: str, verdict: str, name: str) -> None:
     gate = SYMBOLS.model_copy(update={"kind": kind, "verdict": verdict})
-    view = build_view(**make_arguments(verdict=make_verdict((gate,))))
+    view = view_of(**make_arguments(verdict=make_verdict((gate,))))
     assert view.gates[0].bound.label == name
 
 
 def test_a_bound_just_past_its_threshold_does_not_look_equal_to_it() -> None:
     gate = SYMBOLS.model_copy(update={"bound": 0.40003, "verdict": "inconclusive"})
-    view = build_view(**make_arguments(verdict=make_verdict((gate,))))
+    view = view_of(**make_arguments(verdict=make_verdict((gate,))))
     assert (view.gates[0].bound.text, view.gates[0].threshold.text) == ("40.003\u00a0%", "40.000\u00a0%")
 
 
@@ -155,12 +158,12 @@ def stopped_verdict() -> Verdict:
 
 
 def test_the_sentence_counts_gates_that_an_early_stop_left_out() -> None:
-    view = build_view(**make_arguments(verdict=stopped_verdict()))
+    view = view_of(**make_arguments(verdict=stopped_verdict()))
     assert view.sentence == "1 of 3 gates failed: the removal does not meet the policy."
 
 
 def test_after_an_early_stop_nobody_says_that_the_policy_asks_for_no_attack() -> None:
-    asked, stopped = (build_view(**make_arguments(verdict=verdict)) for verdict in (make_verdict(), stopped_verdict()))
+    asked, stopped = (view_of(**make_arguments(verdict=verdict)) for verdict in (make_verdict(), stopped_verdict()))
     for view, none, before in ((asked, True, False), (stopped, False, True)):
         (claim,) = [claim.text for claim in view.not_claimed if claim.label == "No attack was tried"]
         assert ("No stress test was part of this policy" in claim) == none
@@ -174,7 +177,7 @@ def test_after_an_early_stop_nobody_says_that_the_policy_asks_for_no_attack() ->
 def test_the_command_that_verifies_again_names_a_seed_that_no_policy_has() -> None:
     def commands(**changes: Any) -> str:
         arguments = make_arguments(**changes)
-        return " ".join(each.command for each in build_view(**arguments).monitoring_commands)
+        return " ".join(each.command for each in view_of(**arguments).monitoring_commands)
 
     assert "--seed 20261124101842 " in commands()
     kept = tuple(corpus for corpus in make_plan().corpora if corpus.role != "perplexity")
@@ -182,13 +185,13 @@ def test_the_command_that_verifies_again_names_a_seed_that_no_policy_has() -> No
 
 
 def test_no_gates_at_all_is_no_pass() -> None:
-    view = build_view(**make_arguments(verdict=make_verdict(())))
+    view = view_of(**make_arguments(verdict=make_verdict(())))
     assert view.verdict == "inconclusive"
     assert view.sentence == "The policy has no gates, so nothing was decided."
 
 
 def claims(**changes: Any) -> set[str]:
-    return {claim.label for claim in build_view(**make_arguments(**changes)).not_claimed}
+    return {claim.label for claim in view_of(**make_arguments(**changes)).not_claimed}
 
 
 def test_limits_follow_from_the_records() -> None:
@@ -210,21 +213,21 @@ def test_named_topics_are_on_the_first_screen_once_each() -> None:
     forget = make_plan().corpora[0]
     topics = ("biology", "chemistry", "biology", "default", "")
     plan = make_plan(corpora=tuple(forget.model_copy(update={"topic": topic}) for topic in topics))
-    view = build_view(**make_arguments(plan=plan))
+    view = view_of(**make_arguments(plan=plan))
     named = [(fact.pointer, fact.text) for fact in view.summary if fact.label == "Topic"]
     assert named == [("/plan/corpora/0/topic", "biology"), ("/plan/corpora/1/topic", "chemistry")]
     assert [any(fact.label == "Topic" for fact in corpus) for corpus in view.corpora] == [True] * 4 + [False]
 
 
 def test_drift_is_a_side_effect_and_other_figures_are_not() -> None:
-    view = build_view(**make_arguments())
+    view = view_of(**make_arguments())
     assert [fact.label for fact in view.side_effects] == ["default.first_token_drift"]
     assert "default.target_norm" in [fact.label for fact in view.figures]
 
 
 def test_nested_parameters_keep_their_place() -> None:
     plan = make_plan(parameters={"train": {"layers": [5, 6], "modules": ["mlp.down_proj"]}, "layer": 7, "extra": {}})
-    parameters = {fact.label: (fact.pointer, fact.text) for fact in build_view(**make_arguments(plan=plan)).parameters}
+    parameters = {fact.label: (fact.pointer, fact.text) for fact in view_of(**make_arguments(plan=plan)).parameters}
     assert parameters == {
         "extra": ("/plan/parameters/extra", "none"),
         "layer": ("/plan/parameters/layer", "7"),
@@ -254,15 +257,15 @@ def test_one_line_to_sign_for_each_required_sign_off(
     required: int, roles: tuple[str, ...], expected: tuple[str, ...]
 ) -> None:
     plan = make_plan(reviews_required=required, review_roles=roles)
-    assert build_view(**make_arguments(plan=plan)).sign_offs == expected
+    assert view_of(**make_arguments(plan=plan)).sign_offs == expected
 
 
 def test_a_single_step_and_many_topics_are_shown() -> None:
     removal = make_removal(curve=make_removal().curve[:1], solver=None)
-    view = build_view(**make_arguments(removal=removal))
+    view = view_of(**make_arguments(removal=removal))
     assert view.curve_charts == ()
     assert len(view.curve.rows) == 1
-    assert build_view(**make_arguments(removal=make_removal(curve=()))).curve.rows == ()
+    assert view_of(**make_arguments(removal=make_removal(curve=()))).curve.rows == ()
 
 
 def test_formats() -> None:
@@ -285,30 +288,38 @@ def test_formats() -> None:
 
 def test_failed_runs_are_listed() -> None:
     failed = FailedRun(run="r-1", type="verify.finished", time="2026-11-24T09:00:00Z", message=None)
-    (row,) = build_view(**make_arguments(failed_runs=(failed,))).failed_runs.rows
+    (row,) = view_of(**make_arguments(failed_runs=(failed,))).failed_runs.rows
     assert [fact.text for fact in row] == ["r-1", "verify.finished", "2026-11-24 09:00:00 UTC", "none"]
 
 
 def test_earlier_verifications_are_listed() -> None:
-    view = build_view(**make_arguments())
+    view = view_of(**make_arguments())
     assert [[fact.text for fact in row] for row in view.verifications.rows] == [
         ["2026-10-02 08:00:00 UTC", "Fail", "1", "0.4.9", "0.1.0"],
         ["2026-11-24 10:18:40 UTC", "Pass", "2", "0.4.13", "0.1.0"],
     ]
     assert view.results_facts[-1].text == "2027-11-24 10:18:40 UTC"
-    (end,) = build_view(**make_arguments(valid_until=None)).results_facts[-1:]
+    (end,) = view_of(**make_arguments(valid_until=None)).results_facts[-1:]
     assert end.text == "the policy sets no end"
 
 
 def test_a_request_is_named_by_its_number_alone() -> None:
     request = RequestIdentity(kind="privacy", id="DSR-2026-0142", fingerprints="f" * 64, subjects=3)
-    scope = build_view(**make_arguments(plan=make_plan(request=request))).scope
+    scope = view_of(**make_arguments(plan=make_plan(request=request))).scope
     assert [(fact.text, fact.beside.text if fact.beside else None) for fact in scope[2:5]] == [
         ("DSR-2026-0142", "privacy"), ("3", None), ("f" * 64, None),
     ]  # fmt: skip
 
 
 def test_letters_stand_beside_cloze() -> None:
-    results = build_view(**make_arguments(verdict=make_verdict((*PASSING, CAPITALS, PERPLEXITY)))).results
+    results = view_of(**make_arguments(verdict=make_verdict((*PASSING, CAPITALS, PERPLEXITY)))).results
     forms = {result.task.text: result.form.text if result.form else None for result in results}
     assert forms == {"symbols": "cloze", "symbols-letters": "letters", "capitals": "cloze", "self": None}
+
+
+@pytest.mark.parametrize("topic", ["drift", "drifting", "first_token_drift", "x.drift"])
+def test_a_topic_with_the_name_of_a_side_effect_moves_no_figure(topic: str) -> None:
+    names = (f"{topic}.target_norm", f"{topic}.layer_3.coefficient", f"{topic}.first_token_drift")
+    view = view_of(**make_arguments(removal=make_removal(figures=dict.fromkeys(names, 1.0))))
+    assert [fact.label for fact in view.side_effects] == [names[-1]]
+    assert {fact.label for fact in view.figures} == set(names[:-1])

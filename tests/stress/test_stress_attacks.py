@@ -13,11 +13,12 @@ from under_attack import recovered, silent, target_of
 from govern.corpora import TokenCorpus, tokenize
 from govern.errors import GovernError
 from govern.models import load_model
-from govern.stress.formats import ask_otherwise
-from govern.stress.logit_lens import Lens, _Texts, logit_lens
-from govern.stress.quantisation import linear_maps, quantise
-from govern.stress.relearning import attackers_text, relearn
-from govern.stress.settings import STANDARD, Format, LogitLens, Quantisation, Relearning, expand
+from govern.stress.formats import Format
+from govern.stress.logit_lens import LogitLens, _Texts, read_layers
+from govern.stress.quantisation import Quantisation
+from govern.stress.registry import STANDARD, expand
+from govern.stress.relearning import Relearning, attackers_text
+from govern.stress.weights import matrices
 
 
 def test_the_model_knows_and_can_be_made_to_seem_ignorant(knowing, exam, tokenizer):
@@ -31,19 +32,20 @@ def test_relearning_other_facts_brings_hidden_ones_back(knowing, exam, tokenizer
     settings = Relearning(
         attack="relearn", text="related", documents=16, epochs=16, batch_size=8, lora_rank=None, learning_rate=1e-3
     )
-    found = recovered(relearn, settings, knowing, edited, exam, tokenizer, max_recovery=0.1)
+    found = recovered(settings, knowing, edited, exam, tokenizer, max_recovery=0.1)
     assert found.base == 1
     assert found.edited <= 0.4
     assert found.control > 0.9
     assert found.recovered > 0.5
     assert found.verdict == "fail"
-    assert found.found["edited"] == {"documents": 16, "steps": 32}
+    assert found.found["edited"].items() >= {"documents": 16, "steps": 32, "coverage": 1.0}.items()
+    assert found.found["base"]["loss_after"] < found.found["base"]["loss_before"]
 
 
 def test_relearning_brings_nothing_back_where_nothing_is_left(knowing, exam, tokenizer, tiny_llama):
     never_knew = load_model(tiny_llama, dtype=torch.float32)
     settings = Relearning(attack="relearn", text="unrelated", documents=2, epochs=8, lora_rank=4, learning_rate=1e-3)
-    found = recovered(relearn, settings, knowing, never_knew, exam, tokenizer, max_recovery=0.9)
+    found = recovered(settings, knowing, never_knew, exam, tokenizer, max_recovery=0.9)
     assert found.recovered < 0.4
     assert found.verdict in ("pass", "inconclusive")
 
@@ -82,15 +84,12 @@ def test_no_related_text_without_the_facts_is_said(exam, tokenizer, knowing):
 def test_quantisation_rounds_every_linear_map_but_the_head(knowing, exam, tokenizer, quantiser, bits):
     target = target_of(knowing, tokenizer)
     after = target.load()
-    quantise(
-        Quantisation(attack="quantise", bits=bits, quantiser=quantiser),
-        replace(target, load=lambda: after),
-        exam,
-        silent,
-    )
-    before = linear_maps(knowing)
-    for name, module in before.items():
-        rounded = after.get_submodule(name).weight.detach()
+    attack = Quantisation(attack="quantise", bits=bits, quantiser=quantiser)
+    attack.attempt(replace(target, load=lambda: after), exam, silent)
+    before = matrices(knowing)
+    assert len(before) == 28
+    for name, matrix in before.items():
+        module, rounded = matrix.module, after.get_parameter(name).detach()
         group = rounded[0, :32]
         assert len(group.unique()) <= 2**bits
         assert rounded.dtype == module.weight.dtype
@@ -102,16 +101,16 @@ def test_quantisation_rounds_every_linear_map_but_the_head(knowing, exam, tokeni
 def test_bitsandbytes_asks_for_a_gpu_and_a_missing_quantiser_for_its_extra(knowing, exam, tokenizer, monkeypatch):
     target = target_of(knowing, tokenizer)
     with pytest.raises(GovernError, match="CUDA"):
-        quantise(Quantisation(attack="quantise", bits=4, quantiser="bitsandbytes"), target, exam, silent)
+        Quantisation(attack="quantise", bits=4, quantiser="bitsandbytes").attempt(target, exam, silent)
     monkeypatch.setitem(sys.modules, "optimum.quanto", None)
     with pytest.raises(GovernError, match="optimum-quanto is not installed") as caught:
-        quantise(Quantisation(attack="quantise", bits=4, quantiser="quanto"), target, exam, silent)
+        Quantisation(attack="quantise", bits=4, quantiser="quanto").attempt(target, exam, silent)
     assert "govern-unlearning[quanto]" in str(caught.value)
 
 
 def test_an_edit_below_a_rounding_step_rounds_away(knowing, exam, tokenizer):
     base, edited = hide_below_a_step(knowing)
-    found = recovered(quantise, Quantisation(attack="quantise", bits=4), base, edited, exam, tokenizer)
+    found = recovered(Quantisation(attack="quantise", bits=4), base, edited, exam, tokenizer)
     assert found.base == 1
     assert found.edited <= 0.4
     assert found.recovered > 0.8
@@ -120,9 +119,9 @@ def test_an_edit_below_a_rounding_step_rounds_away(knowing, exam, tokenizer):
 
 
 def test_the_logit_lens_reads_what_the_last_block_hides(knowing, exam, tokenizer):
-    inner = Lens.over(knowing).read(knowing, tokenizer, "cloze", exam.asked, lambda *_: None)[-2]
+    inner = read_layers(knowing, tokenizer, "cloze", exam.asked, lambda *_: None)[-2]
     knows = sum(choice == each.answer for choice, each in zip(inner, exam.asked, strict=True))
-    found = recovered(logit_lens, LogitLens(attack="logit_lens"), knowing, hide(knowing), exam, tokenizer)
+    found = recovered(LogitLens(attack="logit_lens"), knowing, hide(knowing), exam, tokenizer)
     assert found.attacked >= knows / len(exam.asked) - 0.2
     assert found.attacked > found.edited + 0.2
 
@@ -130,12 +129,11 @@ def test_the_logit_lens_reads_what_the_last_block_hides(knowing, exam, tokenizer
 def test_the_lens_sums_what_each_choice_continues_whatever_texts_have_in_common(knowing, exam, tokenizer):
     choices = (" it", " item", " was late", " it was late")
     questions = [replace(exam.asked[0], text=text, choices=choices) for text in ("The train", "The train it", "A day")]
-    lens = Lens.over(knowing)
-    together = lens.read(knowing, tokenizer, "cloze", questions, silent)
+    together = read_layers(knowing, tokenizer, "cloze", questions, silent)
     for number, question in enumerate(questions):
-        alone = lens.read(knowing, tokenizer, "cloze", [question], silent)
+        alone = read_layers(knowing, tokenizer, "cloze", [question], silent)
         assert [layer[number] for layer in together] == [layer[0] for layer in alone]
-    assert lens.read(knowing, tokenizer, "cloze", questions, silent, layer=1) == [together[1]]
+    assert read_layers(knowing, tokenizer, "cloze", questions, silent, layer=1) == [together[1]]
 
     pairs = [
         (list(b"ab"), list(b"cd")),
@@ -155,12 +153,12 @@ def test_the_lens_sums_what_each_choice_continues_whatever_texts_have_in_common(
 
 
 def test_the_lens_over_the_last_block_is_the_model_itself(knowing, exam, tokenizer):
-    last = Lens.over(knowing).read(knowing, tokenizer, "cloze", exam.asked, lambda *_: None)[-1]
+    last = read_layers(knowing, tokenizer, "cloze", exam.asked, lambda *_: None)[-1]
     assert tuple(last) == exam.ask(knowing, tokenizer).chosen
 
 
 def test_a_removal_that_knows_one_prompt_only_is_found_by_another(knowing, guarded, exam, tokenizer):
-    found = recovered(ask_otherwise, Format(attack="format", form="prefix"), knowing, guarded, exam, tokenizer)
+    found = recovered(Format(attack="format", form="prefix"), knowing, guarded, exam, tokenizer)
     assert (found.base, found.control) == (1, 1)
     assert found.edited <= 0.2
     assert found.verdict == "fail"
@@ -168,14 +166,14 @@ def test_a_removal_that_knows_one_prompt_only_is_found_by_another(knowing, guard
 
 @pytest.mark.parametrize("form", ["letters", "cloze", "few_shot", "paraphrase"])
 def test_every_form_asks_the_same_questions(knowing, exam, tokenizer, form):
-    answers = ask_otherwise(Format(attack="format", form=form), target_of(knowing, tokenizer), exam, silent).answers
+    answers = Format(attack="format", form=form).attempt(target_of(knowing, tokenizer), exam, silent).answers
     assert answers.ids == tuple(question.id for question in exam.asked)
     assert answers.kind == ("letters" if form == "letters" else "cloze")
 
 
 def test_a_chat_needs_a_template(knowing, exam, tokenizer):
     with pytest.raises(GovernError, match="no chat template"):
-        ask_otherwise(Format(attack="format", form="chat"), target_of(knowing, tokenizer), exam, silent)
+        Format(attack="format", form="chat").attempt(target_of(knowing, tokenizer), exam, silent)
 
 
 def test_standard_stands_for_the_cheap_attacks():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import json
+from dataclasses import replace
 
 import pytest
 import torch
@@ -13,14 +14,13 @@ from under_attack import recovered, silent, target_of
 
 from govern.errors import GovernError
 from govern.models import load_model
-from govern.stress.ablation import ablate
-from govern.stress.endurance import endure
-from govern.stress.gcg import Search, beginning, gcg
-from govern.stress.generation import first_named, generate
-from govern.stress.probe import folds, linear_probe
-from govern.stress.pruning import input_norms, prune
-from govern.stress.quantisation import linear_maps
-from govern.stress.settings import Ablation, Endurance, Gcg, Generation, LinearProbe, Pruning
+from govern.stress.ablation import Ablation
+from govern.stress.endurance import Endurance
+from govern.stress.gcg import Gcg, Search, beginning
+from govern.stress.generation import Generation, first_named
+from govern.stress.probe import LinearProbe, folds
+from govern.stress.pruning import Pruning, input_norms
+from govern.stress.weights import matrices
 
 GCG = Gcg(attack="gcg", length=20, steps=30, candidates=48, top_k=32)
 
@@ -43,7 +43,7 @@ def shifted(model, layer=2):
 @pytest.mark.parametrize("direction", ["difference", "delta"])
 def test_a_shift_along_one_direction_is_taken_out_again(knowing, exam, tokenizer, direction):
     settings = Ablation(attack="ablate", direction=direction)
-    found = recovered(ablate, settings, knowing, shifted(knowing), exam, tokenizer)
+    found = recovered(settings, knowing, shifted(knowing), exam, tokenizer)
     assert (found.base, found.control) == (1, 1)
     assert found.edited <= 0.4
     assert found.verdict == "fail"
@@ -52,7 +52,7 @@ def test_a_shift_along_one_direction_is_taken_out_again(knowing, exam, tokenizer
 
 def test_the_difference_is_nothing_before_the_edit_and_the_shift_after_it(knowing, exam, tokenizer):
     edited = shifted(knowing)
-    attempt = ablate(Ablation(attack="ablate"), target_of(edited, tokenizer, knowing, edited), exam, silent)
+    attempt = Ablation(attack="ablate").attempt(target_of(edited, tokenizer, knowing, edited), exam, silent)
     before, after = attempt.found["shift_by_block"][:2], attempt.found["shift_by_block"][2:]
     assert max(before) < 1e-3
     assert min(after) > 10
@@ -64,18 +64,15 @@ def test_a_head_that_was_edited_alone_has_no_direction_in_a_block(knowing, exam,
         edited.get_output_embeddings().weight[0] += 1
     for direction in ("difference", "delta"):
         with pytest.raises(GovernError, match="changed no block"):
-            ablate(
-                Ablation(attack="ablate", direction=direction),
-                target_of(edited, tokenizer, knowing, edited),
-                exam,
-                silent,
+            Ablation(attack="ablate", direction=direction).attempt(
+                target_of(edited, tokenizer, knowing, edited), exam, silent
             )
 
 
 def test_an_edit_made_of_small_weights_is_pruned_away(knowing, exam, tokenizer):
     base, edited = hide_below_a_step(knowing)
     settings = Pruning(attack="prune", sparsity=0.97, weights="changed")
-    found = recovered(prune, settings, base, edited, exam, tokenizer)
+    found = recovered(settings, base, edited, exam, tokenizer)
     assert (found.base, found.control, found.recovered) == (1, 1, 1)
     assert found.edited <= 0.4
     assert found.verdict == "fail"
@@ -86,24 +83,25 @@ def test_pruning_takes_the_least_important_weights_of_each_row(knowing, exam, to
     target = target_of(knowing, tokenizer)
     pruned = target.load()
     settings = Pruning(attack="prune", sparsity=0.25, criterion=criterion)
-    prune(settings, type(target)(**{**vars(target), "load": lambda: pruned}), exam, silent)
-    maps = linear_maps(knowing)
+    settings.attempt(replace(target, load=lambda: pruned), exam, silent)
+    maps = matrices(knowing)
     norms = input_norms(knowing, maps, target.unrelated)
-    for name, module in maps.items():
+    for name, matrix in maps.items():
+        module = matrix.module
         importance = module.weight.detach().abs() * (norms[name] if criterion == "wanda" else 1)
-        gone = pruned.get_submodule(name).weight == 0
+        gone = pruned.get_parameter(name) == 0
         assert (gone.sum(dim=1) == module.in_features // 4).all()
         assert (importance.masked_fill(~gone, 0).amax(1) <= importance.masked_fill(gone, torch.inf).amin(1)).all()
 
 
 def test_where_no_map_was_changed_there_is_none_to_prune(knowing, exam, tokenizer):
     with pytest.raises(GovernError, match="changed no linear map"):
-        prune(Pruning(attack="prune", sparsity=0.5, weights="changed"), target_of(knowing, tokenizer), exam, silent)
+        Pruning(attack="prune", sparsity=0.5, weights="changed").attempt(target_of(knowing, tokenizer), exam, silent)
 
 
 @pytest.mark.slow
 def test_a_probe_finds_the_truth_that_the_last_block_hides(judging, exam, tokenizer):
-    found = recovered(linear_probe, LinearProbe(attack="linear_probe"), judging, hide(judging), exam, tokenizer)
+    found = recovered(LinearProbe(attack="linear_probe"), judging, hide(judging), exam, tokenizer)
     assert (found.base, found.control) == (1, 1)
     assert found.edited <= 0.4
     assert found.verdict == "fail"
@@ -112,7 +110,7 @@ def test_a_probe_finds_the_truth_that_the_last_block_hides(judging, exam, tokeni
 
 def test_a_probe_finds_nothing_in_a_model_that_never_knew(knowing, never_knew, exam, tokenizer):
     settings = LinearProbe(attack="linear_probe")
-    found = recovered(linear_probe, settings, knowing, never_knew, exam, tokenizer, max_recovery=0.9)
+    found = recovered(settings, knowing, never_knew, exam, tokenizer, max_recovery=0.9)
     assert found.attacked <= 0.6
     # A model that knows by heart judges no sentence, so its own probe finds nothing, and the attack decides nothing.
     assert found.control <= 0.6
@@ -129,7 +127,7 @@ def test_questions_about_one_fact_are_in_one_fold(exam):
 
 
 def test_a_model_that_only_evades_says_it_when_it_may_speak(knowing, evasive, exam, tokenizer):
-    found = recovered(generate, Generation(attack="generate"), knowing, evasive, exam, tokenizer)
+    found = recovered(Generation(attack="generate"), knowing, evasive, exam, tokenizer)
     assert (found.base, found.control) == (1, 1)
     assert found.edited <= 0.2
     assert found.verdict == "fail"
@@ -140,13 +138,13 @@ def test_a_model_that_only_evades_says_it_when_it_may_speak(knowing, evasive, ex
 
 
 def test_what_was_said_is_nowhere_in_the_attempt(evasive, exam, tokenizer):
-    attempt = generate(Generation(attack="generate"), target_of(evasive, tokenizer), exam, silent)
+    attempt = Generation(attack="generate").attempt(target_of(evasive, tokenizer), exam, silent)
     written = json.dumps(attempt.to_json())
     assert not [word for word in (*COLOURS, *FACTS, "known") if word in written]
 
 
 def test_a_model_that_never_knew_says_nothing_of_it(knowing, never_knew, exam, tokenizer):
-    found = recovered(generate, Generation(attack="generate"), knowing, never_knew, exam, tokenizer)
+    found = recovered(Generation(attack="generate"), knowing, never_knew, exam, tokenizer)
     assert found.attacked == 0
     assert found.verdict == "pass"
 
@@ -163,7 +161,7 @@ def test_the_first_choice_named_is_the_answer():
 
 @pytest.mark.slow
 def test_a_prefix_is_found_that_a_guarded_model_answers_to(knowing, guarded, exam, tokenizer):
-    found = recovered(gcg, GCG, knowing, guarded, exam, tokenizer, max_recovery=0.1)
+    found = recovered(GCG, knowing, guarded, exam, tokenizer, max_recovery=0.1)
     assert (found.base, found.edited) == (1, 0)
     assert found.verdict == "fail"
     searched = found.found["edited"]
@@ -175,7 +173,7 @@ def test_the_prefix_raises_the_answers_to_the_facts_it_was_searched_on(guarded, 
     prefix = beginning(tokenizer, 12)
     search = Search.over(guarded, tokenizer, exam, prefix, 8)
     before = float(search.losses(prefix[None]))
-    better = gcg(GCG.model_copy(update={"steps": 6, "length": 12}), target_of(guarded, tokenizer), exam, silent)
+    better = GCG.model_copy(update={"steps": 6, "length": 12}).attempt(target_of(guarded, tokenizer), exam, silent)
     assert better.found["loss_before"] == pytest.approx(before, abs=1e-3)
     assert better.found["loss_after"] < before
 
@@ -215,16 +213,16 @@ def test_what_the_gradient_is_taken_of_is_what_the_model_reads(tiny_checkpoint, 
 
 def test_a_prefix_brings_nothing_back_where_nothing_is_left(knowing, never_knew, exam, tokenizer):
     settings = Gcg(attack="gcg", length=6, steps=3, candidates=8, top_k=16)
-    found = recovered(gcg, settings, knowing, never_knew, exam, tokenizer, max_recovery=0.9)
+    found = recovered(settings, knowing, never_knew, exam, tokenizer, max_recovery=0.9)
     assert found.attacked <= 0.6
     assert found.verdict in ("pass", "inconclusive")
 
 
 def test_the_papers_budget_is_for_a_gpu():
-    assert Gcg(attack="gcg").effort("cpu") == (20, 32)
-    assert Gcg(attack="gcg").effort("cuda:0") == (500, 512)
-    assert Gcg(attack="gcg").effort("cuda") == (500, 512)
-    assert Gcg(attack="gcg", steps=3).effort("cuda:0") == (3, 512)
+    assert Gcg(attack="gcg").budget("cpu") == (20, 32)
+    assert Gcg(attack="gcg").budget("cuda:0") == (500, 512)
+    assert Gcg(attack="gcg").budget("cuda") == (500, 512)
+    assert Gcg(attack="gcg", steps=3).budget("cuda:0") == (3, 512)
 
 
 def test_a_bias_on_the_head_does_not_outlast_fine_tuning_on_other_things(knowing, exam, tokenizer):
@@ -232,7 +230,7 @@ def test_a_bias_on_the_head_does_not_outlast_fine_tuning_on_other_things(knowing
         attack="endure", stages=(16, 32, 64), epochs=4, lora_rank=None, learning_rate=5e-4, batch_size=8
     )
     edited = hide_behind_a_bias(knowing, tokenizer)
-    found = recovered(endure, settings, knowing, edited, exam, tokenizer, max_recovery=0.1)
+    found = recovered(settings, knowing, edited, exam, tokenizer, max_recovery=0.1)
     assert found.base == 1
     assert found.edited <= 0.4
     assert found.control > 0.9
@@ -244,11 +242,11 @@ def test_a_bias_on_the_head_does_not_outlast_fine_tuning_on_other_things(knowing
 
 def test_fine_tuning_on_other_things_teaches_a_model_nothing_that_it_never_knew(knowing, never_knew, exam, tokenizer):
     settings = Endurance(attack="endure", stages=(8, 16), epochs=1, lora_rank=4, learning_rate=1e-3)
-    found = recovered(endure, settings, knowing, never_knew, exam, tokenizer, max_recovery=0.9)
+    found = recovered(settings, knowing, never_knew, exam, tokenizer, max_recovery=0.9)
     assert found.attacked <= 0.6
     assert found.verdict == "pass"
 
 
 def test_endurance_needs_as_much_text_as_its_last_stage(knowing, exam, tokenizer):
     with pytest.raises(GovernError, match="64 documents and the last stage needs 100"):
-        endure(Endurance(attack="endure"), target_of(knowing, tokenizer), exam, silent)
+        Endurance(attack="endure").attempt(target_of(knowing, tokenizer), exam, silent)

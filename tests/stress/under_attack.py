@@ -8,8 +8,8 @@ import torch
 from made_up_facts import sentences
 
 from govern.corpora import tokenize
-from govern.evaluation.recovery import recovery
-from govern.stress.protocol import Target
+from govern.gates.max_recovery import recovery
+from govern.stress.attack import Target
 
 UNRELATED = [
     f"{who} {what}."
@@ -45,12 +45,13 @@ def target_of(model, tokenizer, base=None, edited=None):
     )
 
 
-def recovered(attack, settings, base, edited, exam, tokenizer, **options):
+def recovered(attack, base, edited, exam, tokenizer, **options):
     plain = [exam.ask(model, tokenizer) for model in (base, edited)]
     control, attacked = (
-        attack(settings, target_of(model, tokenizer, base, edited), exam, silent) for model in (base, edited)
+        attack.attempt(target_of(model, tokenizer, base, edited), exam, silent) for model in (base, edited)
     )
     return recovery(
-        *plain, control.answers, attacked.answers, attack=settings.attack, name="x", parameters={}, confidence=0.95,
-        seconds=0.0, found={"base": control.found, "edited": attacked.found}, **{"max_recovery": 0.5, **options},
+        *plain, control.answers, attacked.answers, attack=attack.attack, name="x", parameters={}, confidence=0.95,
+        seconds=0.0, found={"base": control.found, "edited": attacked.found}, doubt=control.doubt,
+        **{"max_recovery": 0.5, **options},
     )  # fmt: skip

@@ -20,12 +20,10 @@ from govern.errors import IntegrityError, RemovalError
 from govern.models import load_model, read_tensors
 from govern.unlearning.activations import block_output, find_blocks
 from govern.unlearning.batches import Deck, generator
-from govern.unlearning.checkpoint_tensors import stored_tensors
 from govern.unlearning.misdirection import Misdirection
 from govern.unlearning.points import Points
-from govern.unlearning.settings_check import check_settings
 from govern.unlearning.solvers.closed_form import CHECKPOINT, Equations, Moments, Statistics
-from govern.unlearning.srmu import steer
+from govern.unlearning.srmu import METHOD, srmu
 
 ONE = {"train": {"modules": ["mlp.down_proj"], "layers": [2]}}
 DOWN = "model.layers.2.mlp.down_proj.weight"
@@ -157,7 +155,7 @@ def whole(path, tensors, settings, topic=TOPICS[0]):
         batch = Deck.deal(corpus, batch_size=len(corpus.documents), mask=settings.mask, seed="all").batch(0)
         kept = []
         hook = find_blocks(edited)[settings.layer].register_forward_hook(
-            lambda _m, _i, output, kept=kept: kept.append(output)
+            lambda _m, _i, output, kept=kept: kept.append(output[0] if isinstance(output, tuple) else output)
         )
         edited(input_ids=batch.input_ids, attention_mask=batch.attention_mask)
         hook.remove()
@@ -184,6 +182,27 @@ def test_the_losses_of_the_curve_are_those_of_the_whole_edited_model(tiny, archi
     (point,) = edit.curve
     forget, retain, _ = whole(tiny(architecture), edit.tensors, chosen.settings)
     assert (point.forget_loss, point.retain_loss) == (pytest.approx(forget, rel=1e-4), pytest.approx(retain, rel=1e-4))
+
+
+FLATTENED = {"opt": "fc2", "qwen2_moe": "mlp.shared_expert.down_proj"}
+
+
+@pytest.mark.parametrize("architecture", FLATTENED)
+def test_a_module_that_sees_all_tokens_in_one_row_is_solved_for(tiny, architecture):
+    """Their blocks hand [batch · tokens, n] to the MLP; each token's input must still stand beside its own output."""
+    trained = {"modules": [FLATTENED[architecture]], "layers": [2]}
+    if architecture == "qwen2_moe":  # the gate in front of its output leaves it nonlinear
+        with pytest.raises(RemovalError, match="not linear in this weight"):
+            run(asked(tiny(architecture), **{**PLAIN, "train": trained}))
+        return
+    # After its ReLU some inputs are always 0, which alone would leave their weights undetermined.
+    chosen = asked(tiny(architecture), **{**PLAIN, "train": trained, "ridge": 1e-7})
+    edit = run(chosen)
+    (point,) = edit.curve
+    forget, retain, slope = whole(tiny(architecture), edit.tensors, chosen.settings)
+    assert (point.forget_loss, point.retain_loss) == (pytest.approx(forget, rel=1e-4), pytest.approx(retain, rel=1e-4))
+    base = read_tensors(tiny(architecture), edit.tensors)
+    assert slope < 1e-3 * whole(tiny(architecture), base, chosen.settings)[2]
 
 
 def test_the_loss_is_never_above_the_gradient_solvers(tiny):
@@ -245,7 +264,7 @@ def test_the_first_tokens_drift_is_that_of_the_edited_model(tiny, layers, monkey
     monkeypatch.setattr(Misdirection, "release", lambda self: None)
     chosen = asked(tiny("llama"), train={"modules": ["mlp.down_proj"], "layers": layers})
     setup = Misdirection.open(chosen)
-    edit = steer(setup, chosen)
+    edit = srmu(setup, chosen)
     assert edit.figures["bio.first_token_drift"] == pytest.approx(setup.first_token_drift(setup.topics[0]), rel=1e-4)
     assert edit.figures["bio.first_token_drift"] > 0.01
 
@@ -262,7 +281,7 @@ def test_the_model_is_gone_before_the_last_solve(tiny, monkeypatch):
     chosen = asked(tiny("llama"))
     setup = Misdirection.open(chosen)
     model = weakref.ref(setup.window.model)
-    steer(setup, chosen)
+    srmu(setup, chosen)
     assert held == [True, False]
 
 
@@ -328,7 +347,7 @@ def test_a_module_that_is_not_the_last_linear_map_is_refused(tiny, module, words
 )
 def test_what_the_closed_form_cannot_do_is_refused_before_any_weight_is_loaded(tiny, train, location):
     settings = asked(tiny("llama"), train=train).settings
-    (refusal,) = check_settings(settings, layers=LAYERS, tensors=stored_tensors(tiny("llama")))
+    (refusal,) = METHOD.refusals(settings, tiny("llama"), LAYERS)
     assert refusal.location == location
 
 
@@ -395,12 +414,12 @@ def test_a_seed_gives_one_edit(tiny):
 
 def test_the_trunk_runs_once_a_batch_and_pass_even_where_nothing_can_be_kept(tiny, monkeypatch):
     chosen = asked(tiny("llama"), train={"modules": ["mlp.down_proj"], "layers": [1, 2]})
-    kept = steer(Misdirection.open(chosen), chosen)
+    kept = srmu(Misdirection.open(chosen), chosen)
     setup = Misdirection.open(chosen, room=0)
     entered = []
     enter = setup.window.enter
     monkeypatch.setattr(setup.window, "enter", lambda batch: entered.append(id(batch)) or enter(batch))
-    edit = steer(setup, chosen)
+    edit = srmu(setup, chosen)
     batches = len(setup.topics[0].forget) + len(setup.topics[0].retain)
     # A pass for each of the two blocks; before and after each, the linearity probe and the first tokens read one batch.
     assert len(entered) <= 2 * (batches + 2)
@@ -420,7 +439,7 @@ def test_a_later_block_goes_on_where_the_one_before_it_was_measured(tiny, monkey
             return _replay(*arguments, begin=begin, end=end, **named)
 
         monkeypatch.setattr(setup.window, "replay", counted)
-        edits.append(steer(setup, chosen))
+        edits.append(srmu(setup, chosen))
         passes.append(sum(ran))
     same(*edits)
     assert passes[1] < passes[0]

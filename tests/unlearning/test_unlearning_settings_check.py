@@ -7,8 +7,8 @@ from tiny_decoders import LAYERS
 
 from govern.unlearning.checkpoint_tensors import stored_tensors
 from govern.unlearning.registry import METHODS
-from govern.unlearning.settings_check import check_settings
-from govern.unlearning.srmu_settings import SrmuSettings
+from govern.unlearning.settings_check import check_steering
+from govern.unlearning.srmu import SrmuSettings
 
 
 def settings(*, layer=2, layers=(1, 2), modules=("mlp.down_proj",)):
@@ -25,7 +25,7 @@ def settings(*, layer=2, layers=(1, 2), modules=("mlp.down_proj",)):
 
 
 def check(tiny, chosen, architecture="llama"):
-    return check_settings(chosen, layers=LAYERS, tensors=stored_tensors(tiny(architecture)))
+    return check_steering(chosen, LAYERS, stored_tensors(tiny(architecture)))
 
 
 def test_settings_that_fit_the_model_are_not_refused(tiny):
@@ -65,7 +65,7 @@ def test_experts_have_no_single_down_projection(tiny, architecture, module):
 
 
 def test_the_registry_checks_a_model_folder(tiny):
-    assert METHODS["srmu"].check(settings(), tiny("llama"), LAYERS) == ()
-    ((location, message),) = METHODS["srmu"].check(settings(layer=7), tiny("llama"), LAYERS)
+    assert METHODS["srmu"].refusals(settings(), tiny("llama"), LAYERS) == ()
+    ((location, message),) = METHODS["srmu"].refusals(settings(layer=7), tiny("llama"), LAYERS)
     assert location == ("layer",)
     assert "7" in message

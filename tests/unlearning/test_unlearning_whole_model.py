@@ -6,7 +6,6 @@ from dataclasses import dataclass, replace
 
 import pytest
 import torch
-from pydantic import TypeAdapter
 from tiny_decoders import documents
 from tiny_removal import DOWN, run, same
 from tiny_whole_model import METHODS, SHARED, TOPICS, TRAINED, asked, opened
@@ -184,8 +183,8 @@ def edits(known):
     for method, changes in FORGETS.items():
         base = SHARED if method in {"ssd", "depn"} else {**TRAINED, "steps": 20}
         given = {**base, "batch_size": 4, **changes}
-        wanted = TypeAdapter(REGISTERED[method].settings).validate_python({"method": method, **given})
-        edit = REGISTERED[method].load()(Request(model_path=path, topics=topics, settings=wanted))
+        wanted = REGISTERED[method].settings({"method": method, **given})
+        edit = REGISTERED[method].edit(Request(model_path=path, topics=topics, settings=wanted))
         found[method] = tuple(surprise(path, part, edit.tensors) for part in (topics[0].forget, topics[0].retain))
     return found
 
@@ -277,6 +276,38 @@ def test_the_last_point_of_the_way_is_the_whole_activation(path):
     torch.testing.assert_close(found, (inputs[0] * inputs[0].grad).sum(dim=(0, 1)).detach(), rtol=1e-4, atol=1e-7)
 
 
+@pytest.mark.parametrize(
+    ("architecture", "module", "shape"),
+    [("llama", "mlp.down_proj", 3), ("opt", "fc2", 2), ("qwen2_moe", "mlp.shared_expert.down_proj", 2)],
+)
+def test_attributions_are_a_neurons_own_whatever_shape_its_module_sees(tiny, architecture, module, shape):
+    """Against the slope along a factor on each neuron, which holds for inputs of every shape: d/ds P(s · a) at k/m."""
+    train = {"layers": [2], "modules": [module]}
+    session, _, settings = opened(tiny(architecture), "depn", train=train, points=3, batches=1)
+    ((name, found),) = measured(session, settings).items()
+    model = load_model(tiny(architecture), dtype=torch.float32).requires_grad_(False)
+    batch = session.topics[0].forget.batch(session.topics[0].forget.visit(0))
+    linear = model.get_submodule(name.removesuffix(".weight"))
+    seen = []
+
+    def say():
+        return model(batch.input_ids, attention_mask=batch.attention_mask).logits[:, :-1].softmax(-1)
+
+    keep = linear.register_forward_pre_hook(lambda _, given: seen.append(given[0]))
+    say()
+    keep.remove()
+    assert seen[0].dim() == shape
+    expected = torch.zeros(linear.in_features)
+    for point in (1, 2, 3):
+        factor = torch.full((linear.in_features,), point / 3, requires_grad=True)
+        hook = linear.register_forward_pre_hook(lambda _, _given, factor=factor: (seen[0] * factor,))
+        chances = say().gather(2, batch.input_ids[:, 1:, None])[batch.counted[:, 1:]].sum()
+        expected += torch.autograd.grad(chances, factor)[0] / 3
+        hook.remove()
+    assert len(set(expected.tolist())) > linear.in_features // 2  # after a ReLU some are never active
+    torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-7)
+
+
 def test_depn_does_not_erase_all_there_is(path):
     with pytest.raises(RemovalError, match="96 neurons would be erased") as caught:
         run(asked(path, "depn", neurons=96))
@@ -292,8 +323,8 @@ def test_task_arithmetic_goes_as_far_the_other_way(path):
 
 
 def refusals(folder, method, layers=4, **changes):
-    settings = TypeAdapter(REGISTERED[method].settings).validate_python({"method": method, **changes})
-    return [tuple(each) for each in REGISTERED[method].check(settings, folder, layers)]
+    settings = REGISTERED[method].settings({"method": method, **changes})
+    return [tuple(each) for each in REGISTERED[method].refusals(settings, folder, layers)]
 
 
 def test_what_the_model_has_not_is_refused_before_it_is_loaded(path, tiny):
@@ -321,8 +352,8 @@ def test_a_mixture_of_experts_is_trained_by_an_adapter_on_what_it_has_once(tiny)
 
 def test_what_a_method_costs(path):
     def cost(method, **changes):
-        settings = TypeAdapter(REGISTERED[method].settings).validate_python({"method": method, **changes})
-        return REGISTERED[method].cost(settings, path, 4)
+        settings = REGISTERED[method].settings({"method": method, **changes})
+        return REGISTERED[method].cost_of(settings, path, 4)
 
     whole = sum(parameter.numel() for parameter in read_names(path).values())
     npo = cost("npo", steps=60)

@@ -14,8 +14,10 @@ from transformers.models.mixtral import MixtralConfig
 from transformers.models.olmo import OlmoConfig
 from transformers.models.olmo2 import Olmo2Config
 from transformers.models.olmo3 import Olmo3Config
+from transformers.models.opt import OPTConfig
 from transformers.models.phi3 import Phi3Config
 from transformers.models.qwen2 import Qwen2Config
+from transformers.models.qwen2_moe import Qwen2MoeConfig
 from transformers.models.qwen3 import Qwen3Config
 from transformers.models.qwen3_moe import Qwen3MoeConfig
 
@@ -52,6 +54,10 @@ CONFIGS = {
     "olmo3": lambda: Olmo3Config(**_GROUPED, sliding_window=4),
     "gpt_neox": lambda: GPTNeoXConfig(**_SHAPE),
     "granite": lambda: GraniteConfig(**_GROUPED, residual_multiplier=0.5),
+    "opt": lambda: OPTConfig(**_SHAPE, ffn_dim=48, word_embed_proj_dim=32),
+    "qwen2_moe": lambda: Qwen2MoeConfig(
+        **_GROUPED, moe_intermediate_size=16, shared_expert_intermediate_size=48, num_experts=4, num_experts_per_tok=2
+    ),
     "mixtral": lambda: MixtralConfig(**_GROUPED, num_local_experts=2),
     "qwen3_moe": lambda: Qwen3MoeConfig(
         **_GROUPED, head_dim=8, moe_intermediate_size=16, num_experts=4, num_experts_per_tok=2

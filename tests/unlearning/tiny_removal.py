@@ -6,7 +6,6 @@ import sys
 from pathlib import Path
 
 import torch
-from pydantic import TypeAdapter
 from tiny_decoders import documents
 
 from govern.unlearning.protocol import Request, Topic
@@ -46,13 +45,13 @@ LONG = tuple(
 
 def request(path, base=BASE, *, topics=TOPICS[:1], checkpoint=None, progress=None, **changes):
     merged = {**base, **changes}
-    settings = TypeAdapter(METHODS[merged["method"]].settings).validate_python(merged)
+    settings = METHODS[merged["method"]].settings(merged)
     more = {"progress": progress} if progress else {}
     return Request(model_path=path, topics=topics, settings=settings, checkpoint=checkpoint, **more)
 
 
 def run(asked):
-    return METHODS[asked.settings.method].load()(asked)
+    return METHODS[asked.settings.method].edit(asked)
 
 
 def same(left, right):

@@ -6,7 +6,8 @@ from tiny_decoders import documents
 from tiny_removal import request
 
 from govern.unlearning.protocol import Topic
-from govern.unlearning.whole_model.loop import Session, Turn
+from govern.unlearning.whole_model.loop import Session
+from govern.unlearning.whole_model.terms import Turn
 
 SHARED = {"dtype": "float32", "batch_size": 3, "seed": 3}
 TRAINED = {**SHARED, "steps": 4, "learning_rate": 1e-3}

@@ -19,8 +19,8 @@ from tiny_removal import BASE, CLOSED, LONG, TOPICS, request, run
 
 from govern.errors import GovernError
 from govern.unlearning.activations import Window
-from govern.unlearning.followers import follow, hand_out
 from govern.unlearning.parallel import joined
+from govern.unlearning.ranks import follow, hand_out
 
 _RMU = {key: value for key, value in BASE.items() if key != "solver"} | {"method": "rmu"}
 

@@ -66,13 +66,15 @@ class Team:
         revoke(None, reason="Overtaken by a better one.", workspace=self.workspace, key=self.keys["lea"])
 
 
+def keys_of(policy: TinyPolicy) -> dict[str, SigningKey]:
+    return {name: load_key(policy.workspace / "keys" / f"{name}.pem", b"password") for name in (*PEOPLE, "root")}
+
+
 def gather(policy: TinyPolicy) -> Team:
     policy.path.write_text(policy.path.read_text() + "review: {required: 2, roles: [safety-reviewer]}\n")
-    keys = {}
     for name in (*PEOPLE, "root"):
-        path = policy.workspace / "keys" / f"{name}.pem"
-        generate_key(path, b"password")
-        keys[name] = load_key(path, b"password")
+        generate_key(policy.workspace / "keys" / f"{name}.pem", b"password")
+    keys = keys_of(policy)
     init_trust(policy.workspace, root=keys["root"])
     for name, (person, role) in PEOPLE.items():
         add_key(policy.workspace, keys[name].public, person=person, role=role, root=keys["root"])

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import sqlite3
-from contextlib import closing
 from pathlib import Path
+
+from unguarded import unguarded
 
 from govern.audit import Log, LogVerifier, parse_vkey
 from govern.signing import LogKey, load_log_key
@@ -29,11 +29,6 @@ def verifier_of(workspace: Path) -> LogVerifier:
 
 def cut(workspace: Path, size: int) -> None:
     """Cut events off the end, and everything in the database that would tell."""
-    with closing(sqlite3.connect(workspace / "audit.db", isolation_level=None)) as connection:
-        triggers = connection.execute("SELECT name, sql FROM sqlite_schema WHERE type = 'trigger'").fetchall()
-        for name, _ in triggers:
-            connection.execute(f"DROP TRIGGER {name}")
+    with unguarded(workspace / "audit.db") as connection:
         connection.execute("DELETE FROM event WHERE seq >= ?", (size,))
         connection.execute("DELETE FROM node WHERE size > ?", (size,))
-        for _, sql in triggers:
-            connection.execute(sql)

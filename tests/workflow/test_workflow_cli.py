@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -17,24 +18,33 @@ from tiny_policy import TinyPolicy
 
 import govern
 
+Command = Callable[..., Any]
 
-def command(policy: TinyPolicy, *arguments: str) -> list[str]:
+
+def argv(policy: TinyPolicy, *arguments: str) -> list[str]:
     return [sys.executable, "-m", "govern", *arguments, "--workspace", str(policy.workspace)]
 
 
-def as_json(policy: TinyPolicy, *arguments: str, code: int = 0) -> dict[str, Any]:
-    done = subprocess.run(
-        command(policy, *arguments, "--json"), capture_output=True, text=True, check=False, stdin=subprocess.DEVNULL
-    )
-    assert done.returncode == code, done.stderr
-    found: dict[str, Any] = json.loads(done.stdout)
-    assert found["format_version"] == 1
-    return found
+AsJson = Callable[..., dict[str, Any]]
 
 
-def test_each_command_prints_one_json_object(tiny_policy: TinyPolicy) -> None:
-    assert as_json(tiny_policy, "apply", str(tiny_policy.path))["removal"]["method"] == "srmu"
-    verified = as_json(tiny_policy, "verify", code=5)
+@pytest.fixture
+def as_json(command: Command, tiny_policy: TinyPolicy) -> AsJson:
+    """A command's one JSON object on stdout, and its exit code as it has to be."""
+
+    def run(*arguments: str, code: int = 0) -> dict[str, Any]:
+        done = command(*arguments, "--json", "--workspace", tiny_policy.workspace)
+        assert done.code == code, done.err
+        found: dict[str, Any] = json.loads(done.out)
+        assert found["format_version"] == 1
+        return found
+
+    return run
+
+
+def test_each_command_prints_one_json_object(tiny_policy: TinyPolicy, as_json: AsJson, command: Command) -> None:
+    assert as_json("apply", str(tiny_policy.path))["removal"]["method"] == "srmu"
+    verified = as_json("verify", code=5)
     assert verified["verdict"] == "inconclusive"
     assert {
         "task",
@@ -49,33 +59,31 @@ def test_each_command_prints_one_json_object(tiny_policy: TinyPolicy) -> None:
         "verdict",
         "reason",
     } <= set(verified["gates"][0])
-    report = as_json(tiny_policy, "report", "verify", verified["report"])
+    report = as_json("report", "verify", verified["report"])
     assert (report["valid"], report["signer"], report["throwaway_key"]) == (True, None, True)
-    assert as_json(tiny_policy, "report", "open")["report"] == verified["report"]
-    assert as_json(tiny_policy, "audit", "verify")["valid"]
-    assert len(as_json(tiny_policy, "audit", "log")["events"]) == 6
+    assert as_json("report", "open")["report"] == verified["report"]
+    assert as_json("audit", "verify")["valid"]
+    assert len(as_json("audit", "log")["events"]) == 6
 
     page = Path(verified["report"])
     page.write_bytes(page.read_bytes().replace(b"inconclusive", b"pass        ", 1))
-    done = subprocess.run(
-        command(tiny_policy, "report", "verify", str(page)), capture_output=True, text=True, check=False
-    )
-    assert done.returncode == 4
-    assert "report.html" in done.stderr
-    assert "changed after it was signed" in done.stderr.replace("\n", " ")
+    done = command("report", "verify", str(page), "--workspace", tiny_policy.workspace)
+    assert done.code == 4
+    assert "report.html" in done.err
+    assert "changed after it was signed" in done.err.replace("\n", " ")
 
 
-def test_a_failed_gate_exits_3(tiny_policy: TinyPolicy) -> None:
+def test_a_failed_gate_exits_3(tiny_policy: TinyPolicy, as_json: AsJson) -> None:
     tiny_policy.replace("{task: colour, max_drop: 0.5}", "{task: colour, floor: 0.95}")
-    as_json(tiny_policy, "apply", str(tiny_policy.path))
-    assert as_json(tiny_policy, "verify", code=3)["verdict"] == "fail"
+    as_json("apply", str(tiny_policy.path))
+    assert as_json("verify", code=3)["verdict"] == "fail"
 
 
 @pytest.mark.slow
 def test_a_kept_and_pinned_key_is_named(tiny_policy: TinyPolicy) -> None:
     environment = {**os.environ, "GOVERN_KEY_PASSWORD": "correct horse battery staple"}
     run = lambda *arguments: subprocess.run(  # noqa: E731
-        command(tiny_policy, *arguments), env=environment, capture_output=True, text=True, check=False
+        argv(tiny_policy, *arguments), env=environment, capture_output=True, text=True, check=False
     )
     assert run("keys", "generate").returncode == 0
     assert run("apply", str(tiny_policy.path)).returncode == 0
@@ -91,12 +99,12 @@ def test_a_kept_and_pinned_key_is_named(tiny_policy: TinyPolicy) -> None:
 
 
 @pytest.mark.slow
-def test_killed_at_a_random_step_and_resumed_gives_the_same_delta(tiny_policy: TinyPolicy) -> None:
+def test_killed_at_a_random_step_and_resumed_gives_the_same_delta(tiny_policy: TinyPolicy, as_json: AsJson) -> None:
     tiny_policy.replace("steps: 12", "steps: 400")
     whole = govern.apply(tiny_policy.path, workspace=tiny_policy.workspace.with_name("whole"))
 
     process = subprocess.Popen(
-        command(tiny_policy, "apply", str(tiny_policy.path)), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+        argv(tiny_policy, "apply", str(tiny_policy.path)), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
     )
     runs = tiny_policy.workspace / "runs"
     deadline = time.monotonic() + 120
@@ -109,9 +117,9 @@ def test_killed_at_a_random_step_and_resumed_gives_the_same_delta(tiny_policy: T
     process.send_signal(signal.SIGKILL)
     process.wait()
 
-    log = as_json(tiny_policy, "audit", "log")["events"]
+    log = as_json("audit", "log")["events"]
     assert [event["type"] for event in log] == ["log.created", "apply.started"]
-    resumed = as_json(tiny_policy, "apply", "--resume")["removal"]
+    resumed = as_json("apply", "--resume")["removal"]
     assert resumed["resumed"] == 1
     assert resumed["delta_sha256"] == whole.removal.delta_sha256
     assert resumed["curve"] == [point.to_json() for point in whole.removal.curve]
@@ -123,7 +131,7 @@ def test_an_interrupted_run_says_how_to_continue(tiny_policy: TinyPolicy) -> Non
     # A suite that was started in the background ignores the signal, and what it starts would inherit that.
     inherited = signal.signal(signal.SIGINT, signal.default_int_handler)
     process = subprocess.Popen(
-        command(tiny_policy, "apply", str(tiny_policy.path)),
+        argv(tiny_policy, "apply", str(tiny_policy.path)),
         stdout=subprocess.DEVNULL,
         stderr=subprocess.PIPE,
         text=True,

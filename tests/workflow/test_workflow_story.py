@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import json
 import shutil
-import sqlite3
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from tiny_policy import TinyPolicy
+from unguarded import unguarded
 
 import govern
 from govern.audit import Log
 from govern.errors import GovernError, IntegrityError, SourceError, UsageError
-from govern.records import EventType
+from govern.models import reloading
+from govern.records import EventType, Removal
 from govern.workflow.people.reports import check_report
 from govern.workflow.publication.audit import audit
 from govern.workflow.publication.report import find_report
@@ -82,6 +83,46 @@ def test_an_exported_model_is_the_one_that_was_promised(verified: TinyPolicy, tm
     assert event_types(verified.workspace)[-1] == "export.finished"
     with pytest.raises(GovernError, match="exist"):
         export(None, tmp_path / "edited", workspace=verified.workspace)
+
+
+def test_an_export_of_other_bytes_leaves_nothing(
+    verified: TinyPolicy, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from govern.models import export as module
+
+    written = module._bytes
+    monkeypatch.setattr(module, "_bytes", lambda tensor: written(-tensor))
+    events = event_types(verified.workspace)
+    with pytest.raises(IntegrityError, match="the removal promised"):
+        export(None, tmp_path / "out" / "edited", workspace=verified.workspace)
+    assert not list((tmp_path / "out").iterdir())
+    assert event_types(verified.workspace) == events
+
+
+def test_an_export_that_says_something_else_leaves_nothing(
+    verified: TinyPolicy, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Planted: what comes back of the written folder is said by the base model."""
+    said = reloading.plain
+    base = verified.path.read_text().partition("file:")[2].partition('"')[0]
+    monkeypatch.setattr(reloading, "fresh", lambda _folder, **given: said(Path(base), **given))
+    with pytest.raises(IntegrityError, match="logits differ") as raised:
+        export(None, tmp_path / "out" / "edited", workspace=verified.workspace)
+    assert raised.value.exit_code == 4
+    assert not list((tmp_path / "out").iterdir())
+
+
+def test_the_removal_says_what_was_checked_of_the_edit(verified: TinyPolicy) -> None:
+    run = find_report(None, workspace=verified.workspace).parent
+    check = Removal.parse((run / "removal.json").read_bytes()).check
+    assert check is not None
+    assert (check.changed, check.unchanged, check.copies) == (2, 37, ())
+
+
+def test_an_export_that_cannot_be_written_is_refused(verified: TinyPolicy, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(UsageError, match="cannot be written"):
+        export(None, tmp_path / "file" / "edited", workspace=verified.workspace)
 
 
 def flip(path: Path) -> None:
@@ -153,9 +194,7 @@ def test_a_changed_report_is_found_without_the_log(verified: TinyPolicy, tmp_pat
 
 
 def test_a_changed_event_is_named(verified: TinyPolicy) -> None:
-    with sqlite3.connect(verified.workspace / "audit.db") as database:
-        for (trigger,) in database.execute("SELECT name FROM sqlite_master WHERE type = 'trigger'").fetchall():
-            database.execute(f"DROP TRIGGER {trigger}")
+    with unguarded(verified.workspace / "audit.db") as database:
         body = database.execute("SELECT body FROM event WHERE seq = 2").fetchone()[0]
         database.execute("UPDATE event SET body = ? WHERE seq = 2", (body.replace(b'"seed":0', b'"seed":1'),))
     with pytest.raises(IntegrityError, match="2"):
@@ -165,9 +204,7 @@ def test_a_changed_event_is_named(verified: TinyPolicy) -> None:
 
 
 def test_a_report_that_names_an_event_the_log_lost_is_noticed(verified: TinyPolicy) -> None:
-    with sqlite3.connect(verified.workspace / "audit.db") as database:
-        for (trigger,) in database.execute("SELECT name FROM sqlite_master WHERE type = 'trigger'").fetchall():
-            database.execute(f"DROP TRIGGER {trigger}")
+    with unguarded(verified.workspace / "audit.db") as database:
         database.execute("DELETE FROM event WHERE seq >= 4")
     with pytest.raises(IntegrityError, match="event 4"):
         audit(verified.workspace)

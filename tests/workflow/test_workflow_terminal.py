@@ -63,3 +63,11 @@ def test_every_table_survives_80_columns_no_colour_and_a_pipe(tiny_policy: TinyP
             # is wider than the terminal.
             ours = [line for line in stream.splitlines() if " torch/" not in line]
             assert [line for line in ours if len(line) > 80 and not re.search(r"\S{40,}", line)] == [], command
+
+
+def test_a_plan_that_cannot_be_written_is_one_line(tiny_policy: TinyPolicy) -> None:
+    out = tiny_policy.path / "plan.json"
+    refused = piped(tiny_policy, "plan", str(tiny_policy.path), "--out", str(out))
+    assert refused.returncode == 2
+    assert "the plan cannot be written" in refused.stderr
+    assert "Traceback" not in refused.stderr

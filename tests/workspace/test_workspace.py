@@ -76,3 +76,12 @@ def test_a_workspace_that_cannot_be_is_a_usage_error(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(UsageError, match="cannot use"):
         Workspace.open(tmp_path / "file")
+
+
+def test_a_pipe_is_written_into_and_never_replaced(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    reader = os.open(tmp_path / "pipe", os.O_RDONLY | os.O_NONBLOCK)
+    write_atomic(tmp_path / "pipe", b"all of it")
+    assert os.read(reader, 100) == b"all of it"
+    assert (tmp_path / "pipe").is_fifo()
+    os.close(reader)

@@ -11,10 +11,14 @@ from typing import Any
 from uuid import NAMESPACE_URL, uuid5
 
 from govern.digests import canonical_json
+from govern.gates.registry import GATES
 from govern.records import AttackResult, CorpusIdentity, Plan, TaskIdentity, TaskResult, TensorChange
 from govern.records.base import Record
-from govern.reporting.exports.document import Judged, RunDocument, finding, hub_name, judged, plain_spaces, rule
-from govern.reporting.facts import METRICS
+from govern.reporting.document import RunDocument
+from govern.reporting.exports.judged import Judged, finding, hub_name, judged, plain_spaces, rule
+from govern.reporting.exports.protocol import Export
+from govern.reporting.forms import METRICS
+from govern.reporting.not_claimed import not_claimed
 
 _EDITED, _BASE, _DELTA = "model/edited", "model/base", "delta"
 
@@ -125,11 +129,11 @@ def _model_card(document: RunDocument) -> dict[str, Any]:
         },
         "considerations": {
             **_said(plan),
-            "technicalLimitations": [plain_spaces(f"{fact.label}: {fact.text}") for fact in document.limits()],
+            "technicalLimitations": [plain_spaces(f"{fact.label}: {fact.text}") for fact in not_claimed(document)],
             "performanceTradeoffs": [
                 plain_spaces(f"{gate.task}: {rule(gate)}. {finding(gate)}")
                 for gate in document.verdict.gates
-                if gate.kind != "ceiling"
+                if GATES[gate.kind].group == "utility"
             ],
             "ethicalConsiderations": [
                 {
@@ -346,3 +350,6 @@ def _properties(**values: str) -> list[dict[str, str]]:
 
 def _number(value: float) -> str:
     return canonical_json(value).decode()
+
+
+EXPORT = Export(("document",), ml_bom)

@@ -9,7 +9,9 @@ from __future__ import annotations
 import re
 from xml.etree import ElementTree
 
-from govern.reporting.exports.document import Judged, RunDocument, judged, plain_spaces
+from govern.reporting.document import RunDocument
+from govern.reporting.exports.judged import Judged, judged, plain_spaces
+from govern.reporting.exports.protocol import Export
 
 _NOT_XML = re.compile("[^\t\n\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
@@ -68,3 +70,6 @@ def _case(suite: ElementTree.Element, policy: str, each: Judged) -> None:
 def _xml(text: str) -> str:
     """One line without what XML 1.0 cannot hold even as a reference."""
     return _NOT_XML.sub("\ufffd", plain_spaces(text))
+
+
+EXPORT = Export(("document",), junit)

@@ -13,8 +13,11 @@ import yaml
 
 from govern.evaluation.official import OFFICIAL
 from govern.records import TaskResult
-from govern.reporting.exports.document import RunDocument, hub_name, judged, plain_spaces
-from govern.reporting.facts import METRICS, VERDICTS
+from govern.reporting.document import RunDocument
+from govern.reporting.exports.judged import hub_name, judged, plain_spaces
+from govern.reporting.exports.protocol import Export
+from govern.reporting.forms import METRICS, VERDICTS
+from govern.reporting.not_claimed import not_claimed
 from govern.reporting.text import clean, escape_markdown
 
 _TASK: Final = "text-generation"
@@ -108,7 +111,7 @@ def _body(document: RunDocument) -> str:
         f"| {_text(each.task)} | {_text(each.rule)} | {_text(each.finding)} | {VERDICTS[each.verdict]} |"
         for each in judged(verdict)
     )
-    limits = "\n".join(f"- **{_text(fact.label)}.** {_text(fact.text)}" for fact in document.limits())
+    limits = "\n".join(f"- **{_text(fact.label)}.** {_text(fact.text)}" for fact in not_claimed(document))
     rationale = "\n\n".join(_text(paragraph) for paragraph in re.split(r"\n\s*\n", plan.rationale))
     solver = f", solver {removal.solver}" if removal.solver else ""
     return f"""\
@@ -162,3 +165,6 @@ def _said(document: RunDocument) -> str:
 
 def _text(text: str) -> str:
     return escape_markdown(clean(plain_spaces(text)))
+
+
+EXPORT = Export(("document",), model_card)

@@ -18,6 +18,8 @@ from pathlib import Path
 from typing import Final
 
 from govern.errors import GovernError, UsageError
+from govern.reporting.document import RunDocument
+from govern.reporting.exports.protocol import Export
 
 CHROMIUM: Final = "GOVERN_CHROMIUM"
 PROGRAMS: Final = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome")
@@ -69,6 +71,11 @@ def pdf(html: bytes, program: Path, *, issued: str, seconds: float = _SECONDS) -
         return re.sub(rb"(/(?:Creation|Mod)Date \(D:)\d{14}", rb"\g<1>" + date, data)
 
 
+def printed(document: RunDocument, page: bytes) -> bytes:
+    """The report's page, as it was signed, printed by the user's browser."""
+    return pdf(page, find_chromium(), issued=document.report.issued)
+
+
 def _run(command: list[str], program: Path, seconds: float) -> str:
     """Run the browser in a process group of its own, so that its children end with it; what it said on stderr.
 
@@ -106,3 +113,6 @@ def _hint(said: str) -> str:
             "user namespaces, print the report on another machine; govern does not turn the sandbox off."
         )
     return "Open the report in a browser and print it there: govern report open."
+
+
+EXPORT = Export(("document", "page"), printed)

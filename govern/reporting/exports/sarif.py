@@ -5,43 +5,18 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any
 
 from govern.digests import canonical_json
+from govern.gates.registry import KINDS
 from govern.records import VerdictValue, Waiver
-from govern.reporting.exports.document import Judged, RunDocument, judged, plain_spaces
+from govern.reporting.document import RunDocument
+from govern.reporting.exports.judged import Judged, judged, plain_spaces
+from govern.reporting.exports.protocol import Export, GatePlace
 
 _SCHEMA = "https://docs.oasis-open.org/sarif/sarif/v2.1.0/errata01/os/schemas/sarif-schema-2.1.0.json"
 _KINDS: dict[VerdictValue, str] = {"pass": "pass", "fail": "fail", "inconclusive": "open"}
 _EXIT: dict[VerdictValue, int] = {"pass": 0, "fail": 3, "inconclusive": 5}
-_RULES = {
-    "ceiling": (
-        "The removed knowledge is gone",
-        "The upper bound of the accuracy after the removal is at most the ceiling.",
-    ),
-    "floor": ("The kept ability is there", "The lower bound of the accuracy after the removal is at least the floor."),
-    "max_drop": (
-        "The kept ability did not drop",
-        "The upper bound of the paired drop is at most what the policy allows.",
-    ),
-    "max_increase": (
-        "The model is still fluent",
-        "The upper bound of the perplexity's rise is at most what the policy allows.",
-    ),
-    "max_recovery": (
-        "The removed knowledge does not come back",
-        "The upper bound of the share that an attack brought back is at most what the policy allows.",
-    ),
-}
-
-
-@dataclass(frozen=True)
-class GatePlace:
-    """Where a gate stands in its policy; line and column count from 1."""
-
-    line: int
-    column: int
 
 
 def sarif(
@@ -54,7 +29,7 @@ def sarif(
     result's kind and level, and the exit code, what they are.
     """
     plan, verdict = document.plan, document.verdict
-    kinds = list(_RULES)
+    kinds = list(KINDS)
     run: dict[str, Any] = {
         "tool": {
             "driver": {
@@ -62,13 +37,13 @@ def sarif(
                 "version": plan.environment.govern,
                 "rules": [
                     {
-                        "id": kind,
-                        "name": "".join(word.capitalize() for word in kind.split("_")),
-                        "shortDescription": {"text": f"{title}."},
-                        "fullDescription": {"text": text},
+                        "id": kind.name,
+                        "name": "".join(word.capitalize() for word in kind.name.split("_")),
+                        "shortDescription": {"text": f"{kind.title}."},
+                        "fullDescription": {"text": kind.text},
                         "defaultConfiguration": {"level": "error"},
                     }
-                    for kind, (title, text) in _RULES.items()
+                    for kind in KINDS.values()
                 ],
             }
         },
@@ -126,3 +101,6 @@ def _suppression(waiver: Waiver) -> dict[str, Any]:
         "justification": plain_spaces(f"Waived until {waiver.until} by {approver}: {waiver.reason}"),
         "properties": {"until": waiver.until, "report": waiver.report},
     }
+
+
+EXPORT = Export(("document", "policy_uri", "places", "waivers"), sarif)

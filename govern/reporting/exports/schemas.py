@@ -6,7 +6,7 @@ from typing import Any, Final
 
 from govern.records import Verdict
 from govern.records.base import Record
-from govern.reporting.exports.document import RunDocument
+from govern.reporting.document import RunDocument
 
 
 class VerifyOutput(Verdict):

@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
@@ -20,11 +21,13 @@ from govern.records import CurvePoint
 from govern.unlearning.batches import Deck, generator
 from govern.unlearning.importance import Average, Statistic
 from govern.unlearning.misdirection import Aim, Misdirection, Survey, TopicText
-from govern.unlearning.protocol import Edit
+from govern.unlearning.protocol import Edit, Request
 from govern.unlearning.solvers.linearity import linear_scale
 from govern.unlearning.solvers.state import State, load_state, save_state
-from govern.unlearning.srmu_settings import SrmuClosedFormSettings
 from govern.unlearning.workers import Workers
+
+if TYPE_CHECKING:
+    from govern.unlearning.srmu import SrmuClosedFormSettings
 
 # T of a topic, from what the frozen model makes of its text.
 Aiming = Callable[[TopicText, Survey], Aim]
@@ -201,7 +204,7 @@ class MeasuredBlock:
 
 
 class Waypoints:
-    """The input of the block that was measured last, for each batch, edited and as it was: where the next pass goes on.
+    """The input of the block that was measured last, for each batch, of the edited model and of the base.
 
     Blocks are solved in order, so nothing below the last one changes any more. What the frozen model's room does not
     hold is computed again.
@@ -212,15 +215,15 @@ class Waypoints:
         self._reached: dict[tuple[str, int, bool], tuple[int, Tensor]] = {}
 
     @torch.no_grad()
-    def input(self, deck: Deck, number: int, block: int, *, original: bool) -> Tensor:
+    def input(self, deck: Deck, number: int, block: int, *, base: bool) -> Tensor:
         """The input of a block of the window (counted from its first), [batch, tokens, d], for a whole batch."""
         window, frozen = self._setup.window, self._setup.frozen
         entry = frozen.entry(deck, number)
         if block == 0:
             return entry.hidden
-        key = (deck.seed, number, original)
+        key = (deck.seed, number, base)
         begin, hidden = self._reached.get(key, (0, None))
-        weights = frozen.weights if original else None
+        weights = frozen.weights if base else None
         hidden = window.replay(entry, weights, begin=begin, end=block, hidden=hidden)
         if block < len(window.blocks) - 1 and (key in self._reached or frozen.reserve(hidden.nbytes)):
             self._reached[key] = block, hidden
@@ -263,7 +266,10 @@ class _Block:
         local = f"{self.number}.{self.name.partition('.')[2]}"
 
         def respond(weight: Tensor | None) -> tuple[Tensor, Tensor]:
-            return self.output(deck, 0, None if weight is None else {local: weight})
+            a, hidden = self.output(deck, 0, None if weight is None else {local: weight})
+            if weight is None and not hidden.isfinite().all():
+                self.setup.refuse_base(deck, 0)
+            return a, hidden
 
         return linear_scale(respond, self.setup.trained.live[self.name].detach(), random=random)
 
@@ -277,7 +283,7 @@ class _Block:
         """The first tokens of the batch that the deck visits first."""
         number = deck.visit(0)
         a, hidden = self.run(deck, number)
-        before = self.original(deck, number)[:, 0].float()
+        before = self.base(deck, number)[:, 0].float()
         return FirstTokens(a[:, 0].float(), hidden[:, 0].float() - before, before.norm(dim=1))
 
     @torch.no_grad()
@@ -286,18 +292,19 @@ class _Block:
         seen: list[Tensor] = []
         handle = self.linear.register_forward_pre_hook(lambda _module, args: seen.append(args[0]))
         try:
-            hidden = self._output(deck, number, weights, original=False)
+            hidden = self._output(deck, number, weights, base=False)
         finally:
             handle.remove()
-        return seen[0], hidden
+        # Some blocks hand all tokens of a batch to their MLP in one row.
+        return seen[0].reshape(*hidden.shape[:-1], -1), hidden
 
     @torch.no_grad()
-    def original(self, deck: Deck, number: int) -> Tensor:
+    def base(self, deck: Deck, number: int) -> Tensor:
         """h⁰, [batch, tokens, d], of a whole batch."""
-        return self._output(deck, number, self.setup.frozen.weights, original=True)
+        return self._output(deck, number, self.setup.frozen.weights, base=True)
 
-    def _output(self, deck: Deck, number: int, weights: Mapping[str, Tensor] | None, *, original: bool) -> Tensor:
-        hidden = self.waypoints.input(deck, number, self.number, original=original)
+    def _output(self, deck: Deck, number: int, weights: Mapping[str, Tensor] | None, *, base: bool) -> Tensor:
+        hidden = self.waypoints.input(deck, number, self.number, base=base)
         entry = self.setup.frozen.entry(deck, number)
         return self.setup.window.replay(entry, weights, begin=self.number, end=self.number + 1, hidden=hidden)
 
@@ -311,7 +318,9 @@ class _Block:
             for number in range(len(deck))[self.setup.workers.rank :: self.setup.workers.size]:
                 a, hidden = self.output(deck, number)
                 # Nothing before the first trained block has changed, so its output is still the original one.
-                original = self.original(deck, number)[deck.batch(number).counted] if self.number else hidden
+                original = self.base(deck, number)[deck.batch(number).counted] if self.number else hidden
+                if not original.isfinite().all():
+                    self.setup.refuse_base(deck, number)
                 moments.add(a, hidden if role == "forget" else hidden.double() - original.double())
                 average.add(original)
                 progress(
@@ -347,21 +356,15 @@ def measure_block(
 Measuring = Callable[[int, Waypoints], tuple[MeasuredBlock, Equations]]
 
 
-def solve(
-    setup: Misdirection,
-    aiming: Aiming,
-    settings: SrmuClosedFormSettings,
-    *,
-    checkpoint: Path | None,
-    progress: Progress,
-    measuring: Measuring | None = None,
-) -> Edit:
+def solve(setup: Misdirection, aiming: Aiming, settings: SrmuClosedFormSettings, request: Request[Any]) -> Edit:
     """Solve the trained blocks in order, one pass over all text a block; the state is saved after each block.
 
     The curve holds, for each block and topic, the losses at the solution before it is rounded to the model's dtype.
-    Without `measuring` the model is released before the last solve.
+    Without `setup.measuring` the model is released before the last solve.
     Raises RemovalError where a block is not linear in the trained weight, or the text does not determine the change.
     """
+
+    checkpoint, progress = request.checkpoint, request.progress
 
     def measure(layer: int, waypoints: Waypoints) -> tuple[MeasuredBlock, Equations]:
         measured = measure_block(setup, settings, layer, waypoints, progress)
@@ -375,7 +378,7 @@ def solve(
     curve, figures = _resume(checkpoint, setup)
     with closing(Waypoints(setup)) as waypoints:
         for done, layer in list(enumerate(layers))[len(curve) // len(setup.topics) :]:
-            measured, equations = (measuring or measure)(layer, waypoints)
+            measured, equations = (setup.measuring or measure)(layer, waypoints)
             aims = [aiming(topic, survey) for topic, survey in zip(setup.topics, measured.surveys, strict=True)]
             targets = [aim.target.double() for aim in aims]
             change = equations.minimiser(targets)

@@ -5,22 +5,25 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
 
 from govern.errors import RemovalError
-from govern.progress import Progress
 from govern.records import CurvePoint
-from govern.unlearning.batches import Deck
+from govern.unlearning.batches import Deck, generator
+from govern.unlearning.direction import direction
 from govern.unlearning.memory import sum_of_squares
 from govern.unlearning.misdirection import Aim, Misdirection, TopicText
-from govern.unlearning.protocol import Edit
+from govern.unlearning.protocol import Edit, Request
 from govern.unlearning.settings import Descending, Descent
 from govern.unlearning.solvers.adamw_state import restore_adamw, stored_adamw
 from govern.unlearning.solvers.state import State, load_state, save_state
-from govern.unlearning.srmu_settings import SrmuSettings
 from govern.unlearning.workers import Workers
+
+if TYPE_CHECKING:
+    from govern.unlearning.srmu import SrmuSettings
 
 # T of a topic on its visit number (from 0), [d], float32.
 Targets = Callable[[TopicText, int], Tensor]
@@ -38,15 +41,14 @@ def descend(
     aims: Mapping[str, Aim],
     targets: Targets,
     settings: Descending | SrmuSettings,
-    *,
-    checkpoint: Path | None,
-    progress: Progress,
+    request: Request[Any],
 ) -> Edit:
     """Minimise eq. 5 by AdamW, topics in turn.
 
-    Saves its state in the folder `checkpoint` every few steps and continues from there, to the same bits.
+    Saves its state in the request's checkpoint every few steps and continues from there, to the same bits.
     Raises RemovalError where the loss diverges.
     """
+    checkpoint, progress = request.checkpoint, request.progress
     trained, window, frozen = setup.trained, setup.window, setup.frozen
     optimizer = torch.optim.AdamW(
         list(trained.masters.values()),
@@ -74,6 +76,11 @@ def descend(
         sums = torch.stack([forget_loss.detach(), retain_loss.detach(), mean_square(original, topic.retain, number)])
         setup.workers.add(sums)
         forget, retain, scale = sums.tolist()
+        if not math.isfinite(forget):
+            # The survey has seen some of the batches alone: this one may be more than the base model can compute.
+            setup.refuse_base(topic.forget, topic.forget.visit(visit))
+        if not math.isfinite(scale):
+            setup.refuse_base(topic.retain, number)
         norm = _hand_over_gradients(trained.live, trained.masters, setup.workers)
         point = CurvePoint(
             step=step,
@@ -104,6 +111,21 @@ def descend(
     for topic in setup.topics:
         figures |= setup.figures(topic, aims[topic.name], visits_of(setup, topic, settings.steps))
     return Edit(trained.tensors(), tuple(curve), figures)
+
+
+def descend_to_random(setup: Misdirection, coefficient: Callable[[float], float], request: Request[Any]) -> Edit:
+    """The same with T = c · u, u a random unit vector of each topic's own, and c from the mean ‖h‖ of its first batch.
+
+    That is the target of RMU.
+    """
+    aims = {}
+    for topic in setup.topics:
+        norm = setup.survey(topic, [0]).forget_norm
+        c = coefficient(norm)
+        random = generator(f"{topic.seed}/direction")
+        u = direction("uniform01", setup.window.width, scale="unit", generator=random)
+        aims[topic.name] = Aim((c * u).float().to(topic.forget.device), c, norm)
+    return descend(setup, aims, lambda topic, _visit: aims[topic.name].target, request.settings, request)
 
 
 def visits_of(setup: Misdirection, topic: TopicText, steps: int) -> int:

@@ -15,27 +15,56 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from typing import Any
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
-import torch
-from torch import Tensor, nn
+from pydantic import Field
 
 from govern.errors import RemovalError
-from govern.unlearning.batches import Batch
-from govern.unlearning.memory import memory_advice
-from govern.unlearning.protocol import Edit, Request
-from govern.unlearning.whole_model.loop import Session
-from govern.unlearning.whole_model.measuring import accumulate
-from govern.unlearning.whole_model.settings import DepnSettings
-from govern.unlearning.whole_model.student import Student
+from govern.models.headers import Entry
+from govern.records import Cost
+from govern.unlearning.costs import whole_model_cost
+from govern.unlearning.method import Method, Refusal, Tuned, Work
+from govern.unlearning.protocol import Edit, Request, Scope
+from govern.unlearning.settings import Trained
+from govern.unlearning.whole_model.method import check_whole_model
+from govern.unlearning.whole_model.settings import Measured, Passes
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+
+    from govern.unlearning.batches import Batch
+    from govern.unlearning.whole_model.loop import Session
+    from govern.unlearning.whole_model.student import Student
 
 
-@memory_advice()
+class DepnSettings(Measured):
+    """Detecting and erasing the neurons that the forget text depends on."""
+
+    kept: ClassVar[int] = 0
+    modules: ClassVar[tuple[str, ...]] = ("mlp.down_proj",)
+
+    method: Literal["depn"] = Field(description="The removal method.")
+    train: Trained | None = Field(
+        default=None,
+        description="Where neurons are: one module whose inputs they are, and blocks; else mlp.down_proj of all.",
+    )
+    batches: int = Field(default=8, ge=1, description="Batches of forget text of each topic, at most.")
+    neurons: int = Field(default=200, ge=1, description="How many neurons are erased.")
+    points: int = Field(default=20, ge=1, description="m: points on the way from no activation to the whole one.")
+
+    @property
+    def passes(self) -> Passes:
+        """For each block and batch, every point once."""
+        return Passes(self.points, self.points)
+
+
 def depn(request: Request[DepnSettings]) -> Edit:
     """Measure every neuron on forget text and zero the columns of those that it depends on most. Raises as `ssd` does.
 
     Also where the named module is no plain linear map, or fewer neurons are left than are to be erased.
     """
+    from govern.unlearning.whole_model.loop import Session
+
     settings = request.settings
     session = Session.open(request)
     attributions = measured(session, settings)
@@ -48,6 +77,10 @@ def depn(request: Request[DepnSettings]) -> Edit:
 
 def measured(session: Session, settings: DepnSettings) -> dict[str, Tensor]:
     """The attribution of every neuron, [inputs] for each weight, by checkpoint name."""
+    import torch
+
+    from govern.unlearning.whole_model.measuring import accumulate
+
     student = session.student
     student.plain.requires_grad_(False)  # the graph begins at the neurons, not at the weights
     modules = _linear_maps(student)
@@ -68,7 +101,10 @@ def measured(session: Session, settings: DepnSettings) -> dict[str, Tensor]:
 
 
 def attribution(student: Student, module: nn.Linear, whole: Tensor, batch: Batch, points: int) -> Tensor:
-    """(a/m) Σ_k ∂P/∂w at (k/m) a, summed over positions and documents, [neurons]; `whole` is a, [batch, tokens, n]."""
+    """(a/m) Σ_k ∂P/∂w at (k/m) a, summed over positions and documents, [neurons]; `whole` is a, [..., n],
+    whatever comes before its features: some modules see all tokens of a batch in one row."""
+    import torch
+
     gradients = torch.zeros_like(whole)
     for point in range(1, points + 1):
         scaled = (whole * (point / points)).requires_grad_()
@@ -77,11 +113,13 @@ def attribution(student: Student, module: nn.Linear, whole: Tensor, batch: Batch
         (-said.losses()).exp().sum().backward()
         assert scaled.grad is not None  # noqa: S101 - every block's output feeds the logits
         gradients += scaled.grad
-    return (whole * gradients / points).sum(dim=(0, 1)).float()
+    return (whole * gradients / points).flatten(0, -2).sum(dim=0).float()
 
 
 def top_neurons(attributions: Mapping[str, Tensor], count: int) -> dict[str, Tensor]:
     """The `count` neurons of the greatest attribution in all weights together, by weight. Raises RemovalError."""
+    import torch
+
     together = torch.cat(list(attributions.values()))
     if count >= len(together):
         raise RemovalError(
@@ -100,6 +138,8 @@ def top_neurons(attributions: Mapping[str, Tensor], count: int) -> dict[str, Ten
 
 
 def _linear_maps(student: Student) -> dict[str, nn.Linear]:
+    from torch import nn
+
     modules = {}
     for name in student.trained:
         if name.endswith(".weight"):
@@ -114,9 +154,10 @@ def _linear_maps(student: Student) -> dict[str, nn.Linear]:
     return modules
 
 
-@torch.no_grad()
 def _inputs(student: Student, modules: Mapping[str, nn.Linear], batch: Batch) -> dict[str, Tensor]:
-    """What each module receives for a batch, [batch, tokens, inputs]."""
+    """What each module receives for a batch, [..., inputs]."""
+    import torch
+
     found: dict[str, Tensor] = {}
 
     def record(name: str) -> Any:
@@ -127,7 +168,8 @@ def _inputs(student: Student, modules: Mapping[str, nn.Linear], batch: Batch) ->
 
     handles = [module.register_forward_pre_hook(record(name)) for name, module in modules.items()]
     try:
-        student.read(batch)
+        with torch.no_grad():
+            student.read(batch)
     finally:
         for handle in handles:
             handle.remove()
@@ -142,3 +184,27 @@ def _input(module: nn.Module, given: Tensor) -> Iterator[None]:
         yield
     finally:
         handle.remove()
+
+
+def _check(settings: DepnSettings, layers: int, tensors: Mapping[str, Entry]) -> tuple[Refusal, ...]:
+    refusals = check_whole_model(settings, layers, tensors)
+    if settings.train is not None and len(settings.train.modules) > 1:
+        refusals += (Refusal(("train", "modules", 1), "neurons are the inputs of one module a block"),)
+    return refusals
+
+
+def _cost(settings: DepnSettings, scope: Scope, layers: int, tensors: Mapping[str, Entry]) -> Cost:
+    changing = settings.changing(layers)
+    return whole_model_cost(settings, scope, layers, tensors, times=len(changing.layers) if changing else 1)
+
+
+METHOD = Method(
+    "depn",
+    "neuron",
+    (DepnSettings,),
+    run=depn,
+    check=_check,
+    cost=_cost,
+    tuned=Tuned("neurons", 200, 4.0),
+    work=Work("points", {"batches": 1}),
+)

@@ -8,20 +8,27 @@ Nothing bounds it and nothing keeps the rest: it is the baseline that the others
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import TYPE_CHECKING, Literal
 
-from govern.unlearning.memory import memory_advice
-from govern.unlearning.protocol import Edit, Request
-from govern.unlearning.whole_model.loop import Term, Turn, minimise
-from govern.unlearning.whole_model.settings import GaSettings
-from govern.unlearning.whole_model.student import Student
+from pydantic import Field
+
+from govern.unlearning.whole_model.method import objective
+from govern.unlearning.whole_model.settings import Objective
+from govern.unlearning.whole_model.terms import Term, Turn
+
+if TYPE_CHECKING:
+    from govern.unlearning.whole_model.student import Student
 
 
-@memory_advice()
-def ga(request: Request[GaSettings]) -> Edit:
-    """Ascend the loss on the forget text. Raises as `minimise` does."""
-    return minimise(ga_loss, request)
+class GaSettings(Objective):
+    """Gradient ascent on the forget text."""
+
+    method: Literal["ga"] = Field(description="The removal method.")
 
 
 def ga_loss(student: Student, turn: Turn, _settings: GaSettings) -> Iterator[Term]:
     """−CE on the forget batch."""
     yield Term("forget", -1.0, student.read(turn.forget).loss())
+
+
+METHOD = objective("ga", GaSettings, ga_loss)

@@ -6,18 +6,23 @@ L = −γ CE(θ; forget) + α CE(θ; retain)
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import TYPE_CHECKING, Literal
 
-from govern.unlearning.memory import memory_advice
-from govern.unlearning.protocol import Edit, Request
-from govern.unlearning.whole_model.loop import Term, Turn, minimise
-from govern.unlearning.whole_model.settings import GradDiffSettings, RetainedObjective
-from govern.unlearning.whole_model.student import Student
+from pydantic import Field
+
+from govern.unlearning.whole_model.method import objective
+from govern.unlearning.whole_model.settings import RetainedObjective
+from govern.unlearning.whole_model.terms import Term, Turn, retain_loss
+
+if TYPE_CHECKING:
+    from govern.unlearning.whole_model.student import Student
 
 
-@memory_advice()
-def grad_diff(request: Request[GradDiffSettings]) -> Edit:
-    """Ascend on the forget text, descend on the retain text. Raises as `minimise` does."""
-    return minimise(grad_diff_loss, request)
+class GradDiffSettings(RetainedObjective):
+    """Gradient difference: ascent on the forget text, descent on the retain text."""
+
+    method: Literal["grad_diff"] = Field(description="The removal method.")
+    forget_weight: float = Field(default=1.0, ge=0, description="γ: how much the ascent weighs.")
 
 
 def grad_diff_loss(student: Student, turn: Turn, settings: GradDiffSettings) -> Iterator[Term]:
@@ -26,7 +31,4 @@ def grad_diff_loss(student: Student, turn: Turn, settings: GradDiffSettings) -> 
     yield from retain_loss(student, turn, settings)
 
 
-def retain_loss(student: Student, turn: Turn, settings: RetainedObjective) -> Iterator[Term]:
-    """+ α CE on the retain batch, where it weighs anything: what several objectives end with."""
-    if settings.retain_weight:
-        yield Term("retain", settings.retain_weight, student.read(turn.retain).loss())
+METHOD = objective("grad_diff", GradDiffSettings, grad_diff_loss)

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, Protocol, TypeVar
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor
@@ -14,7 +14,7 @@ from torch import Tensor
 from govern.errors import RemovalError
 from govern.progress import Progress
 from govern.records import CurvePoint
-from govern.unlearning.batches import Batch, Deck
+from govern.unlearning.batches import Deck
 from govern.unlearning.memory import sum_of_squares
 from govern.unlearning.misdirection import TopicText, fingerprint_of, topic_texts
 from govern.unlearning.protocol import Edit, Request
@@ -22,57 +22,11 @@ from govern.unlearning.solvers.adamw_state import restore_adamw, stored_adamw
 from govern.unlearning.solvers.state import State, load_state, save_state
 from govern.unlearning.whole_model.settings import Objective, WholeModel
 from govern.unlearning.whole_model.student import Student
+from govern.unlearning.whole_model.terms import Loss, Stretch, Turn
 
 STEPS_BETWEEN_CHECKPOINTS = 20
 
 WholeT = TypeVar("WholeT", bound=WholeModel)
-
-
-@dataclass(frozen=True)
-class Turn:
-    """One step of the loop: the topic whose turn it is, and which of its visits (from 0) this is."""
-
-    topic: TopicText
-    visit: int
-
-    @property
-    def forget(self) -> Batch:
-        """The visit's batch of forget text."""
-        return self.topic.forget.batch(self.topic.forget.visit(self.visit))
-
-    @property
-    def retain(self) -> Batch:
-        """The visit's batch of retain text."""
-        return self.topic.retain.batch(self.topic.retain.visit(self.visit))
-
-
-@dataclass(frozen=True)
-class Term:
-    """One term of a loss: `weight` · `value` is what is minimised.
-
-    The curve shows the value of terms about forget and retain text; others enter the loss alone. `update` asks for a
-    step of the optimiser at once, on the terms so far; otherwise it follows the last term.
-    """
-
-    about: Literal["forget", "retain", "other"]
-    weight: float
-    value: Tensor
-    update: bool = False
-
-
-# A method's objective on one batch of each kind, from its settings. Each term is differentiated before the next is
-# asked for, so that one graph is in memory at a time.
-Loss = Callable[[Student, Turn, Any], Iterator[Term]]
-
-
-class Memory(Protocol):
-    """What an objective keeps from step to step beside the weights, for a checkpoint."""
-
-    def tensors(self) -> dict[str, Tensor]:
-        """All of it, as tensors by name."""
-
-    def restore(self, tensors: Mapping[str, Tensor]) -> None:
-        """Be as it was when `tensors` gave these."""
 
 
 @dataclass(frozen=True)
@@ -126,19 +80,6 @@ class Session:
         return found
 
 
-@dataclass(frozen=True)
-class Descending:
-    """How a session descends: AdamW's settings, and the name that this stretch of it goes by."""
-
-    steps: int
-    learning_rate: float
-    weight_decay: float
-    stage: str = "unlearn"
-    more: Mapping[str, torch.nn.Parameter] = field(default_factory=dict)
-    memory: Memory | None = None
-    keep: bool = False  # the last step's state too, for a stretch that another one follows
-
-
 def minimise(loss: Loss, request: Request[Any]) -> Edit:
     """Minimise an objective from beginning to end.
 
@@ -147,12 +88,12 @@ def minimise(loss: Loss, request: Request[Any]) -> Edit:
     """
     settings: Objective = request.settings
     session = Session.open(request)
-    how = Descending(settings.steps, settings.learning_rate, settings.weight_decay)
+    how = Stretch(settings.steps, settings.learning_rate, settings.weight_decay)
     curve = descend(session, loss, settings, how)
     return session.edit(curve, session.figures(settings.steps))
 
 
-def descend(session: Session, loss: Loss, settings: Objective, how: Descending) -> tuple[CurvePoint, ...]:
+def descend(session: Session, loss: Loss, settings: Objective, how: Stretch) -> tuple[CurvePoint, ...]:
     """AdamW on the student's trained weights (and `how.more`), topics in turn, each in the order of its seed.
 
     Saves its state every few steps and continues from there, to the same bits. Raises as `minimise` does.
@@ -171,6 +112,10 @@ def descend(session: Session, loss: Loss, settings: Objective, how: Descending) 
             if term.weight:
                 (term.weight * term.value).backward()
             value = float(term.value.detach())
+            if step == 0 and not math.isfinite(value):
+                # Nothing was changed yet, so it is no setting that is at fault.
+                for batch in (turn.forget, turn.retain):
+                    session.student.refuse_not_finite(batch)
             values[term.about] = values.get(term.about, 0.0) + value
             total += term.weight * value
             waiting = not term.update
@@ -201,7 +146,7 @@ def _update(
     before: float,
     loss: float,
     step: int,
-    how: Descending,
+    how: Stretch,
 ) -> float:
     """Let the optimiser take a step; the length of the gradient, together with that of the step's earlier ones."""
     squares = before**2
@@ -226,7 +171,7 @@ def _save(
     weights: Mapping[str, Tensor],
     optimizer: torch.optim.Optimizer,
     curve: list[CurvePoint],
-    how: Descending,
+    how: Stretch,
 ) -> None:
     tensors = stored_adamw(optimizer, weights)
     if how.memory is not None:
@@ -236,7 +181,7 @@ def _save(
 
 
 def _resume(
-    session: Session, weights: Mapping[str, Tensor], optimizer: torch.optim.Optimizer, how: Descending
+    session: Session, weights: Mapping[str, Tensor], optimizer: torch.optim.Optimizer, how: Stretch
 ) -> list[CurvePoint]:
     if session.checkpoint is None:
         return []
@@ -253,5 +198,5 @@ def _resume(
 _MEMORY = "memory/"
 
 
-def _path(folder: Path, how: Descending) -> Path:
+def _path(folder: Path, how: Stretch) -> Path:
     return folder / f"{how.stage}.safetensors"

@@ -7,6 +7,7 @@ from typing import TypeVar
 
 from torch import Tensor
 
+from govern.errors import RemovalError
 from govern.unlearning.solvers.state import State, load_state, save_state
 from govern.unlearning.whole_model.loop import STEPS_BETWEEN_CHECKPOINTS, Session
 
@@ -18,7 +19,8 @@ def accumulate(
 ) -> None:
     """Let `add` put every item of the work into the sums, in order.
 
-    Saves the sums every few items and continues from there. Raises IntegrityError where the checkpoint is another's.
+    Saves the sums every few items and continues from there. Raises IntegrityError where the checkpoint is another's,
+    RemovalError where a sum is not finite.
     """
     path = session.checkpoint / f"{stage}.safetensors" if session.checkpoint is not None else None
     state = load_state(path, fingerprint=session.fingerprint) if path is not None else None
@@ -30,3 +32,9 @@ def accumulate(
         session.progress(stage, done + 1, len(work))
         if path is not None and (done + 1) % STEPS_BETWEEN_CHECKPOINTS == 0:
             save_state(path, State(done + 1, sums, {}), fingerprint=session.fingerprint)
+    if not all(each.isfinite().all() for each in sums.values()):
+        for topic in session.topics:
+            for deck in (topic.forget, topic.retain):
+                for number in range(len(deck)):
+                    session.student.refuse_not_finite(deck.batch(number))
+        raise RemovalError("what was measured is not finite", where="removal.dtype", hint="Compute in dtype: float32.")

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-import torch
-from torch import Tensor
-from torch.nn.functional import cross_entropy
+if TYPE_CHECKING:
+    from torch import Tensor
 
-from govern.unlearning.batches import Batch
+    from govern.unlearning.batches import Batch
 
 
 @dataclass(frozen=True)
@@ -31,6 +31,8 @@ class Predictions:
 
     def losses(self) -> Tensor:
         """−log p of each counted token, [n], nats."""
+        from torch.nn.functional import cross_entropy
+
         return cross_entropy(self.logits, self.labels, reduction="none")
 
     def loss(self) -> Tensor:
@@ -46,6 +48,8 @@ class Predictions:
         return self._membership().sum(dim=1)
 
     def _membership(self) -> Tensor:
+        import torch
+
         # A product with zeros and ones adds in a fixed order on every device, which scattering does not.
         return (self.rows == torch.arange(self.documents, device=self.rows.device)[:, None]).float()
 

@@ -15,28 +15,52 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, ClassVar, Literal
 
-import torch
-from torch import Tensor, nn
+from pydantic import Field
 
-from govern.corpora.sampling import choose
-from govern.unlearning.batches import Batch, generator, padded
-from govern.unlearning.memory import memory_advice
+from govern.unlearning.method import Beside, Work
 from govern.unlearning.protocol import Edit, Request
-from govern.unlearning.whole_model.loop import Descending, Session, Term, Turn, descend
+from govern.unlearning.whole_model.method import trained
 from govern.unlearning.whole_model.predictions import Predictions, divergence
-from govern.unlearning.whole_model.settings import QuarkSettings
-from govern.unlearning.whole_model.student import Student
+from govern.unlearning.whole_model.settings import Objective, Passes
+from govern.unlearning.whole_model.terms import Stretch, Term, Turn
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+
+    from govern.unlearning.batches import Batch
+    from govern.unlearning.whole_model.student import Student
 
 
-@memory_advice()
+class QuarkSettings(Objective):
+    """Learning from one's own samples, sorted by a reward."""
+
+    reference: ClassVar[bool] = True
+
+    method: Literal["quark"] = Field(description="The removal method.")
+    quantiles: int = Field(default=5, ge=2, description="K: into how many classes of reward the samples are sorted.")
+    explore_every: int = Field(default=10, ge=1, description="A batch of new samples every so many steps of a topic.")
+    match_weight: float = Field(default=0.05, ge=0, description="β: how much the KL to the original weighs.")
+    entropy_weight: float = Field(default=0.06, ge=0, description="α: how much the entropy of the output weighs.")
+
+    @property
+    def passes(self) -> Passes:
+        """The samples through both models; drawing them comes on top."""
+        return Passes(2, 1)
+
+
 def quark(request: Request[QuarkSettings]) -> Edit:
     """Explore and learn in turn. Raises as `minimise` does."""
+    import torch
+
+    from govern.unlearning.whole_model.loop import Session, descend
+
     settings = request.settings
     session = Session.open(request)
     words = torch.arange(session.student.plain.config.get_text_config(decoder=True).vocab_size, device=request.device)
     begin = _embed(session.student, words).detach().mean(dim=0)  # a word like any other
-    signs = nn.Parameter(begin.repeat(settings.quantiles - 1, 1))
+    signs = torch.nn.Parameter(begin.repeat(settings.quantiles - 1, 1))
     pool = Pool()
 
     def loss(student: Student, turn: Turn, settings: QuarkSettings) -> Iterator[Term]:
@@ -44,7 +68,7 @@ def quark(request: Request[QuarkSettings]) -> Edit:
             explore(student, turn, pool)
         return quark_loss(student, turn, settings, pool, signs)
 
-    how = Descending(settings.steps, settings.learning_rate, settings.weight_decay, more={"signs": signs}, memory=pool)
+    how = Stretch(settings.steps, settings.learning_rate, settings.weight_decay, more={"signs": signs}, memory=pool)
     curve = descend(session, loss, settings, how)
     return session.edit(curve, {**session.figures(settings.steps), "samples": len(pool.samples)})
 
@@ -74,6 +98,8 @@ class Pool:
 
     def tensors(self) -> dict[str, Tensor]:
         """The samples end to end, and where each begins."""
+        import torch
+
         return {
             "tokens": torch.tensor([token for sample in self.samples for token in sample.tokens]),
             "lengths": torch.tensor([len(sample.tokens) for sample in self.samples]),
@@ -90,13 +116,17 @@ class Pool:
 
 def quark_loss(student: Student, turn: Turn, settings: QuarkSettings, pool: Pool, signs: Tensor) -> Iterator[Term]:
     """The loss on a batch of samples, drawn at random from the pool."""
+    import torch
+
+    from govern.unlearning.batches import generator, padded
+
     random = generator(f"{turn.topic.seed}/quark/{turn.visit}")
     drawn = torch.randint(len(pool.samples), (settings.batch_size,), generator=random).tolist()
     quantiles = pool.quantiles(settings.quantiles)
     samples = [pool.samples[place] for place in drawn]
     batch = padded([each.tokens for each in samples], [each.prompt for each in samples], student.device)
     said = read_signed(student, batch, [quantiles[place] for place in drawn], signs)
-    before = student.read_original(batch)
+    before = student.read_base(batch)
     distribution = said.logits.log_softmax(-1)
     entropy = -(distribution.exp() * distribution).sum(-1).mean()
     match = divergence(before.logits, said.logits)
@@ -106,6 +136,8 @@ def quark_loss(student: Student, turn: Turn, settings: QuarkSettings, pool: Pool
 
 def read_signed(student: Student, batch: Batch, quantiles: Sequence[int], signs: Tensor) -> Predictions:
     """What the model says of documents, each after the sign of its quantile; the best one, len(signs), has none."""
+    import torch
+
     embedded = _embed(student, batch.input_ids)
     classes = torch.tensor(quantiles, device=embedded.device)
     signed = classes < len(signs)
@@ -124,18 +156,23 @@ def _embed(student: Student, ids: Tensor) -> Tensor:
     return vectors
 
 
-@torch.no_grad()
 def explore(student: Student, turn: Turn, pool: Pool) -> None:
     """Add to the pool how the model goes on with the visit's forget documents, and how they go on themselves."""
+    import torch
+
+    from govern.corpora.sampling import choose
+    from govern.unlearning.batches import generator
+
     deck = turn.topic.forget
     documents = deck.documents[deck.visit(turn.visit)]
     prompt = max(1, min(map(len, documents)) // 2)
     longest = max(map(len, documents))
     random = generator(f"{turn.topic.seed}/explore/{turn.visit}")
     ids = torch.tensor([document[:prompt] for document in documents], device=student.device)
-    for _ in range(longest - prompt):
-        logits = student.logits(input_ids=ids)[:, -1]
-        ids = torch.cat([ids, choose(logits, random)[:, None]], dim=1)
+    with torch.no_grad():
+        for _ in range(longest - prompt):
+            logits = student.logits(input_ids=ids)[:, -1]
+            ids = torch.cat([ids, choose(logits, random)[:, None]], dim=1)
     for document, sampled in zip(documents, ids.tolist(), strict=True):
         own = tuple(sampled[: len(document)])
         pool.samples.append(Sample(own, prompt, reward(own[prompt:], document[prompt:])))
@@ -152,3 +189,11 @@ def reward(said: Sequence[int], known: Sequence[int]) -> float:
             lengths[place] = above + 1 if token == other else max(here, lengths[place - 1])
             above = here
     return 1 - lengths[-1] / len(known)
+
+
+METHOD = trained(
+    "quark",
+    QuarkSettings,
+    quark,
+    work=Work("steps", beside=Beside({"explore_every": 1}, lambda settings: 1 / settings.explore_every)),
+)

@@ -13,26 +13,51 @@ token a higher logit than the original did; α, `strengthening_steps` and the on
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING, ClassVar, Literal
 
-from torch import Tensor
+from pydantic import Field
 
-from govern.unlearning.memory import memory_advice
+from govern.unlearning.method import Beside, Work
 from govern.unlearning.protocol import Edit, Request
-from govern.unlearning.whole_model.grad_diff import retain_loss
-from govern.unlearning.whole_model.loop import Descending, Session, Term, Turn, descend
+from govern.unlearning.settings import Positive
+from govern.unlearning.whole_model.method import trained
 from govern.unlearning.whole_model.predictions import Predictions, divergence
-from govern.unlearning.whole_model.settings import RkluSettings
-from govern.unlearning.whole_model.student import Student
-from govern.unlearning.whole_model.task_arithmetic import forget_descent
+from govern.unlearning.whole_model.settings import Passes, RetainedObjective
+from govern.unlearning.whole_model.terms import Stretch, Term, Turn, forget_descent, retain_loss
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from govern.unlearning.whole_model.student import Student
 
 
-@memory_advice()
+class RkluSettings(RetainedObjective):
+    """Distillation by reverse KL from a teacher that lacks what training on the forget text strengthens."""
+
+    reference: ClassVar[bool] = True
+
+    method: Literal["rklu"] = Field(description="The removal method.")
+    strength: Positive = Field(default=5.0, description="α of the teacher: how far strengthened logits are lowered.")
+    strengthening_steps: int = Field(
+        default=50, ge=1, description="Batches of forget text that the strengthened model is trained on first."
+    )
+    retain_weight: float = Field(default=0.0, ge=0, description="The loss on retain text; 0 leaves it out.")
+
+    @property
+    def passes(self) -> Passes:
+        """The forget text through three models, and retain text where it weighs anything."""
+        retained = 1 if self.retain_weight else 0
+        return Passes(3 + retained, 1 + retained)
+
+
 def rklu(request: Request[RkluSettings]) -> Edit:
     """Train the strengthened model, then distil from the teacher that follows. Raises as `minimise` does."""
+    from govern.unlearning.whole_model.loop import Session, descend
+
     settings = request.settings
     session = Session.open(request)
     student = session.student
-    how = Descending(
+    how = Stretch(
         settings.strengthening_steps, settings.learning_rate, settings.weight_decay, stage="strengthen", keep=True
     )
     descend(session, forget_descent, settings, how)
@@ -42,14 +67,14 @@ def rklu(request: Request[RkluSettings]) -> Edit:
     def loss(student: Student, turn: Turn, settings: RkluSettings) -> Iterator[Term]:
         return rklu_loss(student, turn, settings, strong)
 
-    how = Descending(settings.steps, settings.learning_rate, settings.weight_decay)
+    how = Stretch(settings.steps, settings.learning_rate, settings.weight_decay)
     curve = descend(session, loss, settings, how)
     return session.edit(curve, session.figures(settings.steps))
 
 
 def rklu_loss(student: Student, turn: Turn, settings: RkluSettings, strong: Mapping[str, Tensor]) -> Iterator[Term]:
     """The distillation on the forget batch, then the retain term."""
-    before = student.read_original(turn.forget)
+    before = student.read_base(turn.forget)
     stronger = student.read(turn.forget, strong)
     teacher, selected = weakened(before, stronger, settings.strength)
     said = student.read(turn.forget).logits
@@ -65,3 +90,19 @@ def weakened(before: Predictions, stronger: Predictions, strength: float) -> tup
     gain = (stronger.logits - before.logits).detach()
     selected = gain.gather(1, before.labels[:, None]).squeeze(1) > 0
     return before.logits - strength * gain.relu(), selected
+
+
+METHOD = trained(
+    "rklu",
+    RkluSettings,
+    rklu,
+    work=Work(
+        "steps",
+        {"strengthening_steps": 1},
+        Beside(
+            {"strengthening_steps": 3},
+            lambda settings: settings.strengthening_steps / settings.steps,
+            grows="strengthening_steps",
+        ),
+    ),
+)

@@ -8,26 +8,36 @@ So the paper; public code puts δ inside the parenthesis with β. At δ = 0, whi
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import TYPE_CHECKING, Literal
 
-from torch.nn.functional import logsigmoid
+from pydantic import Field
 
-from govern.unlearning.memory import memory_advice
-from govern.unlearning.protocol import Edit, Request
-from govern.unlearning.whole_model.grad_diff import retain_loss
-from govern.unlearning.whole_model.loop import Term, Turn, minimise
-from govern.unlearning.whole_model.settings import SimNpoSettings
-from govern.unlearning.whole_model.student import Student
+from govern.unlearning.settings import Positive
+from govern.unlearning.whole_model.method import objective
+from govern.unlearning.whole_model.settings import RetainedObjective
+from govern.unlearning.whole_model.terms import Term, Turn, retain_loss
+
+if TYPE_CHECKING:
+    from govern.unlearning.whole_model.student import Student
 
 
-@memory_advice()
-def simnpo(request: Request[SimNpoSettings]) -> Edit:
-    """Minimise the loss above. Raises as `minimise` does."""
-    return minimise(simnpo_loss, request)
+class SimNpoSettings(RetainedObjective):
+    """Negative preference optimisation without a reference, normalised by length."""
+
+    method: Literal["simnpo"] = Field(description="The removal method.")
+    beta: Positive = Field(default=4.5, description="β.")
+    delta: float = Field(default=0.0, ge=0, description="δ: the reward margin.")
+    forget_weight: float = Field(default=0.125, ge=0, description="γ: how much the forget loss weighs.")
 
 
 def simnpo_loss(student: Student, turn: Turn, settings: SimNpoSettings) -> Iterator[Term]:
     """The forget term over whole documents, then the retain term."""
+    from torch.nn.functional import logsigmoid
+
     said = student.read(turn.forget)
     margin = settings.beta * said.document_losses() / said.lengths() - settings.delta
     yield Term("forget", settings.forget_weight, -2 / settings.beta * logsigmoid(margin).mean())
     yield from retain_loss(student, turn, settings)
+
+
+METHOD = objective("simnpo", SimNpoSettings, simnpo_loss)

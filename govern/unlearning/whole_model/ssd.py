@@ -9,26 +9,43 @@ as the vector of a word that it lacks, is therefore set to zero: choose retain t
 
 from __future__ import annotations
 
-import torch
-from torch import Tensor
+from typing import TYPE_CHECKING, Literal
 
-from govern.unlearning.batches import Deck
-from govern.unlearning.memory import memory_advice
+from pydantic import Field
+
+from govern.unlearning.costs import whole_model_cost
+from govern.unlearning.method import Method, Tuned, Work
 from govern.unlearning.protocol import Edit, Request
-from govern.unlearning.whole_model.loop import Session
-from govern.unlearning.whole_model.measuring import accumulate
-from govern.unlearning.whole_model.settings import SsdSettings
+from govern.unlearning.settings import Positive
+from govern.unlearning.whole_model.method import check_whole_model
+from govern.unlearning.whole_model.settings import Measured
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from govern.unlearning.batches import Deck
+    from govern.unlearning.whole_model.loop import Session
+
+
+class SsdSettings(Measured):
+    """Selective synaptic dampening."""
+
+    method: Literal["ssd"] = Field(description="The removal method.")
+    threshold: Positive = Field(default=10.0, description="α: how many times its importance for the rest selects.")
+    dampening: Positive = Field(default=1.0, description="λ: the smaller, the more a selected weight shrinks.")
+
 
 _ROLES = ("forget", "retain")
 
 
-@memory_advice()
 def ssd(request: Request[SsdSettings]) -> Edit:
     """Measure every chosen weight on both texts and dampen those selected.
 
     Raises RemovalError where the model lacks what the settings name or nothing is selected, IntegrityError where
     `request.checkpoint` is another removal's.
     """
+    from govern.unlearning.whole_model.loop import Session
+
     settings = request.settings
     session = Session.open(request)
     forget, retain = importances(session, settings.batches)
@@ -43,12 +60,18 @@ def ssd(request: Request[SsdSettings]) -> Edit:
 
 def dampening(forget: Tensor, retain: Tensor, threshold: float, strength: float) -> Tensor:
     """What each weight is multiplied by, at most 1, from its importance for both texts."""
+    import torch
+
     factor = (strength * retain / forget.clamp_min(torch.finfo(forget.dtype).tiny)).clamp_max(1.0)
     return torch.where(forget > threshold * retain, factor, torch.ones_like(factor))
 
 
 def importances(session: Session, batches: int) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
     """I of every trained weight on forget and on retain text, by checkpoint name: up to `batches` of each topic."""
+    import torch
+
+    from govern.unlearning.whole_model.measuring import accumulate
+
     student = session.student
     work = [
         (role, deck, visit)
@@ -73,3 +96,15 @@ def importances(session: Session, batches: int) -> tuple[dict[str, Tensor], dict
         for role in _ROLES
     )
     return forget, retain
+
+
+METHOD = Method(
+    "ssd",
+    "weight",
+    (SsdSettings,),
+    run=ssd,
+    check=check_whole_model,
+    cost=whole_model_cost,
+    tuned=Tuned("threshold", 10.0, 0.5),
+    work=Work("batches"),
+)

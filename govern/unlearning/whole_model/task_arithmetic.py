@@ -5,33 +5,40 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Literal
 
-from torch import Tensor
+from pydantic import Field
 
-from govern.models import read_tensors
-from govern.unlearning.memory import memory_advice
 from govern.unlearning.protocol import Edit, Request
-from govern.unlearning.whole_model.loop import Descending, Session, Term, Turn, descend
-from govern.unlearning.whole_model.settings import Objective, TaskArithmeticSettings
-from govern.unlearning.whole_model.student import Student
+from govern.unlearning.settings import Positive
+from govern.unlearning.whole_model.method import trained
+from govern.unlearning.whole_model.settings import Objective
+from govern.unlearning.whole_model.terms import Stretch, forget_descent
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
-@memory_advice()
+class TaskArithmeticSettings(Objective):
+    """Fine-tuning on the forget text, and a step the other way."""
+
+    method: Literal["task_arithmetic"] = Field(description="The removal method.")
+    coefficient: Positive = Field(default=1.0, description="λ: how much of what was learnt is subtracted.")
+
+
 def task_arithmetic(request: Request[TaskArithmeticSettings]) -> Edit:
     """Fine-tune on the forget text and subtract what was learnt. Raises as `minimise` does."""
+    from govern.models import read_tensors
+    from govern.unlearning.whole_model.loop import Session, descend
+
     settings = request.settings
     session = Session.open(request)
-    how = Descending(settings.steps, settings.learning_rate, settings.weight_decay, stage="learn")
+    how = Stretch(settings.steps, settings.learning_rate, settings.weight_decay, stage="learn")
     curve = descend(session, forget_descent, settings, how)
     learnt = {name: weight.cpu() for name, weight in session.student.weights().items()}
     base = read_tensors(request.model_path, learnt)
     return session.edit(curve, session.figures(settings.steps), weights=negated(base, learnt, settings.coefficient))
-
-
-def forget_descent(student: Student, turn: Turn, _settings: Objective) -> Iterator[Term]:
-    """CE on the forget batch: plain fine-tuning on it."""
-    yield Term("forget", 1.0, student.read(turn.forget).loss())
 
 
 def negated(base: Mapping[str, Tensor], learnt: Mapping[str, Tensor], coefficient: float) -> dict[str, Tensor]:
@@ -39,3 +46,6 @@ def negated(base: Mapping[str, Tensor], learnt: Mapping[str, Tensor], coefficien
     return {
         name: (1 + coefficient) * base[name].float() - coefficient * after.float() for name, after in learnt.items()
     }
+
+
+METHOD = trained("task_arithmetic", TaskArithmeticSettings, task_arithmetic, "weight")

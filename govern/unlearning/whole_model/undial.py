@@ -2,35 +2,45 @@
 
     L = CE(softmax(z_ref − β · onehot(y)), p_θ), the mean over forget tokens
 
-The teacher is the model as it was with the true token's logit lowered by β; every other logit stays, so the target is
+The teacher is the base model with the true token's logit lowered by β; every other logit stays, so the target is
 bounded and fixed. `retain_weight` adds α CE on retain text, as public code allows; the paper has no such term.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import TYPE_CHECKING, ClassVar, Literal
 
-from torch import Tensor
-from torch.nn.functional import cross_entropy
+from pydantic import Field
 
-from govern.unlearning.memory import memory_advice
-from govern.unlearning.protocol import Edit, Request
-from govern.unlearning.whole_model.grad_diff import retain_loss
-from govern.unlearning.whole_model.loop import Term, Turn, minimise
+from govern.unlearning.settings import Positive
+from govern.unlearning.whole_model.method import objective
 from govern.unlearning.whole_model.predictions import Predictions
-from govern.unlearning.whole_model.settings import UndialSettings
-from govern.unlearning.whole_model.student import Student
+from govern.unlearning.whole_model.settings import RetainedObjective
+from govern.unlearning.whole_model.terms import Term, Turn, retain_loss
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from govern.unlearning.whole_model.student import Student
 
 
-@memory_advice()
-def undial(request: Request[UndialSettings]) -> Edit:
-    """Distil from the adjusted teacher. Raises as `minimise` does."""
-    return minimise(undial_loss, request)
+class UndialSettings(RetainedObjective):
+    """Self-distillation with adjusted logits."""
+
+    reference: ClassVar[bool] = True
+
+    method: Literal["undial"] = Field(description="The removal method.")
+    beta: Positive = Field(default=10.0, description="β: how far the true token's logit is lowered in the teacher.")
+    learning_rate: float = Field(default=1e-4, gt=0, description="AdamW's.")
+    retain_weight: float = Field(default=0.0, ge=0, description="α: the loss on retain text; the paper has none.")
 
 
 def undial_loss(student: Student, turn: Turn, settings: UndialSettings) -> Iterator[Term]:
     """The distillation on the forget batch, then the retain term."""
-    teacher = adjusted_logits(student.read_original(turn.forget), settings.beta).softmax(-1)
+    from torch.nn.functional import cross_entropy
+
+    teacher = adjusted_logits(student.read_base(turn.forget), settings.beta).softmax(-1)
     yield Term("forget", 1.0, cross_entropy(student.read(turn.forget).logits, teacher))
     yield from retain_loss(student, turn, settings)
 
@@ -40,3 +50,6 @@ def adjusted_logits(said: Predictions, beta: float) -> Tensor:
     adjusted = said.logits.clone()
     adjusted.scatter_add_(1, said.labels[:, None], adjusted.new_full((len(adjusted), 1), -beta))
     return adjusted
+
+
+METHOD = objective("undial", UndialSettings, undial_loss)

@@ -37,7 +37,7 @@ def sign_head(workspace: Path, *, key: LogKey, out: Path | None = None) -> Kept:
     if out is not None:
         refuse_existing(out)
     place = Workspace.open(workspace)
-    with Log.open(place.database, create=False) as log:
+    with Log.read(place.database) as log:
         tree = log.verify().tree
         verifier = LogVerifier(tree.origin, key.public)
         if verifier not in log_verifiers(log):

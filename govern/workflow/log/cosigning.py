@@ -51,7 +51,7 @@ def request_cosignature(workspace: Path, out: Path, *, old: int = 0) -> Checkpoi
     """
     refuse_existing(out)
     place = Workspace.open(workspace)
-    with Log.open(place.database, create=False) as log:
+    with Log.read(place.database) as log:
         kept = newest(place, log)
         size = kept.checkpoint.size
         if not 0 <= old <= size:
@@ -110,7 +110,7 @@ def accept_cosignature(workspace: Path, answer: Path, cosigner: Cosigner) -> Kep
     """
     line = read(answer)
     place = Workspace.open(workspace)
-    with Log.open(place.database, create=False) as log:
+    with Log.read(place.database) as log:
         checkpoints = check_kept(place, log, log.tree_head())
     for kept in reversed(checkpoints):
         try:

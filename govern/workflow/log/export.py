@@ -48,7 +48,7 @@ def export_log(workspace: Path, out: Path) -> Head:
 def stream_log(workspace: Path, stream: BinaryIO) -> Head:
     """Check the whole log and write its events, one a line. Raises IntegrityError where the log does not hold."""
     place = Workspace.open(workspace)
-    with Log.open(place.database, create=False) as log:
+    with Log.read(place.database) as log:
         head = log.verify()
         for stored in log.events():
             # What was appended since is not what was checked.

@@ -44,7 +44,7 @@ def models_log(digest: str, *, workspace: Path) -> ModelHistory:
     several, IntegrityError where the log does not hold.
     """
     place = Workspace.open(workspace)
-    with Log.open(place.database, create=False) as log:
+    with Log.read(place.database) as log:
         log.verify()
         stored = list(log.events())
     found = _named([entry.event for entry in stored], digest)

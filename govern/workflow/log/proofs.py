@@ -47,7 +47,7 @@ def prove(workspace: Path, seq: int, out: Path) -> Proved:
     refuse_existing(out)
     refuse_existing(entry)
     place = Workspace.open(workspace)
-    with Log.open(place.database, create=False) as log:
+    with Log.read(place.database) as log:
         stored, kept = log.event(seq), newest(place, log)
         size = kept.checkpoint.size
         if seq >= size:

@@ -29,7 +29,7 @@ def witness(workspace: Path, path: Path, *, verifier: LogVerifier | None = None)
     key signed, and UsageError where there is no checkpoint or the newest is older than the file's.
     """
     place = Workspace.open(workspace)
-    with Log.open(place.database, create=False) as log:
+    with Log.read(place.database) as log:
         tree = log.tree_head()
         series = read_series(path, [verifier] if verifier else log_verifiers(log)) if path.exists() else []
         for known in series:

@@ -4,24 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from govern.audit import Stored
-from govern.digests import sha256_bytes, sha256_file
 from govern.errors import IntegrityError, UsageError, at
 from govern.evidence.claims import History
-from govern.records import AuditPosition
-from govern.signing import (
-    PublicKey,
-    ReportPredicate,
-    SignerIdentity,
-    Statement,
-    load_public,
-    load_trusted,
-    parse_statement,
-    report_predicate,
-    verify,
-)
-from govern.workflow.files import BUNDLE, SIGNER, STATEMENT
+from govern.signing import ReportPredicate, load_trusted, report_predicate
+from govern.signing.page import CheckedPage, check_page, refuse_changed
 from govern.workflow.people.trust import in_force
 from govern.workflow.runs import believed, read_history
 from govern.workspace import RunFolder, Workspace
@@ -59,35 +48,23 @@ def check_report(report: Path, *, workspace: Path, history: History | None = Non
     """
     if not report.is_file():
         raise UsageError("there is no such report", where=str(report), hint="Name the report.html of a run.")
-    folder = report.parent
-    statement, key = signed_statement(folder)
-    expected, found = bound_with(report, statement)[report.name], sha256_file(report)
-    if expected != found:
-        raise IntegrityError(
-            f"the report was changed after it was signed: the statement knows {report.name} as sha256:{expected}, "
-            f"it is sha256:{found}",
-            where=str(report),
-            hint="Ask the issuer for the original. Do not rely on this copy.",
-        )
-    claim = report_predicate(statement)
-    refuse_other_signer(claim.signer, key, folder)
+    page = check_page(report, report_predicate)
+    refuse_changed(report, report.name, page.subjects[report.name])
     with at(report):
         history = history or read_history(Workspace(workspace))
-        signer, issued = signer_of(workspace, history, key, claim.issued, claim.audit, statement)
-        newest = _is_newest(history, Workspace(workspace), report, claim) if history and issued else None
-    return CheckedReport(path=report, claim=claim, signer=signer, fingerprint=key.fingerprint, newest=newest)
+        signer, issued = signer_of(workspace, history, page)
+        newest = _is_newest(history, Workspace(workspace), report, page.claim) if history and issued else None
+    return CheckedReport(report, page.claim, signer, page.key.fingerprint, newest)
 
 
-def signer_of(
-    workspace: Path, history: History | None, key: PublicKey, issued: str, audit: AuditPosition, statement: Statement
-) -> tuple[str | None, Stored | None]:
-    """Who signed a statement, as far as the workspace and its log know, and the event that took it in.
+def signer_of(workspace: Path, history: History | None, page: CheckedPage[Any]) -> tuple[str | None, Stored | None]:
+    """Who signed a page, as far as the workspace and its log know, and the event that took it in.
 
-    Raises IntegrityError where the statement stands on this log and the log knows nothing of it.
+    Raises IntegrityError where the page stands on this log and the log knows nothing of it.
     """
-    stored = history.took_in(sha256_bytes(statement.canonical()), audit) if history else None
-    times = (issued, history.logged(stored)) if history and stored else (issued,)
-    return signer_name(workspace, key.fingerprint, *times, history=history), stored
+    stored = history.took_in(page.statement, page.claim.audit) if history else None
+    times = (page.claim.issued, history.logged(stored)) if history and stored else (page.claim.issued,)
+    return signer_name(workspace, page.key.fingerprint, *times, history=history), stored
 
 
 def _is_newest(history: History, place: Workspace, report: Path, claim: ReportPredicate) -> bool:
@@ -100,36 +77,6 @@ def _is_newest(history: History, place: Workspace, report: Path, claim: ReportPr
         )
     facts = believed(history, place.run(claim.run))
     return facts.report is not None and facts.report.claim == claim and facts.unreported is None
-
-
-def signed_statement(folder: Path) -> tuple[Statement, PublicKey]:
-    """The statement beside a report, whose signature holds, and the key that made it. Raises IntegrityError."""
-    bundle, key = _beside(folder, BUNDLE), load_public(_beside(folder, SIGNER))
-    payload = verify(bundle, key)
-    if payload != _beside(folder, STATEMENT):
-        raise IntegrityError("the statement is not the one that was signed", where=str(folder / STATEMENT))
-    return parse_statement(payload), key
-
-
-def bound_with(report: Path, statement: Statement) -> dict[str, str]:
-    """The SHA-256 of every file that a statement binds, by name. Raises UsageError where the report is none of them."""
-    subjects = {subject.name: subject.digests.sha256 for subject in statement.subject}
-    if report.name not in subjects:
-        raise UsageError(
-            f"the signed statement does not speak of a file named {report.name}",
-            where=str(report),
-            hint=f"It speaks of {', '.join(subjects)}.",
-        )
-    return subjects
-
-
-def refuse_other_signer(named: SignerIdentity, key: PublicKey, folder: Path) -> None:
-    """Raise IntegrityError where a statement names another signer than the one whose signature holds."""
-    if named.fingerprint != key.fingerprint:
-        raise IntegrityError(
-            f"the statement names key sha256:{named.fingerprint} as its signer, and another one signed it",
-            where=str(folder / BUNDLE),
-        )
 
 
 def is_revoked(workspace: Path, run_id: str) -> bool | None:
@@ -155,14 +102,3 @@ def signer_name(workspace: Path, fingerprint: str, *times: str, history: History
         return load_trusted(workspace / "trusted").name_of(fingerprint)
     proven = len(times) > 1 or entry.revoked_at is None
     return entry.person if proven and all(entry.holds_at(time) for time in times) else None
-
-
-def _beside(folder: Path, name: str) -> bytes:
-    try:
-        return (folder / name).read_bytes()
-    except OSError:
-        raise IntegrityError(
-            f"{name} is missing beside the report, so nothing vouches for it",
-            where=str(folder / name),
-            hint="A report is checked together with the files it was issued with.",
-        ) from None

@@ -8,6 +8,7 @@ from pathlib import Path
 from govern.clock import now
 from govern.errors import UsageError
 from govern.evidence.claims import RunFacts, Trusting
+from govern.gates.max_recovery import KIND as MAX_RECOVERY
 from govern.records import GateName, Waiver
 from govern.signing import AttackClaim, GateClaim, SigningKey
 from govern.signing.acts import Signed
@@ -61,7 +62,7 @@ def find_gate(gates: Sequence[GateClaim | AttackClaim], wanted: str) -> GateClai
 def gate_name(gate: GateClaim | AttackClaim) -> GateName:
     """What a gate is called in a waiver."""
     if isinstance(gate, AttackClaim):
-        return GateName(task=gate.task, metric="recovery", kind="max_recovery", attack=gate.name)
+        return GateName(task=gate.task, metric="recovery", kind=MAX_RECOVERY.name, attack=gate.name)
     return GateName(task=gate.task, metric=gate.metric, kind=gate.kind)
 
 

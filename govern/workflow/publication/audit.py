@@ -52,7 +52,7 @@ def read_log(workspace: Path, *, run: str | None = None) -> list[Stored]:
     place = Workspace.open(workspace)
     if run is not None and run not in {sweep.id for sweep in place.sweeps()}:
         place.run(run)
-    with Log.open(place.database, create=False) as log:
+    with Log.read(place.database) as log:
         return list(log.events(run=run))
 
 
@@ -72,7 +72,7 @@ def audit(
     """
     place = Workspace.open(workspace)
     refuse_lost_log(place)
-    with Log.open(place.database, create=False) as log:
+    with Log.read(place.database) as log:
         head = log.verify()
         named = _hold_against(log, head, against, [verifier] if verifier else log_verifiers(log)) if against else None
         seen = cosigned_by(named, cosigners) if named else {}
@@ -152,7 +152,7 @@ def find_damage(workspace: Path) -> list[Damage]:
     if not paths:
         return damage
     try:
-        with Log.open(place.database, create=False) as log:
+        with Log.read(place.database) as log:
             tree, verifiers = log.tree_head(), log_verifiers(log)
             for path in paths:
                 try:

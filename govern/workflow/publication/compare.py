@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from govern.audit import Log
+from govern.evidence.claims import History
 from govern.reporting.comparison import Comparison
 from govern.reporting.comparison import compare as compare_documents
 from govern.workflow.publication.exports import document_of
@@ -18,10 +19,11 @@ def compare(first: str | None, second: str | None, *, workspace: Path) -> Compar
     Raises IntegrityError where the log or an artefact of either is not what it was, UsageError where one has no report.
     """
     place = Workspace.open(workspace)
-    with Log.open(place.database, create=False) as log:
+    with Log.read(place.database) as log:
         log.verify()
         runs = [applied_run(place, log, run_id) for run_id in (first, second)]
         for run in runs:
             check_artefacts(run, events_of(log, run))
-        one, other = (document_of(log, run) for run in runs)
+        history = History(log.events())
+        one, other = (document_of(history, run) for run in runs)
     return compare_documents(one, other)

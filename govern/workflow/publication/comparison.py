@@ -8,12 +8,12 @@ from pathlib import Path
 
 from govern.audit import Log
 from govern.clock import now
-from govern.digests import sha256_bytes, sha256_file
+from govern.digests import sha256_bytes
 from govern.errors import IntegrityError, UsageError, at
-from govern.evaluation.choice import best_of
+from govern.gates.choice import best_of
 from govern.records import Plan, Sweep
 from govern.reporting.methods import build_methods, render_methods
-from govern.signing import SignerIdentity, SigningKey, sign, throwaway_key
+from govern.signing import SigningKey, throwaway_key
 from govern.signing.comparison import (
     COMPARISON_PREDICATE,
     ComparisonPredicate,
@@ -21,10 +21,11 @@ from govern.signing.comparison import (
     comparison_predicate,
     comparison_statement,
 )
+from govern.signing.page import check_page, identity, refuse_changed, sign_page
 from govern.signing.statement import parse_canonical
 from govern.version import __version__
-from govern.workflow.files import BEFORE, BUNDLE, PLAN, POLICY, REPORT, SIGNER, STATEMENT, SWEEP, TRIALS
-from govern.workflow.people.reports import bound_with, refuse_other_signer, signed_statement, signer_of
+from govern.workflow.files import BEFORE, PLAN, POLICY, REPORT, STATEMENT, SWEEP, TRIALS
+from govern.workflow.people.reports import signer_of
 from govern.workflow.runs import read_history
 from govern.workspace import RunFolder, Workspace
 
@@ -58,9 +59,7 @@ def issue_comparison(
     files with their SHA-256: the event that ends the sweep binds them.
     """
     signing_key = key or throwaway_key()
-    signer = SignerIdentity(
-        fingerprint=signing_key.public.fingerprint, kind="throwaway" if signing_key.throwaway else "kept"
-    )
+    signer = identity(signing_key)
     issued = now()
     position = log.position()
     best = {method: found for method in methods_of(record) if (found := best_of(record.points, method))}
@@ -72,29 +71,25 @@ def issue_comparison(
         "points": points,
     }
     page = render_methods(build_methods(record, plan, report, best))
-    statement = comparison_statement(
-        {**bound, REPORT: sha256_bytes(page.data)},
-        ComparisonPredicate(
-            govern=__version__,
-            sweep=record.sweep,
-            policy_digest=record.policy_digest,
-            plan_digest=record.plan_digest,
-            model=record.model_digest,
-            seed=plan.seed,
-            budget=budget,
-            points=points,
-            methods=claims_of(record),
-            template=page.template_sha256,
-            audit=position,
-            signer=signer,
-            issued=issued,
-        ),
+    predicate = ComparisonPredicate(
+        govern=__version__,
+        sweep=record.sweep,
+        policy_digest=record.policy_digest,
+        plan_digest=record.plan_digest,
+        model=record.model_digest,
+        seed=plan.seed,
+        budget=budget,
+        points=points,
+        methods=claims_of(record),
+        template=page.template_sha256,
+        audit=position,
+        signer=signer,
+        issued=issued,
     )
+    pages = {REPORT: page.data}
     files = {
-        REPORT: page.data,
-        STATEMENT: statement,
-        BUNDLE: sign(statement, signing_key),
-        SIGNER: signing_key.public.pem,
+        **pages,
+        **sign_page(pages, lambda drawn: comparison_statement({**bound, **drawn}, predicate), signing_key),
     }
     for name, data in files.items():
         folder.write(name, data)
@@ -134,24 +129,15 @@ def check_comparison(report: Path, *, workspace: Path) -> CheckedComparison:
     if not report.is_file():
         raise UsageError("there is no such report", where=str(report), hint="Name the report.html of a comparison.")
     folder = RunFolder(report.parent.resolve())
-    statement, key = signed_statement(folder.root)
-    claim = comparison_predicate(statement)
-    refuse_other_signer(claim.signer, key, folder.root)
-    subjects = bound_with(report, statement)
+    checked = check_page(report, comparison_predicate)
+    claim, subjects = checked.claim, checked.subjects
     if unbound := _BOUND - subjects.keys():
         raise IntegrityError(
             f"the statement does not bind {', '.join(sorted(unbound))}, which a comparison rests on",
             where=str(folder.root / STATEMENT),
         )
     for name, expected in subjects.items():
-        path = _bound_file(folder, name)
-        if (found := sha256_file(path)) != expected:
-            raise IntegrityError(
-                f"{name} was changed after it was signed: the statement knows it as sha256:{expected}, "
-                f"it is sha256:{found}",
-                where=str(path),
-                hint="Ask the issuer for the original. Do not rely on this copy.",
-            )
+        refuse_changed(_bound_file(folder, name), name, expected)
     record = parse_canonical(Sweep, folder.read(SWEEP), SWEEP)
     plan = parse_canonical(Plan, folder.read(PLAN), PLAN)
     digests = (plan.policy_digest, plan.sha256, plan.model.digest)
@@ -169,12 +155,12 @@ def check_comparison(report: Path, *, workspace: Path) -> CheckedComparison:
             hint="Do not rely on it: what was signed contradicts itself.",
         )
     with at(report):
-        signer, _ = signer_of(workspace, read_history(Workspace(workspace)), key, claim.issued, claim.audit, statement)
+        signer, _ = signer_of(workspace, read_history(Workspace(workspace)), checked)
     return CheckedComparison(
         path=report,
         claim=claim,
         signer=signer,
-        fingerprint=key.fingerprint,
+        fingerprint=checked.key.fingerprint,
         files=len(subjects),
     )
 

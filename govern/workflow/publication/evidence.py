@@ -38,7 +38,7 @@ def pack(run_id: str | None, out: Path, *, workspace: Path, log_key: LogKey) -> 
     not name `log_key` or `out` exists.
     """
     place = Workspace.open(workspace)
-    with Log.open(place.database, create=False) as log:
+    with Log.read(place.database) as log:
         log.verify()
         history = History(log.events())
         check_trust(place, history)

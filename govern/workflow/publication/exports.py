@@ -2,25 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
 from urllib.parse import quote
 
 from govern.audit import Log
 from govern.errors import UsageError
 from govern.evidence.claims import History
-from govern.policy import LoadedPolicy, PerplexityGate, TaskGate
+from govern.policy import LoadedPolicy
 from govern.records import ENDPOINT, Verdict, Waiver
-from govern.reporting import Signer
-from govern.reporting.exports import GatePlace, RunDocument, find_chromium, junit, ml_bom, model_card, pdf, sarif
-from govern.reporting.view import Issue
+from govern.reporting.document import Issue, RunDocument, Signer
+from govern.reporting.exports import load_export
+from govern.reporting.exports.protocol import GatePlace, Need
 from govern.signing import parse_statement, report_predicate
 from govern.signing.waivers import WAIVER
 from govern.workflow.files import REPORT, STATEMENT
 from govern.workflow.people.reports import unverified
-from govern.workflow.people.signed import read_acts
 from govern.workflow.people.trust import in_force
 from govern.workflow.people.waive import states_of
 from govern.workflow.publication.report import earlier_attempts
@@ -37,8 +35,6 @@ from govern.workflow.runs import (
     verifications,
 )
 from govern.workspace import RunFolder, Workspace, write_atomic
-
-Form = Literal["cyclonedx", "model-card", "junit", "sarif", "json", "pdf"]
 
 
 @dataclass(frozen=True)
@@ -58,28 +54,30 @@ def reported(run_id: str | None, *, workspace: Path) -> Reported:
     report.
     """
     place = Workspace.open(workspace)
-    with Log.open(place.database, create=False) as log:
+    with Log.read(place.database) as log:
         log.verify()
         run = applied_run(place, log, run_id)
         events = events_of(log, run)
         check_artefacts(run, events)
         refuse_revoked(run, events)
-        document = document_of(log, run)
+        document = document_of(History(log.events()), run)
         history = History(log.events())
         states = states_of(run, believed(history, run), in_force(workspace, history))
         waivers = tuple(waived.act for waived, state in states if state == "in force")
         return Reported(run, stored_policy(run, events), document, waivers)
 
 
-def document_of(log: Log, run: RunFolder) -> RunDocument:
-    """What the newest report of a run says. The caller has held the run's artefacts against the log."""
-    issued = [stored.event.seq for stored in log.events(run=run.id, type="report.issued")]
+def document_of(history: History, run: RunFolder) -> RunDocument:
+    """What the newest report of a run says. Raises IntegrityError where an artefact is not what the log says it was."""
+    issued = history.of(run.id, "report.issued")
     if not issued:
         raise unverified(run)
     claim = report_predicate(parse_statement(run.read(STATEMENT)))
-    position = log.event(claim.audit.seq)
+    position = history.entries[claim.audit.seq]
     plan = stored_plan(run)
     verdict = next(name for name in position.event.digests if name.endswith("verdict.json"))
+    events = [stored.event for stored in history.of(run.id)]
+    waivers = believed(history, run).of(WAIVER, before=issued[-1].event.seq)
     return RunDocument(
         plan=plan,
         removal=stored_removal(run),
@@ -91,22 +89,24 @@ def document_of(log: Log, run: RunFolder) -> RunDocument:
             audit_seq=claim.audit.seq,
             audit_leaf=claim.audit.leaf,
             signer=Signer(fingerprint=claim.signer.fingerprint, throwaway=claim.signer.kind == "throwaway"),
-            failed_runs=earlier_attempts(log, plan, position),
-            verifications=verifications(events_of(log, run), until=position.event.seq),
+            failed_runs=earlier_attempts(history.entries, plan, position),
+            verifications=verifications(events, until=position.event.seq),
             valid_until=plan.valid_until(position.event.time),
-            waivers=tuple(waived.act for waived in read_acts(log, run, WAIVER, before=issued[-1])),
+            waivers=tuple(waived.act for waived in waivers),
         ),
         sweep=stored_sweep(run, plan),
     )
 
 
-def write_export(found: Reported, form: Form, out: Path) -> list[Path]:
+def write_export(found: Reported, form: str, out: Path) -> list[Path]:
     """Write a run in one of the formats to the file `out`; a model card to the folder `out`, beside a model or not.
 
     Raises UsageError where a file of the card exists, or `out` cannot be written.
     """
-    files = _files(found, form, out)
-    taken = [path for path in files if form == "model-card" and path.exists()]
+    export = load_export(form)
+    made = export.write(**{need: _SUPPLIES[need](found) for need in export.needs})
+    files = {out: made} if isinstance(made, bytes) else {out / name: data for name, data in made.items()}
+    taken = [path for path in files if not isinstance(made, bytes) and path.exists()]
     if taken:
         raise UsageError(
             "a model card is never written over another file", where=str(taken[0]), hint="Remove it, or name a folder."
@@ -124,49 +124,25 @@ def write_export(found: Reported, form: Form, out: Path) -> list[Path]:
     return [*files]
 
 
-def _files(found: Reported, form: Form, out: Path) -> dict[Path, bytes]:
-    document = found.document
-    match form:
-        case "model-card":
-            return {out / name: data for name, data in model_card(document).items()}
-        case "cyclonedx":
-            return {out: ml_bom(document)}
-        case "junit":
-            return {out: junit(document)}
-        case "sarif":
-            places = tuple(gate_places(found.policy, document.verdict))
-            return {out: sarif(document, policy_uri=_uri(found.policy.path), places=places, waivers=found.waivers)}
-        case "json":
-            return {out: document.canonical()}
-        case "pdf":
-            # The very page that was signed; `reported` has held it against the log.
-            return {out: pdf(found.run.read(REPORT), find_chromium(), issued=document.report.issued)}
-
-
 def gate_places(loaded: LoadedPolicy, verdict: Verdict) -> Iterator[GatePlace]:
     """Where each gate of a verdict, then each attack with a limit, stands in the policy.
 
     A verification that stopped early has not judged them all; a gate on an endpoint stands where its ceiling does.
     """
-    verification = loaded.policy.verification
-    places: list[tuple[str | None, str, tuple[str | int, ...]]] = [
-        (gate.task, "ceiling", ("forget", index)) for index, gate in enumerate(verification.forget)
-    ]
-    for index, gate in enumerate(verification.utility):
-        if not isinstance(gate, TaskGate):
-            # the result's name says more than the policy's
-            name = None if isinstance(gate, PerplexityGate) else gate.task
-            places.append((name, "max_increase", ("utility", index)))
-            continue
-        places += [(gate.task, kind, ("utility", index)) for kind in ("floor", "max_drop")]
-    left = list(places)
+    thresholds = list(loaded.policy.verification.thresholds())
+    left = list(thresholds)
     for result in verdict.gates:
         deployed = result.task.endswith(ENDPOINT)
-        wanted = result.task.removesuffix(ENDPOINT), result.kind
-        found = next(entry for entry in (places if deployed else left) if (entry[0] or wanted[0], entry[1]) == wanted)
+        task = result.task.removesuffix(ENDPOINT)
+        found = next(
+            each
+            for each in (thresholds if deployed else left)
+            # of held-back text the result's name says more than the policy's
+            if each.kind == result.kind and (each.held_back or each.task == task)
+        )
         if not deployed:
             left.remove(found)
-        yield _place(loaded, "verification", *found[2], found[1])
+        yield _place(loaded, "verification", *found.place, found.kind)
     for attack in verdict.stress:
         if attack.verdict is not None and attack.max_recovery is not None:
             yield _place(loaded, "verification", "stress")
@@ -182,3 +158,13 @@ def _uri(policy: Path) -> str:
     here = Path.cwd()
     absolute = policy.absolute()
     return quote(absolute.relative_to(here).as_posix() if absolute.is_relative_to(here) else policy.name)
+
+
+_SUPPLIES: Mapping[Need, Callable[[Reported], object]] = {
+    "document": lambda found: found.document,
+    # The very page that was signed; `reported` has held it against the log.
+    "page": lambda found: found.run.read(REPORT),
+    "policy_uri": lambda found: _uri(found.policy.path),
+    "places": lambda found: tuple(gate_places(found.policy, found.document.verdict)),
+    "waivers": lambda found: found.waivers,
+}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,22 +14,24 @@ from govern.evidence import edit_statements
 from govern.policy import LoadedPolicy
 from govern.records import Event, Plan, Removal, Verdict
 from govern.records.told import Failed, ReportIssued, VerifyFinished, told
-from govern.reporting import FailedRun, Signer, build_view, render_html, render_markdown
+from govern.reporting.document import FailedRun, Issue, RunDocument, Signer
+from govern.reporting.render import render_report
+from govern.reporting.view import build_view
 from govern.signing import (
     AttackClaim,
     AuditPosition,
     GateClaim,
     ReportPredicate,
-    SignerIdentity,
     SigningKey,
     report_statement,
     sign,
     throwaway_key,
 )
 from govern.signing.model_signature import MODEL_SIGNATURE, WHOLE, sign_model
+from govern.signing.page import identity, sign_page
 from govern.signing.waivers import WAIVER
 from govern.version import __version__
-from govern.workflow.files import BUNDLE, DELTA, REPORT, REPORT_MARKDOWN, SIGNER, STATEMENT
+from govern.workflow.files import DELTA, REPORT, REPORT_MARKDOWN
 from govern.workflow.people.reports import unverified
 from govern.workflow.people.signed import read_acts
 from govern.workflow.runs import (
@@ -73,56 +76,51 @@ def issue_report(
     signing_key = key or throwaway_key()
     signer = Signer(fingerprint=signing_key.public.fingerprint, throwaway=signing_key.throwaway)
     issued = now()
-    view = build_view(
+    document = RunDocument(
         plan=plan,
         removal=removal,
         verdict=verdict,
-        policy_text=loaded.source.decode(),
-        run=run.id,
-        issued=issued,
-        audit_origin=position.event.origin,
-        audit_seq=position.event.seq,
-        audit_leaf=position.leaf,
-        signer=signer,
-        failed_runs=earlier_attempts(log, plan, position),
-        sweep=stored_sweep(run, plan),
-        verifications=verifications(events_of(log, run), until=position.event.seq),
-        valid_until=plan.valid_until(position.event.time),
-        waivers=tuple(waived.act for waived in read_acts(log, run, WAIVER)),
-    )
-    html, markdown = render_html(view, templates=templates), render_markdown(view, templates=templates)
-    statement = report_statement(
-        {REPORT: sha256_bytes(html.data), REPORT_MARKDOWN: sha256_bytes(markdown.data)},
-        ReportPredicate(
-            govern=__version__,
+        report=Issue(
             run=run.id,
             issued=issued,
-            policy_digest=plan.policy_digest,
-            plan_digest=plan.sha256,
-            model_before=removal.base_model_digest,
-            model_after=removal.edited_model_digest,
-            delta_sha256=removal.delta_sha256,
-            verdict=verdict.verdict,
-            verdict_digest=verdict.sha256,
-            gates=tuple(GateClaim(**gate.model_dump(include=set(GateClaim.model_fields))) for gate in verdict.gates),
-            attacks=tuple(
-                AttackClaim(**found.model_dump(include=set(AttackClaim.model_fields)))
-                for found in verdict.stress
-                if found.verdict is not None
-            ),
-            templates={REPORT: html.template_sha256, REPORT_MARKDOWN: markdown.template_sha256},
-            audit=AuditPosition(origin=position.event.origin, seq=position.event.seq, leaf=position.leaf),
-            signer=SignerIdentity(
-                fingerprint=signing_key.public.fingerprint, kind="throwaway" if signing_key.throwaway else "kept"
-            ),
+            audit_origin=position.event.origin,
+            audit_seq=position.event.seq,
+            audit_leaf=position.leaf,
+            signer=signer,
+            failed_runs=earlier_attempts(log.events(), plan, position),
+            verifications=verifications(events_of(log, run), until=position.event.seq),
+            valid_until=plan.valid_until(position.event.time),
+            waivers=tuple(waived.act for waived in read_acts(log, run, WAIVER)),
         ),
+        sweep=stored_sweep(run, plan),
     )
+    view = build_view(document, loaded.source.decode())
+    html, markdown = render_report(view, templates=templates)
+    predicate = ReportPredicate(
+        govern=__version__,
+        run=run.id,
+        issued=issued,
+        policy_digest=plan.policy_digest,
+        plan_digest=plan.sha256,
+        model_before=removal.base_model_digest,
+        model_after=removal.edited_model_digest,
+        delta_sha256=removal.delta_sha256,
+        verdict=verdict.verdict,
+        verdict_digest=verdict.sha256,
+        gates=tuple(GateClaim(**gate.model_dump(include=set(GateClaim.model_fields))) for gate in verdict.gates),
+        attacks=tuple(
+            AttackClaim(**found.model_dump(include=set(AttackClaim.model_fields)))
+            for found in verdict.stress
+            if found.verdict is not None
+        ),
+        templates={REPORT: html.template_sha256, REPORT_MARKDOWN: markdown.template_sha256},
+        audit=AuditPosition(origin=position.event.origin, seq=position.event.seq, leaf=position.leaf),
+        signer=identity(signing_key),
+    )
+    pages = {REPORT: html.data, REPORT_MARKDOWN: markdown.data}
     artefacts = {
-        REPORT: html.data,
-        REPORT_MARKDOWN: markdown.data,
-        STATEMENT: statement,
-        BUNDLE: sign(statement, signing_key),
-        SIGNER: signing_key.public.pem,
+        **pages,
+        **sign_page(pages, lambda drawn: report_statement(drawn, predicate), signing_key),
         **{name: sign(said, signing_key) for name, said in edit_statements(plan, removal, verdict).items()},
         MODEL_SIGNATURE: sign_model(DELTA, {WHOLE: removal.delta_sha256}, signing_key),
     }
@@ -177,7 +175,7 @@ def reissue(run_id: str | None, *, workspace: Path, key: SigningKey | None, temp
 def find_report(run_id: str | None, *, workspace: Path) -> Path:
     """The newest report of a run, by default and for `latest` of the run that was verified last."""
     place = Workspace.open(workspace)
-    with Log.open(place.database, create=False) as log:
+    with Log.read(place.database) as log:
         issued = [stored.event.run for stored in log.events(type="report.issued")]
     if run_id not in (None, LATEST):
         run = place.run(run_id)
@@ -189,14 +187,14 @@ def find_report(run_id: str | None, *, workspace: Path) -> Path:
     return place.run(issued[-1]).path(REPORT)
 
 
-def earlier_attempts(log: Log, plan: Plan, position: Stored) -> tuple[FailedRun, ...]:
+def earlier_attempts(history: Iterable[Stored], plan: Plan, position: Stored) -> tuple[FailedRun, ...]:
     """Every earlier try at this policy or this model: failed, unfinished, verified, and applied without a verdict."""
     ended: set[str | None] = set()
     applied: dict[str | None, Event] = {}
     started: dict[str | None, Stored] = {}
     found: list[FailedRun] = []
     ours = position.event
-    for stored in log.events():
+    for stored in history:
         event = stored.event
         if event.seq >= ours.seq or not (
             event.policy_digest == plan.policy_digest or event.model_before == plan.model.digest

@@ -14,19 +14,13 @@ from govern.audit import Log
 from govern.clock import now
 from govern.digests import sha256_bytes, sha256_file
 from govern.errors import IntegrityError, UsageError, at
+from govern.evidence.claims import History
 from govern.records.told import SitePublished
-from govern.reporting.exports import RunDocument
-from govern.reporting.facts import utc
+from govern.reporting.document import RunDocument
+from govern.reporting.forms import utc
 from govern.reporting.site import INDEX, Site, SiteRun, outcome, render_site, sign_off
-from govern.signing import (
-    SignerIdentity,
-    SigningKey,
-    load_public,
-    parse_statement,
-    sign,
-    throwaway_key,
-    verify,
-)
+from govern.signing import SigningKey, throwaway_key
+from govern.signing.page import Beside, check_page, identity, sign_page
 from govern.signing.site import RunClaim, SitePredicate, State, site_predicate, site_statement
 from govern.version import __version__
 from govern.workflow.files import BUNDLE, REPORT, REPORT_MARKDOWN, SIGNER, STATEMENT
@@ -38,10 +32,7 @@ from govern.workflow.runs import events_of, read_history, stored_policy
 from govern.workspace import RunFolder, Workspace, write_atomic
 from govern.workspace.atomic import sync_folder
 
-SITE_STATEMENT: Final = "site.json"
-SITE_BUNDLE: Final = "site.sigstore.json"
-SITE_SIGNER: Final = "signer.pub"
-SIGNATURE: Final = (SITE_STATEMENT, SITE_BUNDLE, SITE_SIGNER)
+SIGNATURE: Final = Beside("site.json", "site.sigstore.json", "signer.pub")
 # What of a run's folder the site shows.
 COPIED: Final = (REPORT, REPORT_MARKDOWN, STATEMENT, BUNDLE, SIGNER)
 
@@ -85,7 +76,8 @@ def publish_site(out: Path, *, workspace: Path, key: SigningKey | None, template
         # A folder that a killed process made before its first event is no run.
         known = {stored.event.run for stored in log.events(type="apply.started")}
         statuses = [found for found in status(workspace) if found.run in known]
-        documents = [document_of(log, place.run(found.run)) for found in statuses if found.verdict]
+        history = History(log.events())
+        documents = [document_of(history, place.run(found.run)) for found in statuses if found.verdict]
         by_run = {document.report.run: document for document in documents}
         issued = now()
         site = Site(
@@ -98,29 +90,24 @@ def publish_site(out: Path, *, workspace: Path, key: SigningKey | None, template
         )
         rendered = render_site(site, documents, templates=templates)
         files = {**rendered.pages, **_copies(place, site)}
-        statement = site_statement(
-            {name: sha256_bytes(data) for name, data in files.items()},
-            SitePredicate(
-                govern=__version__,
-                issued=issued,
-                runs=tuple(_claim(run, found) for run, found in zip(site.runs, statuses, strict=True)),
-                audit=position,
-                templates=rendered.templates,
-                signer=SignerIdentity(fingerprint=fingerprint, kind="throwaway" if signing_key.throwaway else "kept"),
-            ),
+        predicate = SitePredicate(
+            govern=__version__,
+            issued=issued,
+            runs=tuple(_claim(run, found) for run, found in zip(site.runs, statuses, strict=True)),
+            audit=position,
+            templates=rendered.templates,
+            signer=identity(signing_key),
         )
-        signature = {
-            SITE_STATEMENT: statement,
-            SITE_BUNDLE: sign(statement, signing_key),
-            SITE_SIGNER: signing_key.public.pem,
-        }
+        signature = sign_page(files, lambda drawn: site_statement(drawn, predicate), signing_key, SIGNATURE)
         with _beside(out) as temporary:
             _write(temporary, {**files, **signature})
             log.append(
                 "site.published",
                 actor=fingerprint,
                 parameters=SitePublished(
-                    statement=sha256_bytes(statement), runs=len(site.runs), throwaway_key=signing_key.throwaway
+                    statement=sha256_bytes(signature[SIGNATURE.statement]),
+                    runs=len(site.runs),
+                    throwaway_key=signing_key.throwaway,
                 ).to_json(),
             )
             _put_in_place(temporary, out)
@@ -134,21 +121,10 @@ def check_site(folder: Path, *, workspace: Path) -> CheckedSite:
     """
     if not (folder / INDEX).is_file():
         raise UsageError("there is no site here", where=str(folder), hint=f"Name the folder that holds {INDEX}.")
-    missing = [name for name in SIGNATURE if not (folder / name).is_file()]
-    if missing:
-        raise IntegrityError("nothing vouches for this site: a file of its signature is missing", where=missing[0])
-    pem = (folder / SITE_SIGNER).read_bytes()
-    key = load_public(pem)
-    if key.pem != pem:
-        raise IntegrityError("the public key is not in the form that govern writes", where=SITE_SIGNER)
-    payload = verify((folder / SITE_BUNDLE).read_bytes(), key)
-    if payload != (folder / SITE_STATEMENT).read_bytes():
-        raise IntegrityError("the statement is not the one that was signed", where=SITE_STATEMENT)
-    statement = parse_statement(payload)
-    claim = site_predicate(statement)
-    if claim.signer.fingerprint != key.fingerprint:
-        raise IntegrityError("the statement names another signer", where=SITE_SIGNER)
-    subjects = {subject.name: subject.digests.sha256 for subject in statement.subject}
+    checked = check_page(folder / INDEX, site_predicate, SIGNATURE)
+    claim, subjects, key = checked.claim, checked.subjects, checked.key
+    if key.pem != (folder / SIGNATURE.signer).read_bytes():
+        raise IntegrityError("the public key is not in the form that govern writes", where=SIGNATURE.signer)
     found = _listed(folder)
     for name in sorted({*subjects, *found}):
         if name not in found:
@@ -158,15 +134,15 @@ def check_site(folder: Path, *, workspace: Path) -> CheckedSite:
         if sha256_file(folder / name) != subjects[name]:
             raise IntegrityError("this file was changed after the site was signed", where=name)
     history = read_history(Workspace(workspace))
-    with at(folder / SITE_STATEMENT):
-        signer, _ = signer_of(workspace, history, key, claim.issued, claim.audit, statement)
+    with at(folder / SIGNATURE.statement):
+        signer, _ = signer_of(workspace, history, checked)
     for run in claim.runs:
         report = folder / "runs" / run.run / REPORT
         if (run.report is not None) != report.is_file():
             raise IntegrityError("the statement and the folder disagree on a report", where=f"runs/{run.run}/{REPORT}")
         if run.report is not None:
-            checked = check_report(report, workspace=workspace, history=history)
-            if (sha256_file(report), checked.claim.verdict, checked.claim.run) != (run.report, run.verdict, run.run):
+            said = check_report(report, workspace=workspace, history=history).claim
+            if (sha256_file(report), said.verdict, said.run) != (run.report, run.verdict, run.run):
                 raise IntegrityError("the report is not the one that the site claims", where=f"runs/{run.run}/{REPORT}")
     return CheckedSite(
         path=folder,

@@ -64,7 +64,7 @@ def status(workspace: Path, *, run_id: str | None = None) -> list[RunStatus]:
     if history is None:
         return []
     trusting = in_force(workspace, history)
-    with Log.open(place.database, create=False) as log:
+    with Log.read(place.database) as log:
         if run_id is None:
             runs = logged_runs(place, log)
         else:

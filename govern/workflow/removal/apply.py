@@ -15,18 +15,19 @@ from govern.audit import Log
 from govern.corpora import write_tokens
 from govern.digests import sha256_bytes
 from govern.errors import UsageError
-from govern.models import edited_digest, read_tensors, write_delta
+from govern.models import edited_digest, read_delta, read_tensors, write_delta
 from govern.policy import LoadedPolicy, load_policy
 from govern.progress import Progress, silent
 from govern.records import Environment, Plan, Removal, TensorChange
 from govern.records.told import ApplyBegan
-from govern.unlearning.followers import hand_out
-from govern.unlearning.protocol import Edit, Request
-from govern.unlearning.registry import METHODS
+from govern.unlearning.protocol import Request
+from govern.unlearning.ranks import hand_out
+from govern.unlearning.registry import method_named
 from govern.unlearning.workers import ALONE, Workers
 from govern.workflow.environment import default_device, describe_environment, peak_memory_bytes
-from govern.workflow.files import DELTA, PLAN, POLICY, REMOVAL, SWEEP
+from govern.workflow.files import CHECKPOINT, DELTA, PLAN, POLICY, REMOVAL, SWEEP
 from govern.workflow.removal.chosen import chosen_by
+from govern.workflow.removal.edit import check_edit, make_edit
 from govern.workflow.removal.external import planned_edit
 from govern.workflow.removal.plan import Planned, make_plan
 from govern.workflow.removal.request import refuse_named_subjects, subjects_of
@@ -36,8 +37,6 @@ from govern.workspace import RunFolder, Workspace
 
 if TYPE_CHECKING:
     from torch import Tensor
-
-CHECKPOINT = "checkpoint"
 
 # What decides about the last bits of a sum: fields of the environment, and how an error names them.
 _DECIDING = {
@@ -244,7 +243,6 @@ def remove(
     checkpoint = run.path(CHECKPOINT)
     checkpoint.mkdir(exist_ok=True)
     started = time.monotonic()
-    method = METHODS[planned.plan.method].load()
     request = Request(
         model_path=planned.model.path,
         topics=planned.topics,
@@ -257,23 +255,26 @@ def remove(
         edited=edited,
     )
     hand_out(request)
-    edit: Edit = method(request)
+    edit = make_edit(method_named(planned.plan.method), request)
     seconds = time.monotonic() - started
     delta_sha256 = write_delta(run.path(DELTA), edit.tensors, base_digest=planned.plan.model.digest)
+    # Read back: what is recorded and checked is what lies there.
+    tensors = read_delta(run.path(DELTA), sha256=delta_sha256, base_digest=planned.plan.model.digest)
     removal = Removal(
         run=run.id,
         plan_digest=planned.plan.sha256,
         base_model_digest=planned.plan.model.digest,
-        edited_model_digest=edited_digest(planned.model.path, edit.tensors),
+        edited_model_digest=edited_digest(planned.model.path, tensors),
         method=planned.plan.method,
         solver=planned.plan.parameters.get("solver"),
         delta_sha256=delta_sha256,
-        tensors=changes(planned.model.path, edit.tensors),
+        tensors=changes(planned.model.path, tensors),
         curve=edit.curve,
         figures=dict(edit.figures),
         seconds=round(seconds, 3),
         peak_memory_bytes=peak_memory_bytes(),
         resumed=sum(event.type == "apply.resumed" for event in events_of(log, run)),
+        check=check_edit(planned.model.path, tensors, trust_remote_code=planned.plan.model.remote_code),
     )
     run.write(REMOVAL, removal.canonical())
     return removal

@@ -3,25 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import TYPE_CHECKING
 
 from govern.errors import PolicyError
 from govern.evaluation.questions import OwnTask, questions_of
 from govern.policy import LoadedPolicy
+from govern.stress.attack import Conditions
 from govern.stress.exam import FEWEST_FACTS, facts_of
-from govern.stress.settings import Endurance, Format
-
-if TYPE_CHECKING:
-    from transformers import PreTrainedTokenizerBase
+from govern.stress.registry import expand
 
 
-def refuse_impossible_attacks(
-    loaded: LoadedPolicy, tasks: Iterable[OwnTask | str], tokenizer: PreTrainedTokenizerBase, *, retained: int
-) -> None:
-    """Raise PolicyError where there are too few facts or documents for an attack, or a chat has no template.
+def refuse_impossible_attacks(loaded: LoadedPolicy, tasks: Iterable[OwnTask | str], conditions: Conditions) -> None:
+    """Raise PolicyError where there are too few facts to ask about, or an attack refuses the conditions.
 
-    `tasks` are the policy's question sets; official ones are large enough for every attack. `retained` is the number of
-    documents to retain.
+    `tasks` are the policy's question sets; official ones are large enough for every attack.
     """
     verification = loaded.policy.verification
     if not verification.stress:
@@ -38,15 +32,8 @@ def refuse_impossible_attacks(
                 hint=f"Give it certifying questions about at least {FEWEST_FACTS} facts, or leave out `stress`.",
             )
     for index, entry in enumerate(verification.stress):
-        if isinstance(entry, Format) and entry.form == "chat" and not tokenizer.chat_template:
-            raise PolicyError(
-                "the model has no chat template to ask in",
-                where=loaded.where("verification", "stress", index, "form"),
-                hint="Leave out `form: chat`.",
-            )
-        if isinstance(entry, Endurance) and entry.stages[-1] > retained:
-            raise PolicyError(
-                f"the last stage needs {entry.stages[-1]} documents, and the retain text has {retained}",
-                where=loaded.where("verification", "stress", index, "stages"),
-                hint="Name shorter `stages`, or add retain text.",
-            )
+        for attack in expand([entry]):
+            for refusal in attack.refusals(conditions):
+                setting = () if entry == "standard" else (refusal.setting,)
+                where = loaded.where("verification", "stress", index, *setting)
+                raise PolicyError(f"{attack.describe()}: {refusal.message}", where=where, hint=refusal.hint)

@@ -4,16 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
-
-from pydantic import TypeAdapter
 
 from govern.audit import Log
 from govern.errors import UsageError
 from govern.policy import LoadedPolicy
 from govern.records import Event, Plan, Sweep, SweepChoice
 from govern.records.told import SweepFinished, told
-from govern.unlearning.registry import METHODS
+from govern.unlearning.registry import method_named
 from govern.unlearning.settings import MethodSettings
 from govern.workflow.files import PLAN, SWEEP
 from govern.workflow.runs import check_artefacts, events_of
@@ -64,15 +61,14 @@ def chosen_by(place: Workspace, log: Log, loaded: LoadedPolicy, sweep_id: str | 
             hint="Sweep a wider grid, or write the settings that you answer for into the policy's `removal`.",
         )
     settings = record.points[record.chosen].settings
-    kind: Any = METHODS[str(settings["method"])].settings
     choice = SweepChoice(sweep=folder.id, digest=record.sha256, point=record.chosen)
-    return Chosen(folder, record, choice, TypeAdapter(kind).validate_python(settings))
+    return Chosen(folder, record, choice, method_named(str(settings["method"])).settings(settings))
 
 
 def chosen_in(workspace: Path, loaded: LoadedPolicy, sweep_id: str | None) -> Chosen | None:
     """The same, from a workspace's own log."""
     place = Workspace.open(workspace)
-    with Log.open(place.database, create=False) as log:
+    with Log.read(place.database) as log:
         return chosen_by(place, log, loaded, sweep_id)
 
 

@@ -11,7 +11,7 @@ from govern.policy import LoadedPolicy
 from govern.progress import Progress, silent
 from govern.records import ModelIdentity, Plan
 from govern.sources import ResolvedModel, resolve_model
-from govern.unlearning.external_settings import ExternalSettings
+from govern.unlearning.external import ExternalSettings
 
 
 def resolve_edited(loaded: LoadedPolicy, *, progress: Progress = silent) -> ResolvedModel | None:
@@ -47,7 +47,7 @@ def planned_edit(loaded: LoadedPolicy, plan: Plan, *, folder: Path | None = None
         found = resolve_edited(loaded)
     if found is None:
         raise IntegrityError("the plan is about a model edited elsewhere, the policy is not", where=plan.policy_name)
-    digest = identify(found).digest
+    digest = identify(found, like=plan.edited).digest
     if digest != plan.edited.digest:
         raise IntegrityError(
             f"this is not the edited model of the plan: that one is sha256:{plan.edited.digest}, this is "

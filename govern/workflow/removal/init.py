@@ -7,9 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from govern.errors import UsageError
 from govern.shipped import shipped
-from govern.workspace import write_atomic
+from govern.workspace import write_atomic, writing
 
 _IGNORED: Final = "# The log, runs and private keys are no matter for a repository.\n/audits/\n/site/\n"
 
@@ -31,7 +30,7 @@ def init(folder: Path) -> Laid:
     """
     written: list[Path] = []
     kept: list[Path] = []
-    try:
+    with writing("a folder to work in", folder):
         for path, data in _files(folder):
             if path.exists() or path.is_symlink():
                 kept.append(path)
@@ -41,8 +40,6 @@ def init(folder: Path) -> Laid:
             written.append(path)
         for name in ("audits", "templates/sections"):
             (folder / name).mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise UsageError(f"this cannot be a folder to work in: {error.strerror}", where=str(folder)) from None
     return Laid(folder, tuple(written), tuple(kept))
 
 

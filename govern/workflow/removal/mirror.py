@@ -15,7 +15,7 @@ from govern.evaluation.harness import count_official
 from govern.evaluation.official import MMLU_DATASET, WIKITEXT_DATASET, WMDP_DATASET, Dataset
 from govern.records import Mirror, MirroredDataset
 from govern.sources import hub_dataset
-from govern.workspace import write_atomic
+from govern.workspace import write_atomic, writing
 from govern.workspace.atomic import replace_atomic
 
 MANIFEST = "mirror.json"
@@ -47,14 +47,13 @@ def create(folder: Path, *, names: tuple[str, ...] = tuple(DATASETS)) -> Checked
             where=str(folder),
             hint=f"Check it: govern mirror check {folder}; or name a new one.",
         )
-    try:
+    with writing("the mirror", folder):
         folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise UsageError(f"no mirror can be made here: {error.strerror}", where=str(folder)) from None
     laid = tuple(_lay(folder, DATASETS[name]) for name in names)
     mirror = Mirror(datasets=laid, files=_hashes(folder, laid))
     questions = count_official([dataset.path for dataset in laid], folder)
-    write_atomic(folder / MANIFEST, mirror.canonical())
+    with writing("the mirror's manifest", folder / MANIFEST):
+        write_atomic(folder / MANIFEST, mirror.canonical())
     return Checked(folder, mirror, questions)
 
 
@@ -91,8 +90,9 @@ def _lay(folder: Path, dataset: Dataset) -> MirroredDataset:
     place = folder / dataset.path
     if place.is_dir():
         return MirroredDataset(path=dataset.path, revision=None)
-    place.parent.mkdir(parents=True, exist_ok=True)
-    temporary = Path(tempfile.mkdtemp(dir=place.parent, prefix=f".{place.name}."))
+    with writing("the mirror", place):
+        place.parent.mkdir(parents=True, exist_ok=True)
+        temporary = Path(tempfile.mkdtemp(dir=place.parent, prefix=f".{place.name}."))
     try:
         hub_dataset(dataset.path, revision=dataset.revision, into=temporary)
         temporary.chmod(0o755)

@@ -5,26 +5,31 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from govern.corpora import overlap, read_tokens, sample_from_model, tokenize
 from govern.corpora.tokens import TokenCorpus
-from govern.errors import PolicyError
+from govern.errors import PolicyError, RemovalError
 from govern.evaluation.questions import OwnTask, identify_task
 from govern.models import identify, load_tokenizer
+from govern.models.shape import Limits, limits_of
 from govern.policy import DEFAULT_TOPIC, LoadedPolicy, PerplexityGate, TaskGate, TextSource, WikitextGate
 from govern.progress import Progress, silent
 from govern.records import CorpusIdentity, Deployment, ModelIdentity, Overlap, Person, Plan
 from govern.sources import ResolvedModel, resolve_model, resolve_texts
-from govern.unlearning.external_settings import ExternalSettings
+from govern.stress.attack import Conditions
+from govern.stress.weights import without_weights
+from govern.unlearning.external import ExternalSettings
 from govern.unlearning.protocol import Topic
-from govern.unlearning.registry import METHODS
+from govern.unlearning.registry import method_named
 from govern.unlearning.settings import MethodSettings
 from govern.workflow.environment import default_device, describe_environment
 from govern.workflow.files import PLAN
 from govern.workflow.removal.attackable import refuse_impossible_attacks
 from govern.workflow.removal.chosen import Chosen
+from govern.workflow.removal.edit import refuse_unstored
 from govern.workflow.removal.external import identify_edited, resolve_edited
 from govern.workflow.removal.request import (
     identify_request,
@@ -44,12 +49,15 @@ if TYPE_CHECKING:
 # Documents that begin with the same tokens are compared whole; eight tell texts apart well enough for that.
 _BEGINNING = 8
 
+# Of a corpus, this share may be longer than a model's context: positions that are computed and not learned go on.
+LARGEST_SHARE_BEYOND = 0.01
+
 Role = Literal["forget", "retain", "perplexity"]
 
 
 @dataclass(frozen=True)
 class Corpus:
-    """One text source, resolved: who it is, its tokens, and its words for the overlap."""
+    """One text source, resolved: who it is, its tokens, and its texts, as they are cut to those."""
 
     identity: CorpusIdentity
     tokens: TokenCorpus
@@ -106,8 +114,10 @@ def make_plan(
         refuse_named_subjects(loaded, subjects)
     device = device or default_device()
     resolved = resolve_model(policy.model.source, revision=policy.model.revision, base=base, progress=progress)
-    model = identify(resolved, trust_remote_code=policy.model.trust_remote_code)
+    earlier = stored_plan(stored).model if stored is not None and stored.path(PLAN).is_file() else None
+    model = identify(resolved, trust_remote_code=policy.model.trust_remote_code, like=earlier)
     settings = chosen.settings if chosen else policy.removal
+    method = method_named(settings.method)
     check_removal(loaded, settings, resolved, model)
     edited = edited_identity(loaded, resolved, stored, progress)
 
@@ -127,10 +137,13 @@ def make_plan(
             progress=progress,
         )
     refuse_training_text_in_evaluation(loaded, corpora)
+    limits = limits_of(resolved.path, trust_remote_code=model.remote_code)
+    beyond = documents_beyond(loaded, corpora, limits, refuse=earlier is None)
     retained = sum(corpus.identity.documents for corpus in corpora.values() if corpus.identity.role == "retain")
-    refuse_impossible_attacks(loaded, question_sets(loaded), tokenizer, retained=retained)
+    shape = cache(partial(without_weights, resolved.path, trust_remote_code=policy.model.trust_remote_code))
+    refuse_impossible_attacks(loaded, question_sets(loaded), Conditions(tokenizer, retained, shape))
     if subjects:
-        forget, retain = (texts_as_cut(corpora, role, tokenizer) for role in ("forget", "retain"))
+        forget, retain = (texts_as_cut(corpora, role) for role in ("forget", "retain"))
         refuse_other_subjects(loaded, subjects, forget=forget, retain=retain)
     topics, overlaps = join_topics(corpora)
     tasks = tuple(
@@ -158,13 +171,14 @@ def make_plan(
         parameters=settings.model_dump(mode="json"),
         sweep=chosen.choice if chosen else None,
         seed=policy.removal.seed,
-        warnings=warnings_about(loaded, model, corpora.values(), overlaps, chosen, edited),
+        warnings=(*warnings_about(loaded, model, corpora.values(), overlaps, chosen, edited), *beyond),
         environment=describe_environment(device, workers=workers),
         valid_days=policy.verification.valid_days,
         request=identify_request(loaded),
         edited=edited,
         deployment=Deployment(**policy.deployment.model_dump()) if policy.deployment else None,
-        cost=METHODS[policy.removal.method].cost(settings, resolved.path, model.layers),
+        origin=method.origin,
+        cost=method.cost_of(settings, resolved.path, model.layers),
     )
     return Planned(plan, resolved, topics, corpora, settings)
 
@@ -183,8 +197,14 @@ def check_removal(
     loaded: LoadedPolicy, settings: MethodSettings | ExternalSettings, resolved: ResolvedModel, model: ModelIdentity
 ) -> None:
     """Raise PolicyError, with its place in the file, where the settings do not fit the model."""
-    for location, message in METHODS[loaded.policy.removal.method].check(settings, resolved.path, model.layers):
+    for location, message in method_named(loaded.policy.removal.method).refusals(settings, resolved.path, model.layers):
         raise PolicyError(message, where=loaded.where("removal", *location), hint=f"The model is {model.source}.")
+    if isinstance(settings, ExternalSettings):
+        return
+    try:
+        refuse_unstored(settings, resolved.path, layers=model.layers, trust_remote_code=model.remote_code)
+    except RemovalError as error:
+        raise PolicyError(error.message, where=loaded.where("removal"), hint=error.hint) from None
 
 
 def text_sources(loaded: LoadedPolicy) -> list[tuple[str, Role, TextSource | PerplexityGate]]:
@@ -249,7 +269,6 @@ def resolve_corpus(
                 progress=progress,
             )
         )
-        texts = tuple(tokenizer.batch_decode([list(ids) for ids in tokens.documents], skip_special_tokens=True))
         licence = "the model's own output"
     else:
         found = resolve_texts(
@@ -259,9 +278,9 @@ def resolve_corpus(
             column=spec.column,
             revision=spec.revision,
             base=loaded.path.parent,
+            documents=spec.documents,
         )
-        texts = found.texts[: spec.documents]
-        tokens = tokenize(texts, tokenizer, max_tokens=spec.max_tokens)
+        tokens = tokenize(found.texts, tokenizer, max_tokens=spec.max_tokens)
         revision, licence = found.revision, found.licence
     identity = CorpusIdentity(
         topic=(spec.topic or "") if isinstance(spec, TextSource) else "",
@@ -279,18 +298,15 @@ def resolve_corpus(
     )
     if loaded.policy.request:
         identity = without_file_names(identity)
+    # What is trained on is what is looked at: a tail that `max_tokens` cuts off is neither.
+    texts = tuple(tokenizer.batch_decode([list(ids) for ids in tokens.documents], skip_special_tokens=True))
     return Corpus(identity, tokens, texts, sampled)
 
 
-def texts_as_cut(corpora: dict[str, Corpus], role: Role, tokenizer: PreTrainedTokenizerBase) -> list[str]:
+def texts_as_cut(corpora: dict[str, Corpus], role: Role) -> list[str]:
     """The documents of one role as they are trained on, cut to their tokens; without what the model wrote itself."""
-    documents = [
-        list(ids)
-        for corpus in corpora.values()
-        if corpus.identity.role == role and not corpus.sampled
-        for ids in corpus.tokens.documents
-    ]
-    return tokenizer.batch_decode(documents, skip_special_tokens=True)
+    chosen = [each for each in corpora.values() if each.identity.role == role and not each.sampled]
+    return [text for corpus in chosen for text in corpus.texts]
 
 
 def join_topics(corpora: dict[str, Corpus]) -> tuple[tuple[Topic, ...], tuple[Overlap, ...]]:
@@ -338,6 +354,44 @@ def refuse_training_text_in_evaluation(loaded: LoadedPolicy, corpora: dict[str, 
                 where=loaded.where("verification", "utility", index, "perplexity"),
                 hint="Name another split or source, or another seed for self: text.",
             )
+
+
+def documents_beyond(
+    loaded: LoadedPolicy, corpora: dict[str, Corpus], limits: Limits, *, refuse: bool
+) -> tuple[str, ...]:
+    """How many documents of each corpus are longer than the model's context, in words; empty where none is.
+
+    Raises PolicyError for a token that the model has no embedding of. Where `refuse`, also for a document beyond a
+    model's learned positions, and for more than LARGEST_SHARE_BEYOND of a corpus beyond what a model was made for.
+    """
+    counts = dict.fromkeys(("forget", "retain", "perplexity"), 0)
+    found = []
+    for corpus in corpora.values():
+        role, place = corpus.identity.role, counts[corpus.identity.role]
+        counts[role] += 1
+        where = loaded.where("verification", "utility") if role == "perplexity" else loaded.where(role, place)
+        documents = corpus.tokens.documents
+        for number, ids in enumerate(documents, start=1):
+            if max(ids) >= limits.vocabulary:
+                raise PolicyError(
+                    f"document {number} of {corpus.identity.source} holds the token {max(ids)}, and the model has "
+                    f"embeddings of {limits.vocabulary:,}",
+                    where=where,
+                    hint="Take the special token out of the text, or name a model whose tokenizer is its own.",
+                )
+        if limits.positions is None:
+            continue
+        longer = sum(len(ids) > limits.positions for ids in documents)
+        if not longer:
+            continue
+        said = (
+            f"{longer} of {len(documents)} documents of {corpus.identity.source} are longer than the model's context "
+            f"of {limits.positions:,} tokens"
+        )
+        if refuse and (limits.learned or longer > LARGEST_SHARE_BEYOND * len(documents)):
+            raise PolicyError(said, where=where, hint=f"Set `max_tokens` to {limits.positions} or less.")
+        found.append(f"{said}, which it was not made for")
+    return tuple(found)
 
 
 def warnings_about(

@@ -13,12 +13,12 @@ from govern.audit import Log
 from govern.errors import UsageError
 from govern.records import Event
 from govern.records.told import RunPruned
-from govern.workflow.files import DELTA
+from govern.workflow.files import ATTACKING, CHECKPOINT, DELTA, MEASURING
 from govern.workflow.runs import bound_digests, check_artefacts, events_of
 from govern.workspace import RunFolder, Workspace
 
 # State that a killed command may have left in a run's folder. No event binds it.
-_UNBOUND: Final = ("checkpoint", "measuring")
+_UNBOUND: Final = (CHECKPOINT, MEASURING, ATTACKING)
 
 
 @dataclass(frozen=True)
@@ -41,7 +41,7 @@ def find_prunable(
     if not runs and keep is None and older_than is None:
         raise UsageError("say which runs", hint="Name them, or use --keep or --older-than.")
     place = Workspace.open(workspace)
-    with Log.open(place.database, create=False) as log:
+    with Log.read(place.database) as log:
         if runs:
             chosen = [place.run(run_id) for run_id in runs]
         else:

@@ -6,29 +6,28 @@ import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING, Final, Literal
-
-from pydantic import TypeAdapter
+from typing import TYPE_CHECKING, Any, Final, Literal
 
 from govern.clock import now
-from govern.errors import GovernError, IntegrityError, Interrupted, SourceError, UsageError
+from govern.errors import GovernError, IntegrityError, SourceError, UsageError
 from govern.evidence import names, verify_pack
 from govern.models import edited_digest, identify, load_tokenizer, read_delta, read_tensors, write_delta
 from govern.policy import LoadedPolicy, parse_policy
 from govern.progress import Progress, silent
 from govern.records import Environment, Plan, Removal
-from govern.records.told import Failed, ReproduceFinished
+from govern.records.told import ReproduceFinished
 from govern.sources import ResolvedModel, resolve_model
 from govern.unlearning.protocol import Edit, Request, Topic
-from govern.unlearning.registry import METHODS
+from govern.unlearning.registry import bound_method
 from govern.workflow.environment import describe_environment
-from govern.workflow.files import DELTA
+from govern.workflow.files import CHECKPOINT, DELTA
+from govern.workflow.removal.edit import make_edit
 from govern.workflow.removal.external import planned_edit
 from govern.workflow.removal.plan import join_topics, resolve_corpus, text_sources
 from govern.workflow.runs import check_artefacts, held_run, stored_plan, stored_policy, stored_removal
+from govern.workflow.stage import stage
 from govern.workspace import RunFolder
 
 if TYPE_CHECKING:
@@ -84,16 +83,21 @@ def reproduce(
         # Of a pruned run, the sampled tokens are gone: the model samples them again.
         kept = None if any(event.type == "run.pruned" for event in events) else run
         with _computing(plan, device, threads) as environment:
-            append = partial(
-                log.append,
-                run=run.id,
-                policy_digest=plan.policy_digest,
-                model_before=removal.base_model_digest,
-                model_after=removal.edited_model_digest,
-                environment=environment.to_json(),
-            )
-            append("reproduce.started", seed=plan.seed)
-            try:
+            about: dict[str, Any] = {
+                "policy_digest": plan.policy_digest,
+                "model_before": removal.base_model_digest,
+                "model_after": removal.edited_model_digest,
+                "environment": environment.to_json(),
+            }
+            log.append("reproduce.started", run=run.id, **about, seed=plan.seed)
+            with stage(
+                log,
+                "reproduce",
+                run,
+                about=about,
+                interrupted=f"the re-derivation of run {run.id} was interrupted",
+                go_on=f"Start it again with: govern reproduce {run.id}",
+            ) as current:
                 source = loaded.policy.model
                 model = resolve_model(
                     source.source, revision=source.revision, base=loaded.path.parent, progress=progress
@@ -105,28 +109,16 @@ def reproduce(
                     )  # fmt: skip
                     recorded = run.path(DELTA)
                     found = compare(edit, plan, removal, model, recorded, environment, scratch=Path(scratch))
-            except Exception as error:
-                # The message of an unforeseen error may quote text, so the log gets its kind alone.
-                reason = error.message if isinstance(error, GovernError) else type(error).__name__
-                append("reproduce.failed", parameters=Failed(error=reason).to_json())
-                raise
-            except KeyboardInterrupt:
-                raise Interrupted(
-                    f"the re-derivation of run {run.id} was interrupted",
-                    where=str(run.root),
-                    hint=f"Start it again with: govern reproduce {run.id}",
-                ) from None
-            append(
-                "reproduce.finished",
-                parameters=ReproduceFinished(
-                    result=found.result,
-                    largest_difference=found.largest,
-                    tolerance=found.tolerance,
-                    delta_sha256=found.delta_sha256,
-                    changed=list(found.changed),
-                ).to_json(),
-                seed=plan.seed,
-            )
+                current.finish(
+                    parameters=ReproduceFinished(
+                        result=found.result,
+                        largest_difference=found.largest,
+                        tolerance=found.tolerance,
+                        delta_sha256=found.delta_sha256,
+                        changed=list(found.changed),
+                    ).to_json(),
+                    seed=plan.seed,
+                )
     return found
 
 
@@ -202,28 +194,29 @@ def make_again(
 ) -> Edit:
     """Run the plan's method on the plan's model and texts; of a removal made elsewhere, read the edited model again,
     in the folder `edited` or where the policy says. Raises IntegrityError where one is not the recorded one."""
-    method, remote_code = METHODS[plan.method], plan.model.remote_code
-    found = identify(model, trust_remote_code=remote_code).digest
+    method, remote_code = bound_method(plan.method, plan.origin), plan.model.remote_code
+    found = identify(model, trust_remote_code=remote_code, like=plan.model).digest
     if found != plan.model.digest:
         raise IntegrityError(
             f"this is not the model of the plan: that one is sha256:{plan.model.digest}, this is sha256:{found}",
             where=str(model.path),
         )
     topics = _topics(loaded, plan, model, inputs, environment.device, progress)
-    checkpoint = scratch / "checkpoint"
+    checkpoint = scratch / CHECKPOINT
     checkpoint.mkdir()
-    return method.load()(
+    return make_edit(
+        method,
         Request(
             model_path=model.path,
             topics=topics,
             # What a sweep chose stands in the plan, not in the policy.
-            settings=TypeAdapter(method.settings).validate_python(plan.parameters),
+            settings=method.settings(plan.parameters),
             device=environment.device,
             trust_remote_code=remote_code,
             checkpoint=checkpoint,
             progress=progress,
             edited=planned_edit(loaded, plan, folder=edited),
-        )
+        ),
     )
 
 
@@ -282,7 +275,7 @@ def compare(
     differences: Mapping[str, float] = {}
     if sha256 == removal.delta_sha256:
         result: Result = "equal"
-        found = edited_digest(model.path, edit.tensors)
+        found = edited_digest(model.path, edit.tensors, like=removal.edited_model_digest)
         if found != removal.edited_model_digest:
             raise IntegrityError(
                 f"this delta gives the model sha256:{found}, the removal promised sha256:{removal.edited_model_digest}",

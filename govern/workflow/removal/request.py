@@ -18,7 +18,7 @@ from govern.digests import sha256_file
 from govern.errors import GovernError, PolicyError, UsageError
 from govern.policy import LoadedPolicy
 from govern.records import CorpusIdentity, Fingerprints, RequestIdentity, TaskIdentity
-from govern.workspace import write_atomic
+from govern.workspace import write_atomic, writing
 
 _SALT_BYTES: Final = 32
 
@@ -54,18 +54,16 @@ def fingerprint(subjects: Path, *, salt: Path, out: Path) -> Fingerprinted:
     Raises UsageError where a file cannot be read or written, or others can read the salt.
     """
     try:
-        lines = [line for line in subjects.read_text(encoding="utf-8").splitlines() if line.strip()]
+        lines = [line for line in subjects.read_text(encoding="utf-8-sig").splitlines() if line.strip()]
     except (OSError, UnicodeDecodeError):
         raise UsageError("the subjects cannot be read", where=str(subjects), hint="Expected UTF-8 text.") from None
     fresh = not salt.exists()
     secret = secrets.token_bytes(_SALT_BYTES) if fresh else read_salt(salt)
     made = make_fingerprints(lines, secret)
-    try:
+    with writing("it", out):
         if fresh:
             write_atomic(salt, f"{secret.hex()}\n".encode(), mode=0o600)
         write_atomic(out, made.canonical())
-    except OSError as error:
-        raise UsageError(f"it cannot be written: {error.strerror}", where=str(error.filename or out)) from None
     return Fingerprinted(out, salt, len(made.fingerprints), fresh)
 
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-from pydantic import TypeAdapter, ValidationError
+from pydantic import ValidationError
 
 from govern.digests import canonical_json
 from govern.errors import GovernError, PolicyError, UsageError
@@ -16,20 +16,15 @@ from govern.policy import LoadedPolicy
 from govern.progress import Progress, silent
 from govern.unlearning.protocol import Request
 from govern.unlearning.registry import METHODS
-from govern.unlearning.settings import MethodSettings, Relative, Steering
+from govern.unlearning.settings import Descent, MethodSettings, Relative, Steering
 from govern.unlearning.sweeping import swept_coefficient
-from govern.unlearning.whole_model.settings import DepnSettings, Measured, QuarkSettings, RkluSettings
 from govern.workflow.files import TRIALS
 from govern.workflow.sweeps.ablation import Trial
 from govern.workspace import RunFolder
 
-# What is tuned, its first value, and the factor to the next: the same for all methods that learn.
-_LEARNING_RATE: tuple[str, float, float] = ("learning_rate", 2e-5, 5.0)
-_TUNED: dict[str, tuple[str, float, float]] = {"ssd": ("threshold", 10.0, 0.5), "depn": ("neurons", 200, 4.0)}
-
 
 @dataclass(frozen=True)
-class Comparison:
+class MethodsCompared:
     """Which methods are compared, how many points each has, and how long one may take (seconds).
 
     A method that cannot be made from the policy is refused, and where `every` method is asked for it is a row that says
@@ -52,7 +47,7 @@ class Unmade:
 
 def methods_named(words: str) -> tuple[str, ...]:
     """The methods of a list such as "npo,ssd", or all. Raises UsageError."""
-    known = tuple(name for name in METHODS if name != "external")
+    known = tuple(name for name, method in METHODS.items() if method.tuned)
     named = known if words == "all" else tuple(dict.fromkeys(word.strip() for word in words.split(",")))
     for name in named:
         if name not in known:
@@ -64,7 +59,7 @@ def method_trials(
     folder: RunFolder,
     loaded: LoadedPolicy,
     request: Request[Any],
-    compared: Comparison | None,
+    compared: MethodsCompared | None,
     progress: Progress,
     *,
     clock: Callable[[], float] = time.monotonic,
@@ -95,15 +90,9 @@ def method_trials(
                 raise
             trials.append(Unmade(method, error.message))
             continue
-        name, first, factor = _tuned(method, base)
         work = affordable(base, request, compared.budget, clock)
-        for place in range(compared.points):
-            value: Any = first * factor**place
-            if name == "neurons":
-                value = int(value)
-            label = f"{name} {value:g}"
-            if isinstance(getattr(base, name), Relative):
-                value = {"relative": value}
+        for name, value in _tried(base, compared.points):
+            label = f"{name} {value.relative if isinstance(value, Relative) else value:g}"
             trials.append(Trial(method, label, _settings({**base.model_dump(), **work, name: value})))
         progress("time methods", done, len(compared.methods))
     kept = [
@@ -116,32 +105,32 @@ def method_trials(
     return trials
 
 
-def base_settings(loaded: LoadedPolicy, method: str) -> MethodSettings:
+def base_settings(loaded: LoadedPolicy, name: str) -> MethodSettings:
     """A method's settings as this policy's: its own defaults, and of the policy's removal what it knows."""
-    removal = loaded.policy.removal
-    if removal.method == method and isinstance(removal, MethodSettings):
+    removal, method = loaded.policy.removal, METHODS[name]
+    if removal.method == name and isinstance(removal, MethodSettings):
         given: dict[str, Any] = removal.model_dump()
         found = swept_coefficient(removal)
         return _settings({**given, found[0]: found[1].sweep.coefficients[0]} if found else given)
     shared = {"dtype", "batch_size", "seed"}
-    if method in {"srmu", "rmu", "adaptive_rmu"}:
+    if issubclass(method.kinds[0], Steering):
         if not isinstance(removal, Steering):
             raise PolicyError(
-                f"{method} steers a block, and this policy names none",
+                f"{name} steers a block, and this policy names none",
                 where=loaded.where("removal"),
                 hint="Leave it out of --methods, or compare from a policy whose method is srmu, rmu or adaptive_rmu.",
             )
-        shared |= {"layer", "train", "retain_weight", "mask", "steps", "learning_rate", "weight_decay"}
-        coefficient = getattr(removal, "coefficient", None)
-        if method == "rmu" and isinstance(coefficient, float):
+        shared |= {*Steering.model_fields, *Descent.model_fields}
+        if isinstance(getattr(removal, "coefficient", None), float):
             shared |= {"coefficient"}
-    given = {name: value for name, value in removal.model_dump().items() if name in shared}
+    known = {field for kind in method.kinds for field in kind.model_fields}
+    given = {field: value for field, value in removal.model_dump().items() if field in shared & known}
     try:
-        return _settings({**given, "method": method})
+        return _settings({**given, "method": name})
     except ValidationError as error:
         missing = error.errors(include_url=False)[0]["loc"][-1]
         raise PolicyError(
-            f"{method} needs `{missing}`, which this policy's removal does not give it",
+            f"{name} needs `{missing}`, which this policy's removal does not give it",
             where=loaded.where("removal"),
             hint="Leave it out of --methods, or write the removal with an absolute coefficient.",
         ) from None
@@ -152,57 +141,48 @@ def affordable(
 ) -> dict[str, int]:
     """As much work as fits into the budget (seconds), told from runs of one and of three units; at most that of `base`.
 
-    A unit is a step, a batch for `ssd`, and for `depn`, which goes through the model for each block, a point on the way
-    of one batch. A closed form takes what it takes. What two methods do beside their steps is timed by a run of its own
-    and counted with each step: `quark` draws samples every so many of them, and `rklu` strengthens first, by
-    `strengthening_steps` that stay in their proportion to `steps`. A method that breaks off while it is timed gets the
+    What a unit is, and what a method does beside its units, its declaration says (`Work`); what is done beside them is
+    timed by a run of its own. A closed form takes what it takes. A method that breaks off while it is timed gets the
     units at which it did: it breaks off again as a point, where the error is kept, and the other methods go on.
     """
-    fixed: dict[str, int] = {}
-    name = "batches" if isinstance(base, Measured) else "steps"
-    if isinstance(base, DepnSettings):
-        fixed, name = {"batches": 1}, "points"
-    if name not in type(base).model_fields:
+    method = METHODS[base.method]
+    work, beside = method.work, method.work.beside
+    if work.unit not in type(base).model_fields:
         return {}
-    most = getattr(base, name)
-    runs: list[dict[str, int]] = [{name: 1}, {name: 3}]
-    often = 0.0
-    if isinstance(base, RkluSettings):
-        fixed, often = {"strengthening_steps": 1}, base.strengthening_steps / base.steps
-        runs.append({name: 3, "strengthening_steps": 3})
-    elif isinstance(base, QuarkSettings):
-        often = 1 / base.explore_every
-        runs.append({name: 3, "explore_every": 1})
+    most = getattr(base, work.unit)
+    runs: list[dict[str, int]] = [{work.unit: 1}, {work.unit: 3}]
+    if beside:
+        runs.append({work.unit: 3, **beside.changes})
     times = []
-    for work in runs:
+    for run in runs:
         began = clock()
-        settings = _settings({**base.model_dump(), **fixed, **work})
-        edit = METHODS[settings.method].load()  # type: ignore[attr-defined]
+        settings = _settings({**base.model_dump(), **work.fixed, **run})
         try:
-            edit(replace(request, settings=settings, checkpoint=None, progress=silent))
+            method.edit(replace(request, settings=settings, checkpoint=None, progress=silent))
         except GovernError:
-            return {**fixed, name: min(most, work[name])}
+            return {**work.fixed, work.unit: min(most, run[work.unit])}
         times.append(clock() - began)
-    beside = max((times[-1] - times[1]) / 2, 0.0)  # seconds for one of what is done beside steps, where anything is
-    each = max((times[1] - times[0]) / 2 + often * beside, 1e-6)
+    often = beside.often(base) if beside else 0.0
+    aside = max((times[-1] - times[1]) / 2, 0.0)  # seconds for one of what is done beside units, where anything is
+    each = max((times[1] - times[0]) / 2 + often * aside, 1e-6)
     # The run of one holds a unit already.
     units = max(1, min(most, 1 + int((budget - times[0]) / each)))
-    if isinstance(base, RkluSettings):
-        fixed = {"strengthening_steps": max(1, round(often * units))}
-    return {**fixed, name: units}
+    grown = {beside.grows: max(1, round(often * units))} if beside and beside.grows else {}
+    return {**work.fixed, **grown, work.unit: units}
 
 
-def _tuned(method: str, base: MethodSettings) -> tuple[str, float, float]:
-    if method in _TUNED:
-        return _TUNED[method]
-    if isinstance(base, Steering):
-        name = "scale" if method == "adaptive_rmu" else "coefficient"
-        own = getattr(base, name)
-        return name, own.relative if isinstance(own, Relative) else own, 2.0
-    return _LEARNING_RATE
+def _tried(base: MethodSettings, points: int) -> Iterator[tuple[str, Any]]:
+    """The setting that a comparison tunes, and each of the values that it tries, as many as `points`."""
+    tuned = METHODS[base.method].tuned
+    assert tuned is not None  # noqa: S101 - the others are no methods to compare
+    own = getattr(base, tuned.setting)
+    relative = isinstance(own, Relative)
+    first = tuned.first or (own.relative if relative else own)
+    for place in range(points):
+        value = type(first)(first * tuned.factor**place)
+        yield tuned.setting, Relative(relative=value) if relative else value
 
 
-def _settings(given: dict[str, Any]) -> MethodSettings:
-    kind: Any = METHODS[given["method"]].settings
-    settings: MethodSettings = TypeAdapter(kind).validate_python(given)
+def _settings(given: Mapping[str, Any]) -> MethodSettings:
+    settings: MethodSettings = METHODS[given["method"]].settings(given)
     return settings

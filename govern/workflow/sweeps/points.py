@@ -24,9 +24,9 @@ from govern.evaluation.questions import OwnTask
 from govern.models import apply_delta, delta_bytes, load_model, load_tokenizer, read_tensors
 from govern.progress import Progress, silent
 from govern.records import Record
+from govern.stress.attack import Target
 from govern.stress.exam import Exam
-from govern.stress.protocol import Target, load_attack
-from govern.stress.settings import Relearning
+from govern.stress.relearning import Relearning
 from govern.unlearning.points import Points
 from govern.unlearning.protocol import Edit, Request
 from govern.unlearning.settings import MethodSettings
@@ -143,10 +143,10 @@ class _Station:
             delta=tensors,
         )
         for exam in attacker.exams:
-            yield load_attack(attacker.attack.attack)(attacker.attack, target, exam, progress).answers
+            yield attacker.attack.attempt(target, exam, progress).answers
 
     def _load(self, dtype: torch.dtype) -> PreTrainedModel:
-        """The unedited model."""
+        """The base model."""
         request = self.bench.request
         return load_model(
             request.model_path,
@@ -183,7 +183,7 @@ def leave() -> None:
 
 
 def score_base(bench: Bench, *, progress: Progress = silent) -> Said:
-    """What the unedited model says."""
+    """What the base model says."""
     return _at(bench).ask({}, progress)
 
 

@@ -1,1 +1,1 @@
-"""From an edited model to a verdict: questions, looks, attacks, endpoints, published benchmarks."""
+"""From an edited model to a verdict: questions, gates, attacks, endpoints, published benchmarks."""

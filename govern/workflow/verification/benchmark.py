@@ -7,19 +7,20 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from govern.errors import GovernError, IntegrityError, Interrupted
+from govern.errors import IntegrityError
 from govern.evaluation.packs import Asked, Pack, load_pack
 from govern.models import apply_delta, load_model, load_tokenizer, model_digest, read_delta
 from govern.policy import LoadedPolicy
 from govern.progress import Progress, labelled, silent
 from govern.records import Benchmark, BenchmarkedModel, Environment, Record, Removal
-from govern.records.told import BenchmarkFinished, BenchmarkStarted, Failed
+from govern.records.told import BenchmarkFinished, BenchmarkStarted
 from govern.sources import ResolvedModel, cache_folder, resolve_model
 from govern.workflow.environment import default_device, describe_environment
 from govern.workflow.files import DELTA
 from govern.workflow.runs import check_artefacts, held_run, refuse_pruned, stored_plan, stored_policy, stored_removal
+from govern.workflow.stage import stage
 from govern.workflow.verification.measure import Memory
 from govern.workspace import RunFolder
 
@@ -87,50 +88,47 @@ def _benchmark_run(session: _Session, run_id: str | None, workspace: Path) -> Be
         refuse_pruned(run, events)
         check_artefacts(run, events)
         loaded, plan, removal = stored_policy(run, events), stored_plan(run), stored_removal(run)
-        append = partial(
-            log.append,
-            run=run.id,
-            policy_digest=plan.policy_digest,
-            model_before=removal.base_model_digest,
-            model_after=removal.edited_model_digest,
-            environment=session.environment.to_json(),
-        )
+        about: dict[str, Any] = {
+            "policy_digest": plan.policy_digest,
+            "model_before": removal.base_model_digest,
+            "model_after": removal.edited_model_digest,
+            "environment": session.environment.to_json(),
+        }
         began = BenchmarkStarted(
             pack=session.name, split=session.asked.split, limit=session.asked.limit, data_digest=session.pack.digest
         ).to_json()
-        append("benchmark.started", parameters=began)
-        started = time.monotonic()
-        try:
+        log.append("benchmark.started", run=run.id, parameters=began, **about)
+        with stage(
+            log,
+            "benchmark",
+            run,
+            about=about,
+            interrupted=f"the benchmark of run {run.id} was interrupted",
+            go_on=f"Start it again with: govern benchmark {session.name} {run.id}",
+        ) as current:
+            started = time.monotonic()
             models = _ask_all(session, run, loaded, removal)
-        except Exception as error:
-            # The message of an unforeseen error may quote a question, so the log gets its kind alone.
-            reason = error.message if isinstance(error, GovernError) else type(error).__name__
-            log.append("benchmark.failed", run=run.id, parameters=Failed(error=reason).to_json())
-            raise
-        except KeyboardInterrupt:
-            raise Interrupted(f"the benchmark of run {run.id} was interrupted", where=str(run.root)) from None
-        found = Benchmark(
-            run=run.id,
-            pack=session.name,
-            split=session.asked.split,
-            limit=session.asked.limit,
-            part=session.asked.part,
-            questions=session.pack.questions,
-            data_digest=session.pack.digest,
-            dtype=loaded.policy.verification.dtype,
-            confidence=loaded.policy.verification.confidence,
-            models=models,
-            seconds=round(time.monotonic() - started, 3),
-        )
-        name = f"{run.next_numbered('benchmarks')}/{BENCHMARK}"
-        run.write(name, found.canonical())
-        figures = {model.role: {each.name: each.value for each in model.figures} for model in models}
-        digests = {model.role: model.digest for model in models}
-        append(
-            "benchmark.finished",
-            digests={name: found.sha256},
-            parameters=BenchmarkFinished(**began, models=digests, figures=figures).to_json(),
-        )
+            found = Benchmark(
+                run=run.id,
+                pack=session.name,
+                split=session.asked.split,
+                limit=session.asked.limit,
+                part=session.asked.part,
+                questions=session.pack.questions,
+                data_digest=session.pack.digest,
+                dtype=loaded.policy.verification.dtype,
+                confidence=loaded.policy.verification.confidence,
+                models=models,
+                seconds=round(time.monotonic() - started, 3),
+            )
+            name = f"{run.next_numbered('benchmarks')}/{BENCHMARK}"
+            run.write(name, found.canonical())
+            figures = {model.role: {each.name: each.value for each in model.figures} for model in models}
+            digests = {model.role: model.digest for model in models}
+            current.finish(
+                digests={name: found.sha256},
+                parameters=BenchmarkFinished(**began, models=digests, figures=figures).to_json(),
+            )
     return Benchmarked(run, found, run.path(name))
 
 
@@ -138,7 +136,7 @@ def _ask_all(session: _Session, run: RunFolder, loaded: LoadedPolicy, removal: R
     """The base model, the edited one, and the one to compare with where there is one."""
     source, verification = loaded.policy.model, loaded.policy.verification
     base = resolve_model(source.source, revision=source.revision, base=loaded.path.parent, progress=session.progress)
-    if model_digest(base.path) != removal.base_model_digest:
+    if model_digest(base.path, like=removal.base_model_digest) != removal.base_model_digest:
         raise IntegrityError("the base model changed since the removal was planned", where=source.source)
     delta = read_delta(run.path(DELTA), sha256=removal.delta_sha256, base_digest=removal.base_model_digest)
     asking = {

@@ -10,19 +10,15 @@ import os
 from dataclasses import dataclass
 
 from govern.digests import canonical_digest, sha256_bytes
-from govern.evaluation import decisions
 from govern.evaluation.answers import Answers
 from govern.evaluation.endpoint import KEY_VARIABLE, Endpoint, Form, form_of, generate, letter_in, prompt_of
 from govern.evaluation.questions import OwnTask, Question
+from govern.gates.ceiling import KIND as CEILING
 from govern.policy import ForgetGate
 from govern.progress import Progress
 from govern.records import ENDPOINT, EndpointCheck, GateResult
 from govern.workflow.removal.plan import question_sets
-from govern.workflow.verification.measure import Subject, certifying_questions
-
-__all__ = ["ENDPOINT", "Checked", "Endpoint", "Exam", "endpoint_exams", "open_endpoint"]
-
-"""What the name of a gate on an endpoint ends with."""
+from govern.workflow.verification.measure import ModelUnderTest, certifying_questions
 
 _MOST_UNANSWERED = 0.1
 
@@ -33,7 +29,7 @@ def open_endpoint(url: str, model: str) -> Endpoint:
 
 
 @dataclass(frozen=True)
-class Checked:
+class EndpointFinding:
     """What came of one task: the gate, and how alike the answers were."""
 
     gate: GateResult
@@ -41,7 +37,7 @@ class Checked:
 
 
 @dataclass(frozen=True)
-class Exam:
+class EndpointExam:
     """One task's certifying questions, with what the base model said to them."""
 
     gate: ForgetGate
@@ -59,13 +55,12 @@ class Exam:
         said = self.endpoint.ask(prompts, self.form, stage=stage, progress=progress)
         return _answers(self.gate.task, self.task, self.questions, said)
 
-    def check(self, deployed: Answers, edited: Subject) -> Checked:
+    def check(self, deployed: Answers, edited: ModelUnderTest) -> EndpointFinding:
         """Ask the edited model in the same way, hold the endpoint against the ceiling, and compare the three."""
         here, there, base = self._generated(edited).chosen, deployed.chosen, self.base.chosen
-        gate = decisions.ceiling(
+        gate = CEILING.judge(
             self.base,
             deployed,
-            metric="acc",
             threshold=self.gate.ceiling,
             confidence=edited.loaded.policy.verification.confidence,
         )
@@ -88,13 +83,13 @@ class Exam:
             telling=len(telling),
             as_base=sum(there[index] == base[index] for index in telling),
         )
-        return Checked(gate, record)
+        return EndpointFinding(gate, record)
 
-    def _generated(self, subject: Subject) -> Answers:
-        return _generated(subject, self.gate.task, self.digest, self.task, self.questions, self.form)
+    def _generated(self, model: ModelUnderTest) -> Answers:
+        return _generated(model, self.gate.task, self.digest, self.task, self.questions, self.form)
 
 
-def endpoint_exams(base: Subject, endpoint: Endpoint) -> tuple[Exam, ...]:
+def endpoint_exams(base: ModelUnderTest, endpoint: Endpoint) -> tuple[EndpointExam, ...]:
     """Put the certifying questions of every ceiling to the base model, asked for a letter, as the endpoint will be."""
     policy = base.loaded.policy
     own = {task.name: task for task in question_sets(base.loaded) if isinstance(task, OwnTask)}
@@ -105,22 +100,22 @@ def endpoint_exams(base: Subject, endpoint: Endpoint) -> tuple[Exam, ...]:
         task = own.get(gate.task, gate.task)
         questions = certifying_questions(task, base.loaded, base.mirror)
         said = _generated(base, gate.task, digests[gate.task], task, questions, form)
-        exams.append(Exam(gate, task, digests[gate.task], questions, endpoint, form, said))
+        exams.append(EndpointExam(gate, task, digests[gate.task], questions, endpoint, form, said))
     return tuple(exams)
 
 
 def _generated(
-    subject: Subject, name: str, digest: str, task: OwnTask | str, questions: tuple[Question, ...], form: Form
+    model: ModelUnderTest, name: str, digest: str, task: OwnTask | str, questions: tuple[Question, ...], form: Form
 ) -> Answers:
     """What a model in memory says, as it is remembered or by asking it."""
     prompts = [prompt_of(question, form) for question in questions]
 
     def ask() -> tuple[Answers, ...]:
         stage = f"answer {name} in words"
-        said = generate(subject.model, subject.tokenizer, prompts, form, stage=stage, progress=subject.progress)
+        said = generate(model.model, model.tokenizer, prompts, form, stage=stage, progress=model.progress)
         return (_answers(name, task, questions, said),)
 
-    (answers,) = subject.memory.answers(f"{name} in words", canonical_digest([digest, form, prompts]), Answers, ask)
+    (answers,) = model.memory.answers(f"{name} in words", canonical_digest([digest, form, prompts]), Answers, ask)
     return answers
 
 

@@ -5,15 +5,14 @@ from __future__ import annotations
 import base64
 import json
 import shutil
-import sqlite3
 from collections.abc import Callable
-from contextlib import closing
 from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from small_log import PASSWORD, cut, grow, key_of, verifier_of
+from unguarded import unguarded
 
 from govern.audit import (
     Checkpoint,
@@ -377,8 +376,7 @@ class TestExport:
         assert check_export(tmp_path / "log.jsonl").head == head
 
     def test_a_damaged_log_is_not_exported(self, logged: Path, tmp_path: Path) -> None:
-        with closing(sqlite3.connect(logged / "audit.db", isolation_level=None)) as connection:
-            connection.execute("DROP TRIGGER event_is_never_updated")
+        with unguarded(logged / "audit.db") as connection:
             connection.execute("UPDATE event SET body = x'7b7d' WHERE seq = 3")
         with pytest.raises(IntegrityError, match="hash to its leaf"):
             export_log(logged, tmp_path / "log.jsonl")

@@ -6,7 +6,9 @@ import json
 import shutil
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from tiny_policy import TinyPolicy
@@ -82,17 +84,16 @@ def test_a_digest_has_to_name_one_model(verified: TinyPolicy) -> None:
             models_log(digest, workspace=verified.workspace)
 
 
-def test_the_command_prints_both_forms(chain: tuple[TinyPolicy, list[str]]) -> None:
+def test_the_command_prints_both_forms(
+    chain: tuple[TinyPolicy, list[str]], command: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
     policy, (base, first, second, other) = chain
 
     def run(*arguments: str) -> str:
-        done = subprocess.run(
-            [sys.executable, "-m", "govern", "models", "log", *arguments, "--workspace", str(policy.workspace)],
-            capture_output=True,
-            text=True,
-            check=True,
-        )
-        return done.stdout
+        done = command("models", "log", *arguments, "--workspace", policy.workspace)
+        assert done.code == 0, done.err
+        return str(done.out)
 
     told = json.loads(run(first, "--json"))
     assert (told["digest"], told["ancestors"], told["descendants"]) == (first, [base], [second, other])

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -196,15 +196,20 @@ def test_without_the_extra_the_error_names_it(kept: Path, tmp_path: Path) -> Non
 
 
 def test_the_command_line(
-    logged: Path, kept: Path, tmp_path: Path, authority: Authority, server: tuple[str, list[bytes]]
+    logged: Path,
+    kept: Path,
+    tmp_path: Path,
+    authority: Authority,
+    server: tuple[str, list[bytes]],
+    command: Callable[..., Any],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    monkeypatch.chdir(tmp_path)
+
     def run(*arguments: str, code: int = 0) -> str:
-        done = subprocess.run(
-            [sys.executable, "-m", "govern", "audit", *arguments],
-            cwd=tmp_path, env=dict(os.environ), capture_output=True, text=True, check=False, stdin=subprocess.DEVNULL,
-        )  # fmt: skip
-        assert done.returncode == code, done.stderr
-        return done.stdout if code == 0 else done.stderr
+        done = command("audit", *arguments)
+        assert done.code == code, done.err
+        return str(done.out if code == 0 else done.err)
 
     vkey, root = verifier_of(logged).vkey, str(authority.root)
     told = json.loads(run("timestamp", kept.name, "--tsa", server[0], "--tsa-root", root, "--out", "x.tsr", "--json"))

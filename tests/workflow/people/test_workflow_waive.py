@@ -20,7 +20,8 @@ from govern.audit import Log
 from govern.digests import sha256_bytes
 from govern.errors import IntegrityError, UsageError
 from govern.records import AuditPosition, GateName, Reviewer, Trust, TrustEntry, Waiver
-from govern.reporting import render_html
+from govern.reporting.render import render_html
+from govern.reporting.view import build_view
 from govern.signing import AttackClaim, GateClaim, throwaway_key
 from govern.signing.acts import Signed
 from govern.signing.waivers import WAIVER, waiver_state
@@ -116,7 +117,7 @@ def test_the_next_report_lists_it_and_an_export_suppresses_by_it_only_while_it_i
     assert (waiver.approver.person, waiver.report) == ("Max Approver", sha256_bytes(before))
     page = report.read_text()
     assert "Needed for the pilot." in page
-    assert render_html(again.document.view()).data.count(b"/report/waivers/0/") == page.count("/report/waivers/0/")
+    assert render_html(build_view(again.document)).data.count(b"/report/waivers/0/") == page.count("/report/waivers/0/")
     # The waiver was for the earlier report, so nothing of the new one is waived.
     assert again.waivers == ()
 

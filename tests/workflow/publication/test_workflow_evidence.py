@@ -8,6 +8,7 @@ import re
 import shutil
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -161,23 +162,18 @@ def test_every_command_of_the_page_works_and_finds_a_change(packed: Path, team_o
     assert run_line(commands[commands.index("grep") :], packed).returncode != 0
 
 
-def test_the_command_line_needs_no_workspace(team: Team, tmp_path: Path) -> None:
-    environment = {**os.environ, "GOVERN_KEY_PASSWORD": "password"}
+def test_the_command_line_needs_no_workspace(
+    team: Team, tmp_path: Path, command: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
     elsewhere = tmp_path / "elsewhere"
     elsewhere.mkdir()
+    monkeypatch.chdir(elsewhere)
+    monkeypatch.setenv("GOVERN_KEY_PASSWORD", "password")
 
     def run(*arguments: str, code: int = 0) -> str:
-        done = subprocess.run(
-            [sys.executable, "-m", "govern", "evidence", *arguments],
-            env=environment,
-            cwd=elsewhere,
-            capture_output=True,
-            text=True,
-            check=False,
-            stdin=subprocess.DEVNULL,
-        )
-        assert done.returncode == code, done.stderr
-        return done.stdout if code == 0 else done.stderr
+        done = command("evidence", *arguments)
+        assert done.code == code, done.err
+        return str(done.out if code == 0 else done.err)
 
     assert "govern keys generate --log" in run("pack", "latest", "given", "--workspace", str(team.workspace), code=2)
     make_log_key(team.workspace, log_key_path(team.workspace), b"password")

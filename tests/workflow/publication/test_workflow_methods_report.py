@@ -14,16 +14,17 @@ from govern.audit import Log
 from govern.cli import app
 from govern.digests import sha256_bytes, sha256_file
 from govern.errors import IntegrityError, Interrupted, PolicyError, UsageError
-from govern.evaluation.choice import best_of
+from govern.gates.choice import best_of
 from govern.signing import SignerIdentity, generate_key, load_key, parse_statement, sign, throwaway_key
 from govern.signing.comparison import comparison_predicate, comparison_statement
 from govern.workflow.publication.audit import audit
 from govern.workflow.publication.comparison import check_comparison, is_comparison
-from govern.workflow.sweeps.methods import Comparison
-from govern.workflow.sweeps.sweep import Swept, resumes_comparison, serial, sweep
+from govern.workflow.sweeps.methods import MethodsCompared
+from govern.workflow.sweeps.sweep import Swept, resumes_comparison, sweep
+from govern.workflow.sweeps.trials import serial
 
 BOUND = ("before.json", "plan.json", "policy.yaml", "report.html", "sweep.json", "trials.json")
-COMPARED = Comparison(("ga", "ssd"), points=1, budget=0.01)
+COMPARED = MethodsCompared(("ga", "ssd"), points=1, budget=0.01)
 
 
 @pytest.fixture
@@ -172,7 +173,7 @@ def test_a_method_that_is_refused_begins_nothing(policy: TinyPolicy) -> None:
     removal = text[text.index("removal:") : text.index("tasks:")]
     policy.replace(removal, "removal: {method: ga}\n")
     with pytest.raises(PolicyError, match="srmu steers a block"):
-        sweep(policy.path, workspace=policy.workspace, compared=Comparison(("srmu",), points=1, budget=0.01))
+        sweep(policy.path, workspace=policy.workspace, compared=MethodsCompared(("srmu",), points=1, budget=0.01))
     with pytest.raises(UsageError, match="no unfinished sweep"):
         sweep(None, workspace=policy.workspace, resume=True)
 
@@ -189,7 +190,7 @@ def test_a_report_that_no_event_binds_is_seen_until_the_comparison_is_finished(
 
     with monkeypatch.context() as patched:
         patched.setattr(Log, "append", killed)
-        with pytest.raises(KeyboardInterrupt):
+        with pytest.raises(Interrupted):
             sweep(policy.path, workspace=policy.workspace, compared=COMPARED)
     with pytest.raises(IntegrityError, match="does not know of the report"):
         audit(policy.workspace)

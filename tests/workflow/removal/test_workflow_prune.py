@@ -71,6 +71,17 @@ def test_a_pruned_run_that_comes_out_otherwise_cannot_be_compared(
         reproduce(None, workspace=verified.workspace)
 
 
+def test_what_a_killed_command_left_goes_too(verified: TinyPolicy) -> None:
+    run = run_of(verified.workspace)
+    for name in ("checkpoint", "measuring", "attacking"):
+        (run / name).mkdir(exist_ok=True)
+        (run / name / "state").write_bytes(b"12345")
+    (entry,) = find_prunable(verified.workspace, [run.name])
+    assert entry.bytes == sum((run / name).stat().st_size for name in WEIGHTS) + 15
+    prune(verified.workspace, [entry])
+    assert not {path.name for path in run.iterdir()} & {"checkpoint", "measuring", "attacking"}
+
+
 def test_a_file_that_went_without_the_log_is_still_missed(verified: TinyPolicy) -> None:
     run = run_of(verified.workspace)
     prune(verified.workspace, find_prunable(verified.workspace, keep=0))

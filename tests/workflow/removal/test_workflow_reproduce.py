@@ -21,7 +21,7 @@ from govern.audit import Log
 from govern.errors import GovernError, IntegrityError
 from govern.records import Event
 from govern.unlearning.protocol import Edit
-from govern.unlearning.registry import METHODS, Registered
+from govern.unlearning.registry import METHODS
 from govern.workflow.publication.audit import audit
 from govern.workflow.removal.reproduce import TOLERANCES, relative_differences, reproduce, reproduce_pack
 
@@ -86,19 +86,16 @@ def dishonest(
 ) -> None:
     """A run whose delta does not come out of its plan. A mock, since no honest method would: its last tensor is off."""
 
+    honest = METHODS["srmu"]
+
     def method(request: Any) -> Edit:
-        edit = METHODS["srmu"].load()(request)
+        edit = honest.edit(request)
         name = sorted(edit.tensors)[-1]
         return dataclasses.replace(edit, tensors={**edit.tensors, name: change(edit.tensors[name])})
 
-    class Dishonest(Registered):
-        def load(self) -> Any:
-            return method
-
     with monkeypatch.context() as patch:
-        registered = METHODS["srmu"]
-        liar = Dishonest(registered.settings, registered.scope, registered.location)
-        patch.setattr("govern.workflow.removal.apply.METHODS", {"srmu": liar})
+        liar = dataclasses.replace(honest, steer=None, run=method)
+        patch.setattr("govern.workflow.removal.apply.method_named", {"srmu": liar}.__getitem__)
         govern.apply(policy.path, workspace=policy.workspace)
 
 

@@ -17,7 +17,8 @@ from govern.workflow.publication.audit import audit
 from govern.workflow.removal.chosen import chosen_in
 from govern.workflow.removal.plan import make_plan
 from govern.workflow.sweeps.points import score_point
-from govern.workflow.sweeps.sweep import serial, sweep
+from govern.workflow.sweeps.sweep import sweep
+from govern.workflow.sweeps.trials import serial
 
 FIRST = [
     "log.created", "sweep.started", "sweep.prepared", "sweep.point", "sweep.point", "sweep.point", "sweep.point",

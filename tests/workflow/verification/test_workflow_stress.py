@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import json
 import logging
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -19,20 +20,19 @@ import govern
 from govern.audit import Log
 from govern.errors import Interrupted, UsageError
 from govern.policy import load_policy
-from govern.records import Stress, VerdictValue
-from govern.stress.protocol import AttackMethod, load_attack
-from govern.stress.settings import describe
+from govern.records import Stress, Verdict, VerdictValue
+from govern.stress.attack import Attempt
+from govern.stress.registry import ATTACKS
 from govern.workflow.people.reports import check_report
 from govern.workflow.people.waive import waive
 from govern.workflow.publication.audit import audit
 from govern.workflow.publication.exports import reported, write_export
-from govern.workflow.publication.report import issue_report
 from govern.workflow.publication.status import status
 from govern.workflow.removal.prune import find_prunable, prune
-from govern.workflow.runs import events_of, stored_plan, stored_policy, stored_removal
 from govern.workflow.verification.stress import Cost, stress
+from govern.workflow.verification.verdict import reach_verdict
 
-ATTACKS = """
+SOME = """
     - {attack: relearn, text: unrelated, documents: 4, epochs: 1, lora_rank: 2, questions: 8, max_recovery: 0.5}
     - {attack: quantise, bits: 4, questions: 8}
     - {attack: logit_lens, questions: 8}
@@ -41,7 +41,7 @@ ATTACKS = """
 
 @pytest.fixture
 def attacked(tiny_policy: TinyPolicy) -> TinyPolicy:
-    tiny_policy.path.write_text(tiny_policy.path.read_text().rstrip() + f"\n  stress:{ATTACKS}\n")
+    tiny_policy.path.write_text(tiny_policy.path.read_text().rstrip() + f"\n  stress:{SOME}\n")
     govern.apply(tiny_policy.path, workspace=tiny_policy.workspace)
     return tiny_policy
 
@@ -66,7 +66,7 @@ def test_an_attack_that_was_not_passed_can_be_waived_like_any_gate(tiny_policy: 
 
 
 def test_attacks_with_a_limit_are_gates_and_all_are_on_the_page(attacked: TinyPolicy, tmp_path: Path) -> None:
-    names = [describe(attack) for attack in load_policy(attacked.path).policy.verification.stress]
+    names = [attack.describe() for attack in load_policy(attacked.path).policy.verification.stress]
     verified = govern.verify(workspace=attacked.workspace)
     found = verified.verdict.stress
     assert [result.name for result in found] == names
@@ -93,33 +93,21 @@ def test_attacks_with_a_limit_are_gates_and_all_are_on_the_page(attacked: TinyPo
 
 
 @pytest.mark.parametrize("came_back", ["pass", "fail"])
-def test_an_attack_can_fail_a_removal_whose_gates_all_pass(attacked: TinyPolicy, came_back: VerdictValue) -> None:
+def test_an_attack_can_fail_a_removal_whose_gates_all_pass(
+    attacked: TinyPolicy, came_back: VerdictValue, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """A random model passes nothing, so the verdict is written by hand and issued as any other."""
-    verified = govern.verify(workspace=attacked.workspace)
-    run, found = verified.run, verified.verdict
-    verdict = found.model_copy(
-        update={
-            "verdict": came_back,
-            "gates": tuple(gate.model_copy(update={"verdict": "pass"}) for gate in found.gates),
-            "stress": tuple(
-                attack.model_copy(update={"verdict": came_back if attack.verdict else None}) for attack in found.stress
-            ),
-        }
-    )
-    with Log.open(attacked.workspace / "audit.db", create=False) as log:
-        events = events_of(log, run)
-        (position,) = log.events(run=run.id, type="verify.finished")
-        issue_report(
-            log,
-            run,
-            stored_policy(run, events),
-            stored_plan(run),
-            stored_removal(run),
-            verdict,
-            position,
-            key=None,
-            templates=None,
+
+    def by_hand(*arguments: Any, **options: Any) -> Verdict:
+        found = reach_verdict(*arguments, **options)
+        gates = tuple(gate.model_copy(update={"verdict": "pass"}) for gate in found.gates)
+        attacks = tuple(
+            attack.model_copy(update={"verdict": came_back if attack.verdict else None}) for attack in found.stress
         )
+        return found.model_copy(update={"verdict": came_back, "gates": gates, "stress": attacks})
+
+    monkeypatch.setattr("govern.workflow.verification.verify.reach_verdict", by_hand)
+    run = govern.verify(workspace=attacked.workspace).run
     claim = check_report(run.path("report.html"), workspace=attacked.workspace).claim
     assert claim.verdict == came_back
     assert [attack.verdict for attack in claim.attacks] == [came_back, came_back]
@@ -142,13 +130,17 @@ def test_a_killed_stress_test_goes_on_where_it_was(tiny_policy: TinyPolicy, monk
     monkeypatch.setenv("GOVERN_CACHE", str(tiny_policy.workspace / "cache"))  # where no control was kept before
     made: list[str] = []
 
-    def watched(name: str) -> AttackMethod[Any]:
-        made.append(name)
-        if len(made) == 6:
-            raise KeyboardInterrupt
-        return load_attack(name)
+    def watched(name: str, attempt: Callable[..., Attempt]) -> Callable[..., Attempt]:
+        def attempted(*arguments: Any) -> Attempt:
+            made.append(name)
+            if len(made) == 6:
+                raise KeyboardInterrupt
+            return attempt(*arguments)
 
-    monkeypatch.setattr("govern.workflow.verification.stress.load_attack", watched)
+        return attempted
+
+    for name, attack in ATTACKS.items():
+        monkeypatch.setattr(attack, "attempt", watched(name, attack.attempt))
     with pytest.raises(Interrupted):
         stress(workspace=tiny_policy.workspace)
     costs: list[Cost] = []
@@ -215,3 +207,29 @@ def test_the_command_tries_them_again_and_leaves_the_report_alone(attacked: Tiny
     assert kinds[-4:] == ["stress.started", "stress.finished", "stress.started", "stress.finished"]
     audited = audit(attacked.workspace)
     assert audited.reports == 1
+
+
+def test_an_answer_is_asked_for_anew_where_what_computed_it_has_another_version(
+    tiny_policy: TinyPolicy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import govern.workflow.environment as environment
+
+    attack = "{attack: quantise, bits: 4, questions: 8}"
+    tiny_policy.path.write_text(tiny_policy.path.read_text().rstrip() + f"\n  stress: [{attack}]\n")
+    govern.apply(tiny_policy.path, workspace=tiny_policy.workspace)
+    monkeypatch.setenv("GOVERN_CACHE", str(tiny_policy.workspace / "cache"))
+    monkeypatch.setattr(environment, "_checkout", lambda: ("f" * 40, False))  # else nothing outlives a run
+    attempt, made = ATTACKS["quantise"].attempt, []
+    monkeypatch.setattr(ATTACKS["quantise"], "attempt", lambda *arguments: made.append(1) or attempt(*arguments))
+    stress(workspace=tiny_policy.workspace)
+    stress(workspace=tiny_policy.workspace)
+    assert len(made) == 3  # the base model's answer is kept, the edited one's is not
+    for package in ("torchao", "peft", "scikit-learn", "optimum-quanto"):
+        assert package in environment.describe_environment("cpu").packages
+        known = environment._version
+        monkeypatch.setattr(
+            environment, "_version", lambda name, package=package, known=known: "99" if name == package else known(name)
+        )
+        made.clear()
+        stress(workspace=tiny_policy.workspace)
+        assert len(made) == 2

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from collections.abc import Callable
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -112,26 +113,20 @@ def test_after_its_days_a_run_is_stale(
     assert f"to be verified again after {found.valid_until[:10]}" in shown
 
 
-def test_the_command_line_says_stale(tiny_policy: TinyPolicy) -> None:
+def test_the_command_line_says_stale(
+    tiny_policy: TinyPolicy, command: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
     """A log whose verification is old. Its event is written by hand, since no command takes back the clock."""
     aged(tiny_policy, 1)
     govern.apply(tiny_policy.path, workspace=tiny_policy.workspace)
     govern.verify(workspace=tiny_policy.workspace)
-    old_clock = (
-        "import govern.workflow.publication.status as status\n"
-        "status.now = lambda: '2999-01-01T00:00:00Z'\n"
-        "from govern.cli import main\n"
-        "main()\n"
-    )
+    monkeypatch.setattr("govern.workflow.publication.status.now", lambda: "2999-01-01T00:00:00Z")
+    monkeypatch.setenv("COLUMNS", "80")
 
     def run(*arguments: str) -> str:
-        done = subprocess.run(
-            [sys.executable, "-c", old_clock, *arguments, "--workspace", str(tiny_policy.workspace)],
-            capture_output=True,
-            text=True,
-            check=True,
-        )
-        return done.stdout
+        done = command(*arguments, "--workspace", tiny_policy.workspace)
+        assert done.code == 0, done.err
+        return str(done.out)
 
     (entry,) = json.loads(run("status", "--json"))["runs"]
     assert entry["stale"] is True

@@ -1,0 +1,1 @@
+"""The audit log: reading, checking, checkpoints, witnesses, timestamps, proofs."""

@@ -1,0 +1,1 @@
+"""Choosing settings, and comparing runs and methods."""

@@ -1,0 +1,1 @@
+"""From an edited model to a verdict: verify, stress, benchmark."""
