@@ -32,7 +32,7 @@ class BenchmarkedModel(Record):
 
 
 class Benchmark(Record):
-    """A run's base and edited model under one benchmark, and a model that never saw the forget text, if there is one."""
+    """A run's base and edited model under one benchmark, and one that never saw the forget text, if there is one."""
 
     format_version: Literal[1] = 1
     run: str
