@@ -17,9 +17,9 @@ from architectures import NotTiny, Row, names, walk
 _HEAD = """# Architectures
 
 Every causal language model that transformers {version} loads by its auto-mapping, made tiny and random, was taken
-through `plan`, `apply`, `verify` with the standard attacks, and `export`, by one method that steers (`srmu`), its closed
-form, and one that trains the whole model (`grad_diff`). **exact** means that the exported folder, loaded by transformers
-alone, is the edited model up to rounding. Of what is not supported, the table has the reason in govern's own words.
+through `plan`, `apply`, `verify` with the standard attacks, and `export`, by one method that steers (`srmu`), its
+closed form, and one that trains the whole model (`grad_diff`). **exact** means that the exported folder, loaded by
+transformers alone, is the edited model up to rounding. Of what is not supported, the table has the reason in govern's own words.
 `docs/architectures.py` writes this page.
 
 {exact} of {all} model types are exact by at least one method; {refused} are refused by every method.

@@ -25,6 +25,7 @@ from govern.audit import Checkpoint, Cosigner, LogVerifier, parse_cosigner, pars
 from govern.audit.checkpoint import format_vkey
 from govern.errors import GovernError, IntegrityError, UsageError
 from govern.signing import (
+    claimed_signer,
     generate_key,
     generate_log_key,
     load_key,
@@ -362,3 +363,72 @@ generate_key(Path(sys.argv[1]), b"password")
         generate_log_key(tmp_path / "log.pem", PASSWORD)
         with pytest.raises(UsageError, match="P-256"):
             load_key(tmp_path / "log.pem", PASSWORD)
+
+
+@pytest.mark.parametrize(
+    ("read", "data", "text"),
+    [
+        (load_public, b"x", "this is not a public key (SubjectPublicKeyInfo, PEM)"),
+        (load_public, b"x" * 65_537, "the public key has more than 65,536 bytes"),
+        (claimed_signer, b"x" * ((4 << 20) + 1), "the bundle has more than 4,194,304 bytes"),
+        (claimed_signer, b"[" * 100_001, "the bundle falls into more than 100,000 parts"),
+        (claimed_signer, b"{}", "the bundle is malformed: verificationMaterial: Field required"),
+        (lambda data: verify(data, KEY.public), b"[]", "the bundle is malformed: Input should be an object"),
+    ],
+)
+def test_what_is_wrong_is_said(read: Callable[[bytes], object], data: bytes, text: str) -> None:
+    with pytest.raises(IntegrityError) as caught:
+        read(data)
+    assert caught.value.message == text
+
+
+def test_a_key_on_another_curve_is_said_to_be_none_of_ours() -> None:
+    pem = (
+        ec.generate_private_key(ec.SECP384R1())
+        .public_key()
+        .public_bytes(serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo)
+    )
+    with pytest.raises(IntegrityError, match=r"^this is not a P-256 public key$"):
+        load_public(pem)
+
+
+def told(error: GovernError) -> tuple[str, str | None, str | None]:
+    return error.message, error.where, error.hint
+
+
+def test_whose_signature_it_is_not_is_said_whole() -> None:
+    other = throwaway_key().public
+    bundle = sign(b"{}", KEY)
+    where = f"key {other.fingerprint}"
+    with pytest.raises(IntegrityError) as caught:
+        verify(bundle, other)
+    expected = f"the bundle was signed by another key, {KEY.public.fingerprint}"
+    assert told(caught.value) == (expected, where, "Check with the signer's own public key.")
+    with pytest.raises(IntegrityError) as caught:
+        other.verify(KEY.sign(b"data"), b"data")
+    assert told(caught.value) == (
+        "the signature does not match the signed content and this key",
+        where,
+        "The content was changed after signing, or another key signed it.",
+    )
+
+
+@pytest.mark.parametrize("part", ["payload", "signature"])
+@pytest.mark.parametrize(("spoil", "text"), [("*", "is not base64"), ("=", "is not base64 in its one canonical form")])
+def test_which_part_is_not_base64_is_said(part: str, spoil: str, text: str) -> None:
+    bundle = sign(b'{"a":1}', KEY)
+    original = base64.b64encode(b'{"a":1}' if part == "payload" else twins(bundle)[0])
+    changed = spoil.encode() + original[1:] if spoil == "*" else b"eyJhIjoxfR=="
+    with pytest.raises(IntegrityError, match=f"^the bundle's {part} {text}$"):
+        verify(bundle.replace(original, changed), KEY.public)
+
+
+def test_a_private_key_of_another_kind_is_said_whole(tmp_path: Path) -> None:
+    generate_log_key(tmp_path / "log.pem", PASSWORD)
+    with pytest.raises(UsageError) as caught:
+        load_key(tmp_path / "log.pem", PASSWORD)
+    assert told(caught.value) == (
+        "this is not a P-256 key",
+        str(tmp_path / "log.pem"),
+        "Make one with: govern keys generate",
+    )
