@@ -7,7 +7,7 @@ database, no network and no clock.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final, TypeVar
 
@@ -17,7 +17,7 @@ from govern.audit.body import Stored
 from govern.digests import sha256_bytes
 from govern.errors import IntegrityError, at
 from govern.evidence import names
-from govern.records import Act, AuditPosition, Benchmark, Event, EventType, Record, Stress, Trust, Verdict
+from govern.records import Act, AuditPosition, Benchmark, Event, EventType, Record, Revocation, Stress, Trust, Verdict
 from govern.records.told import (
     TOLD,
     BenchmarkFinished,
@@ -28,6 +28,7 @@ from govern.records.told import (
     StressFinished,
     TrustChanged,
     VerifyFinished,
+    ran_in,
     told,
 )
 from govern.signing import PublicKey, ReportPredicate, load_public, parse_statement, report_predicate, verify
@@ -225,6 +226,22 @@ def check_act(
     return act
 
 
+def revocation_of(revoked: Sequence[Signed[Revocation]], trust: Trust | None) -> Signed[Revocation] | None:
+    """The revocation of a removal, by somebody whom the trust document knows; None where there is none.
+
+    It stands for ever, also where its key was ended since. Raises IntegrityError where nobody ever vouched for the key.
+    """
+    for signed in revoked:
+        entry, who = trust.entry(signed.fingerprint) if trust else None, signed.act.who
+        if entry is None or (entry.person, entry.role) != (who.person, who.role):
+            raise IntegrityError(
+                f"event {signed.seq} revokes the removal with a key that nobody vouches for",
+                where=f"key {signed.fingerprint}",
+                hint=_FORGED,
+            )
+    return revoked[0] if revoked else None
+
+
 @dataclass(frozen=True)
 class Trusting:
     """The trust document that the log names last, the digest of its file and its root key.
@@ -303,6 +320,7 @@ def _check_event(event: Event, applied: Event, read: Read) -> None:
         case "verify.finished":
             _, verdict = _artefact(event, names.VERDICT, Verdict, read)
             said = told(event, VerifyFinished)
+            ran_in(event)
             _agree(
                 event,
                 (verdict.run, event.run),

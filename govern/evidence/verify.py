@@ -17,7 +17,7 @@ from govern.audit.proof import parse_proof, verify_proof
 from govern.digests import sha256_bytes
 from govern.errors import IntegrityError, UsageError, at
 from govern.evidence import names
-from govern.evidence.claims import VerdictFile, check_act, check_claim
+from govern.evidence.claims import VerdictFile, check_act, check_claim, revocation_of
 from govern.evidence.pack import verify_page
 from govern.evidence.statements import edit_statements
 from govern.records import (
@@ -146,7 +146,7 @@ def verify_pack(
             )
             for waived in waivers
         ),
-        revoked=next(iter(revocations), None),
+        revoked=revocation_of(revocations, trust),
         valid_until=until,
         stale=until is not None and until <= now,
         checkpoint=checkpoint,

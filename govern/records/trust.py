@@ -21,17 +21,17 @@ UtcTime = Annotated[str, StringConstraints(pattern=r"^\d{4}-\d\d-\d\dT\d\d:\d\d:
 
 
 class TrustEntry(Record):
-    """One person's key and the time in which its signatures count: from `valid_from` on, before both ends.
-
-    `revoked_at` may lie before the day it was written: a stolen key counts no longer from the theft on.
-    """
+    """One person's key and the time in which its signatures count."""
 
     fingerprint: Sha256
     person: Name
     role: Name
     valid_from: UtcTime
+    """The first moment that counts."""
     valid_to: UtcTime | None
+    """The first moment that no longer counts, None for no end."""
     revoked_at: UtcTime | None
+    """The same. It may lie before the day it was written: a stolen key counts no longer from the theft on."""
 
     @model_validator(mode="after")
     def _ends_after_it_begins(self) -> Self:
@@ -48,15 +48,17 @@ class TrustEntry(Record):
 class Trust(Record):
     """The people whose signatures count in a workspace, as the holder of the root key says.
 
-    Each change is a new document with the next `serial`; `previous` is the SHA-256 of the file before. Entries are
-    ended, never taken out, so that the newest document also judges old signatures.
+    Entries are ended, never taken out, so that the newest document also judges old signatures.
     """
 
     format_version: Literal[1] = 1
     serial: Annotated[int, Field(ge=1)]
+    """The document's place in the series: each change is a new one."""
     previous: Sha256 | None
+    """The SHA-256 of the file before, None for the first."""
     issued: UtcTime
     root: Sha256
+    """The fingerprint of the root key."""
     keys: tuple[TrustEntry, ...]
 
     @model_validator(mode="after")

@@ -91,6 +91,8 @@ def waits(entry: RunStatus) -> str:
         again = f"verified, and its report was not issued: govern report render {entry.run}"
         return again if entry.unreported else "not verified: govern verify"
     said = [outlook(entry.standing)]
+    if entry.named and entry.signer is None:
+        said.append("report signed by a key that nobody vouches for")
     if entry.stale:
         said.insert(0, f"STALE since {(entry.valid_until or '')[:10]}: govern verify {entry.run}")
     said += [f"{waived.act.gate} waived, {_until(waived, state)}" for waived, state in entry.waivers]
@@ -114,6 +116,7 @@ def _as_json(entry: RunStatus) -> dict[str, Any]:
         "applied": entry.applied,
         "verdict": entry.verdict,
         "issued": entry.issued,
+        "signer": entry.signer,
         "required": entry.required,
         "roles": list(entry.roles),
         "state": standing.state if standing else None,

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from govern.audit import Stored
 from govern.errors import IntegrityError, UsageError, at
 from govern.evidence.claims import History
-from govern.records import AuditPosition
-from govern.signing import PublicKey, ReportPredicate, load_trusted, report_predicate
-from govern.signing.page import check_page, refuse_changed
+from govern.signing import ReportPredicate, load_trusted, report_predicate
+from govern.signing.page import CheckedPage, check_page, refuse_changed
 from govern.workflow.people.trust import in_force
 from govern.workflow.runs import believed, read_history
 from govern.workspace import RunFolder, Workspace
@@ -48,26 +48,23 @@ def check_report(report: Path, *, workspace: Path, history: History | None = Non
     """
     if not report.is_file():
         raise UsageError("there is no such report", where=str(report), hint="Name the report.html of a run.")
-    checked = check_page(report, report_predicate)
-    refuse_changed(report, report.name, checked.subjects[report.name])
-    claim = checked.claim
+    page = check_page(report, report_predicate)
+    refuse_changed(report, report.name, page.subjects[report.name])
     with at(report):
         history = history or read_history(Workspace(workspace))
-        signer, issued = signer_of(workspace, history, checked.key, claim.issued, claim.audit, checked.statement)
-        newest = _is_newest(history, Workspace(workspace), report, claim) if history and issued else None
-    return CheckedReport(path=report, claim=claim, signer=signer, fingerprint=checked.key.fingerprint, newest=newest)
+        signer, issued = signer_of(workspace, history, page)
+        newest = _is_newest(history, Workspace(workspace), report, page.claim) if history and issued else None
+    return CheckedReport(report, page.claim, signer, page.key.fingerprint, newest)
 
 
-def signer_of(
-    workspace: Path, history: History | None, key: PublicKey, issued: str, audit: AuditPosition, statement: str
-) -> tuple[str | None, Stored | None]:
-    """Who signed a statement, as far as the workspace and its log know, and the event that took it in.
+def signer_of(workspace: Path, history: History | None, page: CheckedPage[Any]) -> tuple[str | None, Stored | None]:
+    """Who signed a page, as far as the workspace and its log know, and the event that took it in.
 
-    `statement` is the SHA-256 of the statement. Raises IntegrityError where it stands on this log and is unknown to it.
+    Raises IntegrityError where the page stands on this log and the log knows nothing of it.
     """
-    stored = history.took_in(statement, audit) if history else None
-    times = (issued, history.logged(stored)) if history and stored else (issued,)
-    return signer_name(workspace, key.fingerprint, *times, history=history), stored
+    stored = history.took_in(page.statement, page.claim.audit) if history else None
+    times = (page.claim.issued, history.logged(stored)) if history and stored else (page.claim.issued,)
+    return signer_name(workspace, page.key.fingerprint, *times, history=history), stored
 
 
 def _is_newest(history: History, place: Workspace, report: Path, claim: ReportPredicate) -> bool:

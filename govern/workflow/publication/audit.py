@@ -10,12 +10,13 @@ from filelock import FileLock
 
 from govern.audit import Checkpoint, Cosigner, Damage, Head, Log, LogVerifier, Stored, cosigned_at, fsck
 from govern.errors import IntegrityError, at
-from govern.evidence.claims import History
+from govern.evidence.claims import History, revocation_of
 from govern.signing import AuditPosition
 from govern.signing.reviews import SIGN_OFF
+from govern.signing.waivers import REVOCATION
 from govern.workflow.files import POLICY, REPORT
 from govern.workflow.log.checkpoints import Kept, check_kept, check_one, kept_paths, log_verifiers, read_series
-from govern.workflow.people.trust import check_trust, repair_trust
+from govern.workflow.people.trust import check_trust, in_force, repair_trust
 from govern.workflow.publication.comparison import check_comparison
 from govern.workflow.runs import (
     believed,
@@ -79,6 +80,7 @@ def audit(
         kept = check_kept(place, log, head.tree)
         history = History(log.events())
         artefacts, reports, reviews = check_trust(place, history), 0, 0
+        trusting = in_force(place.root, history)
         runs = logged_runs(place, log)
         for run in runs:
             facts = believed(history, run)
@@ -88,6 +90,7 @@ def audit(
                 reports += 1
             artefacts += len(bound_digests(events_of(log, run)))
             reviews += len(facts.of(SIGN_OFF))
+            revocation_of(facts.of(REVOCATION), trusting.trust if trusting else None)
         artefacts += check_sweeps(place, log)
     against_tree = named.checkpoint if named else None
     return Audited(head, len(runs), artefacts, reports, reviews, len(kept), against_tree, seen)

@@ -9,7 +9,7 @@ from govern.evidence.claims import History
 from govern.reporting.comparison import Comparison
 from govern.reporting.comparison import compare as compare_documents
 from govern.workflow.publication.exports import document_of
-from govern.workflow.runs import applied_run, check_artefacts, events_of
+from govern.workflow.runs import applied_run
 from govern.workspace import Workspace
 
 
@@ -22,8 +22,6 @@ def compare(first: str | None, second: str | None, *, workspace: Path) -> Compar
     with Log.read(place.database) as log:
         log.verify()
         runs = [applied_run(place, log, run_id) for run_id in (first, second)]
-        for run in runs:
-            check_artefacts(run, events_of(log, run))
         history = History(log.events())
         one, other = (document_of(history, run) for run in runs)
     return compare_documents(one, other)

@@ -155,8 +155,7 @@ def check_comparison(report: Path, *, workspace: Path) -> CheckedComparison:
             hint="Do not rely on it: what was signed contradicts itself.",
         )
     with at(report):
-        history = read_history(Workspace(workspace))
-        signer, _ = signer_of(workspace, history, checked.key, claim.issued, claim.audit, checked.statement)
+        signer, _ = signer_of(workspace, read_history(Workspace(workspace)), checked)
     return CheckedComparison(
         path=report,
         claim=claim,

@@ -15,10 +15,10 @@ from govern.records import ENDPOINT, Verdict, Waiver
 from govern.reporting.document import Issue, RunDocument, Signer
 from govern.reporting.exports import load_export
 from govern.reporting.exports.protocol import GatePlace, Need
-from govern.signing import parse_statement, report_predicate
 from govern.signing.waivers import WAIVER
-from govern.workflow.files import REPORT, STATEMENT
+from govern.workflow.files import REPORT
 from govern.workflow.people.reports import unverified
+from govern.workflow.people.review import report_of
 from govern.workflow.people.trust import in_force
 from govern.workflow.people.waive import states_of
 from govern.workflow.publication.report import earlier_attempts
@@ -60,8 +60,8 @@ def reported(run_id: str | None, *, workspace: Path) -> Reported:
         events = events_of(log, run)
         check_artefacts(run, events)
         refuse_revoked(run, events)
-        document = document_of(History(log.events()), run)
         history = History(log.events())
+        document = document_of(history, run)
         states = states_of(run, believed(history, run), in_force(workspace, history))
         waivers = tuple(waived.act for waived, state in states if state == "in force")
         return Reported(run, stored_policy(run, events), document, waivers)
@@ -69,15 +69,15 @@ def reported(run_id: str | None, *, workspace: Path) -> Reported:
 
 def document_of(history: History, run: RunFolder) -> RunDocument:
     """What the newest report of a run says. Raises IntegrityError where an artefact is not what the log says it was."""
-    issued = history.of(run.id, "report.issued")
-    if not issued:
+    facts = believed(history, run)
+    if facts.report is None:
         raise unverified(run)
-    claim = report_predicate(parse_statement(run.read(STATEMENT)))
-    position = history.entries[claim.audit.seq]
+    report = report_of(run, facts)
+    claim, position = report.claim, report.verified
     plan = stored_plan(run)
     verdict = next(name for name in position.event.digests if name.endswith("verdict.json"))
     events = [stored.event for stored in history.of(run.id)]
-    waivers = believed(history, run).of(WAIVER, before=issued[-1].event.seq)
+    waivers = facts.of(WAIVER, before=report.issued.event.seq)
     return RunDocument(
         plan=plan,
         removal=stored_removal(run),

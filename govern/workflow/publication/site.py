@@ -135,14 +135,14 @@ def check_site(folder: Path, *, workspace: Path) -> CheckedSite:
             raise IntegrityError("this file was changed after the site was signed", where=name)
     history = read_history(Workspace(workspace))
     with at(folder / SIGNATURE.statement):
-        signer, _ = signer_of(workspace, history, key, claim.issued, claim.audit, checked.statement)
+        signer, _ = signer_of(workspace, history, checked)
     for run in claim.runs:
         report = folder / "runs" / run.run / REPORT
         if (run.report is not None) != report.is_file():
             raise IntegrityError("the statement and the folder disagree on a report", where=f"runs/{run.run}/{REPORT}")
         if run.report is not None:
-            reported = check_report(report, workspace=workspace, history=history)
-            if (sha256_file(report), reported.claim.verdict, reported.claim.run) != (run.report, run.verdict, run.run):
+            said = check_report(report, workspace=workspace, history=history).claim
+            if (sha256_file(report), said.verdict, said.run) != (run.report, run.verdict, run.run):
                 raise IntegrityError("the report is not the one that the site claims", where=f"runs/{run.run}/{REPORT}")
     return CheckedSite(
         path=folder,

@@ -15,15 +15,18 @@ from typer.testing import CliRunner
 
 import govern
 import govern.audit.log as audit_log
+from govern import clock
 from govern.audit import Log
 from govern.cli import app
 from govern.digests import canonical_json, sha256_bytes
 from govern.errors import IntegrityError, UsageError
 from govern.evidence.claims import History
 from govern.evidence.names import ISSUED_FILES, KINDS
-from govern.records import Event
+from govern.records import Event, Reviewer, Revocation
 from govern.signing import sign, throwaway_key
+from govern.signing.acts import sign_act
 from govern.signing.reviews import SIGN_OFF
+from govern.signing.waivers import REVOCATION
 from govern.workflow.people import signed as signing_story
 from govern.workflow.people import trust as trust_story
 from govern.workflow.people.keys import log_key_path, make_log_key
@@ -143,6 +146,48 @@ def test_weights_alone_can_be_pruned(team: Team) -> None:
         log.append("run.pruned", run=run.id, parameters={"dropped": {"report.html": "0" * 64}, "bytes": 1})
     with pytest.raises(IntegrityError, match=r"drops report\.html"):
         status(team.workspace)
+
+
+def test_a_stranger_revokes_nothing(team: Team, tmp_path: Path) -> None:
+    """Their signature holds and names Ada, whose key it is not."""
+    stranger = throwaway_key()
+    removal = json.loads((team.run / "removal.json").read_bytes())
+    with Log.open(team.workspace / "audit.db", create=False) as log:
+        revocation = Revocation(
+            run=team.run.name,
+            delta_sha256=removal["delta_sha256"],
+            model_after=removal["edited_model_digest"],
+            reason="Never did this happen.",
+            person=Reviewer(person="Ada Example", role="safety-reviewer"),
+            audit=log.position(),
+            time=clock.now(),
+        )
+        bundle = sign_act(REVOCATION, revocation, {"delta.safetensors": revocation.delta_sha256}, stranger)
+        files = {"revocations/001/revocation.sigstore.json": bundle, "revocations/001/revoker.pub": stranger.public.pem}
+        for name, data in files.items():
+            RunFolder(team.run).write(name, data)
+        log.append(
+            "removal.revoked",
+            actor=stranger.public.fingerprint,
+            run=team.run.name,
+            model_after=revocation.model_after,
+            digests={name: sha256_bytes(data) for name, data in files.items()},
+            parameters=revocation.told().to_json(),
+        )
+    for ask in (status, audit):
+        with pytest.raises(IntegrityError, match="nobody vouches"):
+            ask(team.workspace)
+
+
+def test_a_report_by_a_key_that_nobody_knows_says_so(team: Team) -> None:
+    (before,) = status(team.workspace)
+    assert before.signer == "Ian Issuer"
+    team = Team(team.policy, {**team.keys, "ian": throwaway_key()})
+    team.reissue()
+    (found,) = status(team.workspace)
+    assert (found.verdict, found.signer, found.named) == ("inconclusive", None, True)
+    shown = CliRunner().invoke(app, ["status", "-w", str(team.workspace)], env={"COLUMNS": "300"})
+    assert "nobody vouches for" in shown.output
 
 
 def backdate(monkeypatch: pytest.MonkeyPatch, time: str) -> None:
