@@ -177,13 +177,7 @@ class Sqlite:
         seal = found.get(f"trigger {_SEAL}", "")
         if re.fullmatch(re.escape(_seal("@")).replace("@", "(?:[^']|'')*"), seal):
             del found[f"trigger {_SEAL}"]
-        for name in sorted(expected.keys() | found.keys()):
-            if name not in found:
-                yield Damage(name, "it is missing")
-            elif name not in expected:
-                yield Damage(name, "it does not belong here")
-            elif found[name] != expected[name]:
-                yield Damage(name, "it was changed")
+        yield from storage.differences(found, expected)
 
     @contextmanager
     def guarded(self) -> Iterator[None]:
