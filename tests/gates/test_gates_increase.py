@@ -6,7 +6,8 @@ import pytest
 
 from govern.errors import UsageError
 from govern.evaluation.answers import Answers, Perplexity
-from govern.evaluation.decisions import max_increase, result
+from govern.evaluation.results import result
+from govern.gates.max_increase import KIND
 
 
 def reading(factor, documents=60):
@@ -24,7 +25,7 @@ AFTER = reading(lambda index: 0.018 + 0.05 * math.cos(3 * index))
 
 
 def judged(threshold, **changes):
-    return max_increase(BEFORE, AFTER, threshold=threshold, **{"confidence": 0.95, **changes})
+    return KIND.judge(BEFORE, AFTER, threshold=threshold, **{"confidence": 0.95, **changes})
 
 
 def test_the_bound_itself_still_passes_and_still_does_not_fail():
