@@ -22,7 +22,7 @@ from typer.main import get_command
 
 from govern.cli import app
 from govern.policy import json_schema
-from govern.reporting.exports import SCHEMAS, schema
+from govern.reporting.exports.schemas import SCHEMAS, schema
 
 ROOT = Path(__file__).parents[1]
 _LINK = re.compile(r"(?<!\!)\[([^\]]*)\]\(([^)\s]+)\)")
