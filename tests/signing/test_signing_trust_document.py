@@ -65,6 +65,7 @@ def test_any_name_and_role_come_back(person, role):
 
 def test_an_empty_document_comes_back():
     assert read_trust(write_trust(trust())) == trust()
+    assert write_trust(trust()).endswith(b"\nkeys: []\n")
 
 
 def test_no_changed_byte_is_accepted():
