@@ -62,21 +62,24 @@ class Claims(RuleBasedStateMachine):
     @rule(who=REVIEWERS, decision=st.sampled_from(["approve", "approve", "approve", "reject"]), back=st.booleans())
     def decide(self, who: str, decision: Any, back: bool) -> None:
         """Somebody signs, at times on a machine whose clock went back to when all of this began."""
-        stories = [(signing_story, "now"), (trust_story, "now"), (audit_log, "_now")]
-        kept = [getattr(story, name) for story, name in stories]
+        clocks: list[tuple[Any, str]] = [
+            (signing_story, self.began),
+            (trust_story, self.began),
+            (audit_log, self.began.replace("Z", ".000000Z")),
+        ]
+        kept = [story.now for story, _ in clocks]
         try:
             if back:
-                for story, name in stories:
-                    value = self.began if name == "now" else self.began.replace("Z", ".000000Z")
-                    setattr(story, name, lambda value=value: value)
+                for story, time in clocks:
+                    story.now = lambda time=time: time
             done = review(None, decision=decision, comment="", workspace=self.team.workspace, key=self.team.keys[who])
             self.said.append((who, done.act, who in self.revoked))
         except UsageError:
             if who not in self.revoked and all(who != name for name, _, _ in self.said):
                 raise
         finally:
-            for (story, name), value in zip(stories, kept, strict=True):
-                setattr(story, name, value)
+            for (story, _), before in zip(clocks, kept, strict=True):
+                story.now = before
 
     @precondition(lambda self: len(self.revoked) < 2)
     @rule(who=REVIEWERS)

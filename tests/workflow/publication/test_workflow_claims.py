@@ -194,7 +194,7 @@ def backdate(monkeypatch: pytest.MonkeyPatch, time: str) -> None:
     """The clock goes back: for what people sign, and for the log."""
     for story in (signing_story, trust_story):
         monkeypatch.setattr(story, "now", lambda: time)
-    monkeypatch.setattr(audit_log, "_now", lambda: time.replace("Z", ".000000Z"))
+    monkeypatch.setattr(audit_log, "now", lambda: time.replace("Z", ".000000Z"))
 
 
 def test_a_clock_that_goes_back_revives_no_key(team: Team, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
