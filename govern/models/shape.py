@@ -48,7 +48,7 @@ def limits_of(path: Path, *, trust_remote_code: bool = False) -> Limits:
     positions = getattr(text, "max_position_embeddings", None)
     known = positions if type(positions) is int and positions > 0 else None
     learned = any(_POSITIONS.search(name) and len(entry.shape) == 2 for name, entry in stored_entries(path).items())
-    return Limits(text.vocab_size, known, learned)
+    return Limits(getattr(text, "vocab_size", _LARGEST), known, learned)
 
 
 def refuse_unbounded(path: Path, *, tensors: int) -> None:
