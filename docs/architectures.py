@@ -23,7 +23,7 @@ that the exported folder, loaded by transformers alone, is the edited model up t
 the table has the reason in govern's own words. `docs/architectures.py` writes this page.
 
 {exact} of {all} model types are exact by at least one method; {refused} are refused by every method.
-{untried} more cannot be made tiny by the sizes that models have in common, so that nothing is known of them here.
+{untried} more were not tried, most because they cannot be made tiny by the sizes that models have in common.
 
 | model type | class | srmu | closed form | whole model |
 |---|---|---|---|---|
@@ -58,13 +58,10 @@ def main() -> None:
         read = [json.loads(line) for line in kept.read_text().splitlines()]
         rows = {row["name"]: Row(**row) for row in read if row["outcomes"]}
         untried = [row["name"] for row in read if not row["outcomes"]]
-    for name in names():
-        if name in rows or name in untried:
-            continue
+    for name in [name for name in names() if name not in rows and name not in untried]:
         with tempfile.TemporaryDirectory() as folder:
             try:
-                row = walk(name, Path(folder))
-                rows[name] = row
+                row = rows[name] = walk(name, Path(folder))
             except NotTiny:
                 row = Row(name)
                 untried.append(name)
