@@ -16,14 +16,15 @@ from architectures import NotTiny, Row, names, walk
 
 _HEAD = """# Architectures
 
-Every causal language model that transformers {version} loads by its auto-mapping, made tiny and random, was taken
+Causal language models that transformers {version} loads by its auto-mapping, made tiny and random, were taken
 through `plan`, `apply` and `export` by three methods: one that steers (`srmu`), its closed form, and one that trains
-the whole model (`grad_diff`). By the first it went through `verify` with the standard attacks as well. **exact** means
+the whole model (`grad_diff`). By the first they went through `verify` with the standard attacks as well. **exact** means
 that the exported folder, loaded by transformers alone, is the edited model up to rounding. Of what is not supported,
 the table has the reason in govern's own words. `docs/architectures.py` writes this page.
 
 {exact} of {all} model types are exact by at least one method; {refused} are refused by every method.
-{untried} more were not tried, most because they cannot be made tiny by the sizes that models have in common.
+{untried} more were not tried: they cannot be made tiny by the sizes that models have in common, or the page was written
+before their turn came.
 
 | model type | class | srmu | closed form | whole model |
 |---|---|---|---|---|
