@@ -23,8 +23,8 @@ that the exported folder, loaded by transformers alone, is the edited model up t
 the table has the reason in govern's own words. `docs/architectures.py` writes this page.
 
 {exact} of {all} model types are exact by at least one method; {refused} are refused by every method.
-{untried} more were not tried: they cannot be made tiny by the sizes that models have in common, or the page was written
-before their turn came.
+{untried} more were not tried: they cannot be made tiny by the sizes that models have in common, or the page was
+written before their turn came.
 
 | model type | class | srmu | closed form | whole model |
 |---|---|---|---|---|
