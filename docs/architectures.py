@@ -18,7 +18,7 @@ _HEAD = """# Architectures
 
 Causal language models that transformers {version} loads by its auto-mapping, made tiny and random, were taken
 through `plan`, `apply` and `export` by three methods: one that steers (`srmu`), its closed form, and one that trains
-the whole model (`grad_diff`). By the first they went through `verify` with the standard attacks as well. **exact** means
+the whole model (`grad_diff`). By the first they went through `verify` with the standard attacks too. **exact** means
 that the exported folder, loaded by transformers alone, is the edited model up to rounding. Of what is not supported,
 the table has the reason in govern's own words. `docs/architectures.py` writes this page.
 
