@@ -16,14 +16,15 @@ from architectures import NotTiny, Row, names, walk
 
 _HEAD = """# Architectures
 
-Every causal language model that transformers {version} loads by its auto-mapping, made tiny and random, was taken
+Causal language models that transformers {version} loads by its auto-mapping, made tiny and random, were taken
 through `plan`, `apply` and `export` by three methods: one that steers (`srmu`), its closed form, and one that trains
-the whole model (`grad_diff`). By the first it went through `verify` with the standard attacks as well. **exact** means
+the whole model (`grad_diff`). By the first they went through `verify` with the standard attacks too. **exact** means
 that the exported folder, loaded by transformers alone, is the edited model up to rounding. Of what is not supported,
 the table has the reason in govern's own words. `docs/architectures.py` writes this page.
 
 {exact} of {all} model types are exact by at least one method; {refused} are refused by every method.
-{untried} more cannot be made tiny by the sizes that models have in common, so that nothing is known of them here.
+{untried} more were not tried: they cannot be made tiny by the sizes that models have in common, or the page was
+written before their turn came.
 
 | model type | class | srmu | closed form | whole model |
 |---|---|---|---|---|
@@ -58,13 +59,10 @@ def main() -> None:
         read = [json.loads(line) for line in kept.read_text().splitlines()]
         rows = {row["name"]: Row(**row) for row in read if row["outcomes"]}
         untried = [row["name"] for row in read if not row["outcomes"]]
-    for name in names():
-        if name in rows or name in untried:
-            continue
+    for name in [name for name in names() if name not in rows and name not in untried]:
         with tempfile.TemporaryDirectory() as folder:
             try:
-                row = walk(name, Path(folder))
-                rows[name] = row
+                row = rows[name] = walk(name, Path(folder))
             except NotTiny:
                 row = Row(name)
                 untried.append(name)

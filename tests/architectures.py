@@ -75,6 +75,11 @@ _OWN: dict[str, dict[str, Any]] = {
     "xlnet": {"n_head": 4, "d_inner": 64},
     "zaya": {"num_experts_per_tok": 1},
 }  # fmt: skip
+# Attention over a latent: as many keys as heads.
+for _name in (
+    "axk1", "axk2", "deepseek_v2", "deepseek_v32", "glm4_moe_lite", "glm_moe_dsa", "longcat_flash", "minicpm3",
+):  # fmt: skip
+    _OWN[_name] = {"num_key_value_heads": 4}
 
 # Largest that still counts as tiny: others need more than a few changed sizes to be made small.
 _LARGEST = 20_000_000  # weights

@@ -6,6 +6,7 @@ renames on loading (multimodal Gemma 3). This is the one place that knows; delta
 
 from __future__ import annotations
 
+import re
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
@@ -67,6 +68,13 @@ def names_of(model: PreTrainedModel, path: Path) -> Names:
             stored |= {own: entries[members[own][0]] for own in tied if own in members}
             apart += [own for own in tied if own in members]
     return Names(stored, tuple(copies), tuple(apart), frozenset(covered))
+
+
+def missing_weights(model: PreTrainedModel, names: Names) -> list[str]:
+    """The live names of what nothing in the checkpoint fills, and loading would make up."""
+    ignored = [re.compile(pattern) for pattern in model._keys_to_ignore_on_load_missing or ()]
+    missing = (own for own in model.state_dict() if own not in names.covered)
+    return [own for own in missing if not any(pattern.search(own) for pattern in ignored)]
 
 
 def live_names(model: PreTrainedModel, stored: Iterable[str]) -> dict[str, str]:

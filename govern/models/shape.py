@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from govern.errors import IntegrityError, SourceError
 from govern.models.loading import load_config
-from govern.models.names import names_of, stored_entries
+from govern.models.names import missing_weights, names_of, stored_entries
 from govern.sources.checked_json import read_object, walk
 from govern.sources.model_files import CONFIG
 
@@ -48,7 +48,7 @@ def limits_of(path: Path, *, trust_remote_code: bool = False) -> Limits:
     positions = getattr(text, "max_position_embeddings", None)
     known = positions if type(positions) is int and positions > 0 else None
     learned = any(_POSITIONS.search(name) and len(entry.shape) == 2 for name, entry in stored_entries(path).items())
-    return Limits(text.vocab_size, known, learned)
+    return Limits(getattr(text, "vocab_size", _LARGEST), known, learned)
 
 
 def refuse_unbounded(path: Path, *, tensors: int) -> None:
@@ -91,8 +91,7 @@ def refuse_other_tensors(path: Path, model: PreTrainedModel) -> None:
                 where=str(path),
                 hint="The config is another model's, or one of its sizes is wrong.",
             )
-    ignored = [re.compile(pattern) for pattern in model._keys_to_ignore_on_load_missing or ()]
-    missing = [own for own in state if own not in names.covered and not any(each.search(own) for each in ignored)]
+    missing = missing_weights(model, names)
     if missing:
         raise IntegrityError(
             f"the checkpoint lacks {len(missing)} weights, {min(missing)} among them",

@@ -316,3 +316,47 @@ def test_a_weight_that_is_no_number_is_named(tiny_llama, tmp_path) -> None:
         save_file(tensors, copy / "model.safetensors", metadata={"format": "pt"})
         with pytest.raises(IntegrityError, match=r"model\.layers\.1\.mlp\.up_proj\.weight holds values"):
             load_model(copy, dtype=torch.float32)
+
+
+CODE = """from transformers import LlamaConfig, LlamaForCausalLM
+
+from .signs import SIGN
+
+
+class OwnConfig(LlamaConfig):
+    model_type = "own_llama"
+
+
+class OwnForCausalLM(LlamaForCausalLM):
+    config_class = OwnConfig
+
+    def forward(self, *args, **kwargs):
+        out = super().forward(*args, **kwargs)
+        out.logits = out.logits * SIGN
+        return out
+"""
+
+
+def test_a_model_s_own_code_is_part_of_it(tiny_llama, tmp_path) -> None:
+    """What the code imports beside itself counts as well, and a change of it is loaded and seen in the digest."""
+    import torch
+
+    copy = shutil.copytree(tiny_llama, tmp_path / "model")
+    own = {"AutoConfig": "modeling_own.OwnConfig", "AutoModelForCausalLM": "modeling_own.OwnForCausalLM"}
+    change(copy / "config.json", model_type="own_llama", architectures=["OwnForCausalLM"], auto_map=own)
+    (copy / "modeling_own.py").write_text(CODE)
+    (copy / "signs.py").write_text("SIGN = 1.0\n")
+    found = ResolvedModel(copy, "file:model", None, None)
+    with pytest.raises(SourceError, match="code of its own"):
+        identify(found)
+    assert {"modeling_own.py", "signs.py"} <= set(identify(found, trust_remote_code=True).files or ())
+
+    def says() -> torch.Tensor:
+        model = load_model(copy, dtype=torch.float32, trust_remote_code=True)
+        with torch.no_grad():
+            return model(torch.tensor([[5, 6, 7]])).logits
+
+    before, digest = says(), model_digest(copy)
+    (copy / "signs.py").write_text("SIGN = -1.0\n")
+    assert torch.equal(says(), -before)
+    assert model_digest(copy) != digest

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 from govern.errors import IntegrityError, RemovalError
 from govern.models.export import edited_tensors
 from govern.models.loading import empty_model
-from govern.models.names import names_of, stored_entries, with_copies
+from govern.models.names import missing_weights, names_of, stored_entries, with_copies
 from govern.records import EditCheck
 from govern.unlearning.method import Method
 from govern.unlearning.protocol import Edit, Request
@@ -76,9 +76,10 @@ def refuse_unstored(settings: Any, path: Path, *, layers: int, trust_remote_code
             if isinstance(each, nn.Linear | Conv1D) and each is not head
         }
         chosen = {name: parameter for name, parameter in chosen.items() if name in maps}
-    entries = names_of(model, path).stored
-    state = model.state_dict()
+    names, state = names_of(model, path), model.state_dict()
+    entries = names.stored
     other = [name for name, entry in entries.items() if entry.shape != tuple(state[name].shape)]
+    other += missing_weights(model, names)
     if other:
         raise RemovalError(
             f"with its first {last} blocks alone the model would have another {min(other)}",
