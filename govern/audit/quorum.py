@@ -70,7 +70,8 @@ class Quorum:
             self.open(note)
         seen = self.cosigned(note)
         if not self.met(seen):
-            names = ", ".join(name for name in seen) or "none"
+            # Names that look alike may differ.
+            names = ", ".join(name.encode("ascii", "backslashreplace").decode() for name in seen) or "none"
             raise IntegrityError(
                 f"too few witnesses cosigned the checkpoint: {self.required} is required, {names} did",
                 hint="Ask the witnesses again, or wait for them: govern audit collect-cosignatures",

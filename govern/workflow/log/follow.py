@@ -65,7 +65,10 @@ def follow(
     back or is malformed, and keeps a checkpoint that contradicts `seen` beside it; SourceError where it cannot be had.
     """
     fetch = read_source(source)
-    with writing("the lock", seen), FileLock(seen.with_name(f".{seen.name}.lock")):
+    lock = FileLock(seen.with_name(f".{seen.name}.lock"))
+    with writing("what was seen", seen):
+        lock.acquire()
+    try:
         known = read_checkpoint(seen, verifier)
         note = fetch(CHECKPOINT, limits.NOTE_BYTES)
         if note is None:
@@ -82,6 +85,8 @@ def follow(
             types = _types(tree, known.size if known else 0, checkpoint, models) if models else {}
         yield Followed(checkpoint, known, types, cosigned)
         write(seen, note)
+    finally:
+        lock.release()
 
 
 def read_source(source: str) -> Read:
@@ -108,9 +113,10 @@ def read_folder(folder: Path) -> Read:
             return None
         except OSError as error:
             raise SourceError(f"it cannot be read: {error.strerror}", where=str(folder / path)) from None
+        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+            os.close(descriptor)
+            return None
         with os.fdopen(descriptor, "rb") as stream:
-            if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-                return None
             return _bounded(stream.read(most + 1), most, path)
 
     return read
