@@ -152,6 +152,8 @@ def test_every_status_of_the_specification(theirs: Path, cosigner_key: LogKey) -
         unsigned = LogVerifier(LOG.name, other.key)
         theirs_note = sign_checkpoint(Checkpoint(LOG.name, 30, ROOTS[30]), unsigned, other_key.sign)
         assert witness.post(format_request(Request(21, (), theirs_note)))[0] == 403
+        for cut in (ask(21, 30)[:-20], ask(21, 30)[:-2] + b"\n", ask(21, 30).replace(b"\n30\n", b"\n030\n")):
+            assert witness.post(cut)[0] == 403, cut
         assert witness.post(ask(31, 30))[0] == 400
         # What does not go on from there.
         assert witness.post(ask(21, 30, hashes=()))[0] == 422
@@ -159,7 +161,7 @@ def test_every_status_of_the_specification(theirs: Path, cosigner_key: LogKey) -
         assert witness.post(ask(21, 21, root=ROOTS[20]))[0] == 422
         assert witness.post(ask(21, 21, hashes=(ROOTS[3],)))[0] == 422
         for malformed in (b"", b"old 21\n", b"old 021\n\n" + theirs_note, b"old 21\nAAAA\n\n" + theirs_note,
-                          b"old -1\n\n", ask(21, 30)[:-20], b"old 21\n" + b"A" * 43 + b"=\n" * 64):  # fmt: skip
+                          b"old -1\n\n", b"old 21\n" + b"A" * 43 + b"=\n" * 64):  # fmt: skip
             assert witness.post(malformed)[0] == 400, malformed
         # Nothing of that was remembered.
         assert witness.post(ask(21, 30))[0] == 200
