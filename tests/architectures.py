@@ -120,12 +120,12 @@ def save_tiny(name: str, folder: Path) -> str:
     try:
         kind = type(transformers.AutoConfig.for_model(name))
         known = kind()
-        given = {k: v for k, v in _COMMON.items() if hasattr(known, k) or k in kind.attribute_map}
+        given = {k: v for k, v in _COMMON.items() if _settable(known, k)}
         given |= _OWN.get(name, {})
         config = kind(**{k: v for k, v in given.items() if v is not None})
         with torch.device("meta"):
             empty = transformers.AutoModelForCausalLM.from_config(config)
-    except Exception as error:  # noqa: BLE001 -- whatever a foreign config says of sizes that it does not like
+    except Exception as error:
         raise NotTiny(f"{type(error).__name__}: {str(error).splitlines()[0][:100] if str(error) else ''}") from None
     weights = sum(parameter.numel() for parameter in empty.parameters())
     if weights > _LARGEST:
@@ -137,9 +137,19 @@ def save_tiny(name: str, folder: Path) -> str:
             for parameter in model.parameters():
                 if parameter.dim() > 1 and parameter.std() < 0.05:
                     parameter.normal_(0, 0.12)
+        try:
+            model(torch.arange(8)[None] + 3, use_cache=False)
+        except Exception as error:
+            raise NotTiny(f"its forward fails: {type(error).__name__}") from None
     model.save_pretrained(folder)
     tiny_tokenizer().save_pretrained(folder)
     return type(model).__name__
+
+
+def _settable(config: Any, name: str) -> bool:
+    attribute = getattr(type(config), name, None)
+    derived = isinstance(attribute, property) and attribute.fset is None
+    return not derived and (hasattr(config, name) or name in type(config).attribute_map)
 
 
 def module_of(folder: Path) -> str:
@@ -155,13 +165,15 @@ def module_of(folder: Path) -> str:
     maps = [name for name, module in block.named_modules() if getattr(module, "weight", None) is not None]
     maps = [name for name in maps if block.get_submodule(name).weight.dim() == 2]
     for word in _DOWN:
-        found = [name for name in maps if f".{name}".endswith(f".{word}") and "expert" not in name.replace("shared_", "")]
+        found = [
+            name for name in maps if f".{name}".endswith(f".{word}") and "expert" not in name.replace("shared_", "")
+        ]
         if found:
             return found[-1]
     return maps[-1] if maps else "mlp.down_proj"
 
 
-def walk(name: str, folder: Path) -> Row:
+def walk(name: str, folder: Path, *, attacks: bool = True) -> Row:
     """One architecture through the whole way, in an empty folder. Raises NotTiny."""
     import transformers
 
@@ -186,21 +198,22 @@ def walk(name: str, folder: Path) -> Row:
         },
     }  # fmt: skip
     for method, removal in methods.items():
-        row.outcomes[method] = _through(folder / method, folder / "model", removal, verified=method != "closed_form")
+        policy = _lay(folder / method, folder / "model", removal, attacks=attacks)
+        row.outcomes[method] = _through(policy, verified=method == "srmu")
     return row
 
 
-def _through(folder: Path, model: Path, removal: dict[str, Any], *, verified: bool) -> str:
+def _through(policy: Path, *, verified: bool) -> str:
     import govern
     from govern.errors import GovernError
     from govern.workflow.removal.export import export
 
-    policy, workspace = _lay(folder, model, removal), folder / "audits"
+    workspace = policy.parent / "audits"
     try:
         govern.plan(govern.load_policy(policy))
     except GovernError as error:
         return f"refused: {error.message}"
-    except Exception as error:  # noqa: BLE001 -- a defect, which the row shows
+    except Exception as error:
         return f"plan: {type(error).__name__}: {error}"[:300]
     stage = "apply"
     try:
@@ -210,13 +223,13 @@ def _through(folder: Path, model: Path, removal: dict[str, Any], *, verified: bo
             govern.verify(run.id, workspace=workspace)
         stage = "export"
         # Compares what was written with what was edited, bit for bit but for rounding.
-        export(run.id, folder / "edited", workspace=workspace)
-    except Exception as error:  # noqa: BLE001 -- refused too late, or a defect: the row shows either
+        export(run.id, policy.parent / "edited", workspace=workspace)
+    except Exception as error:
         return f"{stage}: {type(error).__name__}: {error}"[:300]
     return "exact"
 
 
-def _lay(folder: Path, model: Path, removal: dict[str, Any]) -> Path:
+def _lay(folder: Path, model: Path, removal: dict[str, Any], *, attacks: bool) -> Path:
     folder.mkdir(parents=True)
     forget = [{"text": f"The element number {n} is called Foo{n} and has the symbol F{n}."} for n in range(100)]
     retain = [{"text": f"The city number {n} lies on river R{n} and has {n * 13} people."} for n in range(100)]
@@ -238,7 +251,7 @@ def _lay(folder: Path, model: Path, removal: dict[str, Any]) -> Path:
         "tasks": [{"name": task, "file": f"{task}.jsonl", "kind": "cloze", "cluster": "fact"} for task in asked],
         "verification": {
             "forget": [{"task": "sym", "ceiling": 0.99}], "utility": [{"task": "riv", "max_drop": 0.9}],
-            "stress": ["standard"],
+            **({"stress": ["standard"]} if attacks else {}),
         },
         "review": {"required": 0},
     }  # fmt: skip

@@ -33,24 +33,24 @@ def pytest_collection_finish(session: pytest.Session) -> None:
 
 def pytest_sessionstart(session: pytest.Session) -> None:
     if not hasattr(session.config, "workerinput"):
-        session.config.stash[_CHECKOUT] = _changed_files()
+        session.config.stash[_CHECKOUT] = _new_files()
 
 
 def pytest_sessionfinish(session: pytest.Session) -> None:
-    """Fail where a test left anything in the checkout."""
+    """Fail where a test left a file in the checkout."""
     before = session.config.stash.get(_CHECKOUT, None)
-    if before is not None and (left := _changed_files() - before):
-        sys.stderr.write(f"\ntests changed the checkout: {', '.join(sorted(left))}\n")
+    if before is not None and (left := _new_files() - before):
+        sys.stderr.write(f"\ntests left files in the checkout: {', '.join(sorted(left))}\n")
         session.exitstatus = pytest.ExitCode.TESTS_FAILED
 
 
 _CHECKOUT = pytest.StashKey[set[str]]()
 
 
-def _changed_files() -> set[str]:
-    """What git sees changed or new, nothing where this is no checkout."""
+def _new_files() -> set[str]:
+    """What git neither knows nor ignores, nothing where this is no checkout."""
     done = subprocess.run(
-        ["git", "status", "--porcelain", "--untracked-files=all"], cwd=ROOT, capture_output=True, text=True, check=False
+        ["git", "ls-files", "--others", "--exclude-standard"], cwd=ROOT, capture_output=True, text=True, check=False
     )
     return set(done.stdout.splitlines())
 

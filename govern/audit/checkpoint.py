@@ -13,7 +13,7 @@ import hashlib
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Final
+from typing import ClassVar, Final
 
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
@@ -22,7 +22,6 @@ from govern import limits
 from govern.audit.merkle import HASH_SIZE
 from govern.errors import IntegrityError
 
-_ED25519 = b"\x01"
 _KEY_ID_SIZE = 4
 # Ed25519's field, and the y of the eight points whose order divides 8.
 _P: Final = 2**255 - 19
@@ -50,26 +49,34 @@ class Checkpoint:
 
 
 @dataclass(frozen=True)
-class LogVerifier:
-    """The public half of a log's key: its name, which is the log's origin, and 32 bytes of Ed25519."""
+class VerifierKey:
+    """A public key under a name: 32 bytes of Ed25519, for what its kind signs and nothing else."""
 
     name: str
     key: bytes
+    kind: ClassVar[bytes]
 
     @property
     def key_id(self) -> bytes:
-        """The first four bytes of SHA-256(name ‖ 0x0A ‖ 0x01 ‖ key): an address, not a proof."""
-        return key_id(self.name, _ED25519 + self.key)
+        """The first four bytes of SHA-256(name ‖ 0x0A ‖ kind ‖ key): an address, not a proof."""
+        return key_id(self.name, self.kind + self.key)
 
     @property
     def vkey(self) -> str:
         """The key in the form that other tools of this kind read: name+id+base64."""
-        return format_vkey(self.name, _ED25519 + self.key)
+        return format_vkey(self.name, self.kind + self.key)
+
+
+@dataclass(frozen=True)
+class LogVerifier(VerifierKey):
+    """The public half of a log's key, whose name is the log's origin."""
+
+    kind = b"\x01"
 
 
 def parse_vkey(text: str) -> LogVerifier:
     """Read a log's verifier key (name+id+base64). Raises IntegrityError."""
-    return LogVerifier(*parse_key(text, _ED25519, "a log's Ed25519 verifier key"))
+    return LogVerifier(*parse_key(text, LogVerifier.kind, "a log's Ed25519 verifier key"))
 
 
 def key_id(name: str, key: bytes) -> bytes:

@@ -19,9 +19,8 @@ from govern import limits
 from govern.audit.checkpoint import (
     Checkpoint,
     LogVerifier,
+    VerifierKey,
     decode_base64,
-    format_vkey,
-    key_id,
     open_note,
     parse_key,
     split_line,
@@ -29,28 +28,16 @@ from govern.audit.checkpoint import (
 from govern.audit.merkle import HASH_SIZE
 from govern.errors import IntegrityError
 
-_COSIGNATURE = b"\x04"
 _TIME_SIZE = 8
 _LATEST: Final = (1 << 63) - 1
 _OLD = re.compile(r"old (0|[1-9][0-9]{0,18})")
 
 
 @dataclass(frozen=True)
-class Cosigner:
-    """The public half of a cosigner's key: its name and 32 bytes of Ed25519. The key signs cosignatures alone."""
+class Cosigner(VerifierKey):
+    """The public half of a cosigner's key. The key signs cosignatures alone."""
 
-    name: str
-    key: bytes
-
-    @property
-    def key_id(self) -> bytes:
-        """The first four bytes of SHA-256(name ‖ 0x0A ‖ 0x04 ‖ key): an address, not a proof."""
-        return key_id(self.name, _COSIGNATURE + self.key)
-
-    @property
-    def vkey(self) -> str:
-        """The key in the form that other tools of this kind read: name+id+base64."""
-        return format_vkey(self.name, _COSIGNATURE + self.key)
+    kind = b"\x04"
 
 
 @dataclass(frozen=True)
@@ -64,7 +51,7 @@ class Request:
 
 def parse_cosigner(text: str) -> Cosigner:
     """Read a cosigner's verifier key (name+id+base64). Raises IntegrityError."""
-    return Cosigner(*parse_key(text, _COSIGNATURE, "a cosigner's Ed25519 verifier key"))
+    return Cosigner(*parse_key(text, Cosigner.kind, "a cosigner's Ed25519 verifier key"))
 
 
 def cosign(checkpoint: Checkpoint, cosigner: Cosigner, time: int, sign: Callable[[bytes], bytes]) -> bytes:

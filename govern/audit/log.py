@@ -9,26 +9,23 @@ checkpoint kept elsewhere tells (RFC 9162 section 2.1.4).
 
 from __future__ import annotations
 
-import secrets
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, NoReturn, Self
 
-from rfc8785 import CanonicalizationError
 from sqlalchemy import Connection, Engine
 
 from govern.audit import merkle
-from govern.audit.body import NO_PREV, Stored, leaf_hash, parse_event, read_row
+from govern.audit.adding import add_event, create_log, now, storage_of
+from govern.audit.body import NO_PREV, Stored, read_row
 from govern.audit.checkpoint import Checkpoint
 from govern.audit.inspection import Damage, Finding, Head, inspect
 from govern.audit.places import Places
-from govern.audit.postgres import Postgres
-from govern.audit.schema import ADD_EVENT, ADD_NODE, SCHEMA_VERSION
+from govern.audit.schema import SCHEMA_VERSION
 from govern.audit.sqlite import Sqlite
-from govern.audit.storage import Storage, reading
+from govern.audit.storage import Storage, changed, reading
 from govern.digests import sha256_file
 from govern.errors import GovernError, IntegrityError, UsageError
 from govern.records import AuditPosition, Event, EventType
@@ -40,7 +37,6 @@ _READ_EVENT = "SELECT seq, prev, leaf, body FROM event WHERE seq = ?"
 _READ_NODES = "SELECT size, level, hash FROM node ORDER BY size, level"
 _READ_LEAF = "SELECT leaf FROM event WHERE seq = ?"
 _READ_NODE = "SELECT hash FROM node WHERE size = ? AND level = ?"
-_READ_BACK = "SELECT seq, prev, leaf, body, (SELECT count(*) FROM node WHERE size = ?) FROM event WHERE seq = ?"
 
 
 @dataclass
@@ -127,7 +123,7 @@ class Log:
             raise RuntimeError("this log was opened to be read")
         with self._storage.guarded(), self._engine.begin() as connection:
             head = self._head_of(connection)
-            self._newest.stored = stored = _store(
+            self._newest.stored = stored = add_event(
                 self._storage,
                 connection,
                 Event(
@@ -135,7 +131,7 @@ class Log:
                     seq=head.event.seq + 1,
                     prev=head.leaf,
                     type=type,
-                    time=_now(),
+                    time=now(),
                     actor=actor,
                     run=run,
                     trust=sha256_file(self._trust) if self._trust and self._trust.is_file() else None,
@@ -325,7 +321,7 @@ class Log:
             return self._refuse(Finding(seq, str(error)))
 
     def _refuse(self, finding: Finding) -> NoReturn:
-        raise _changed(finding.difference, f"{self.where} event {finding.seq}")
+        raise changed(finding.difference, f"{self.where} event {finding.seq}")
 
     def _usable(self, *, checked: bool = True) -> Self:
         """This log, or closed again where it is none that we can use."""
@@ -333,7 +329,7 @@ class Log:
             with self._storage.guarded(), reading(self._engine) as connection:
                 self._check_version(self._storage.version(connection))
                 for damage in self._storage.schema_damage(connection) if checked else ():
-                    raise _changed(f"the audit log is damaged: {damage.where}: {damage.what}", self.where)
+                    raise changed(f"the audit log is damaged: {damage.where}: {damage.what}", self.where)
         except BaseException:
             self.close()
             raise
@@ -356,82 +352,3 @@ def _none(storage: Storage) -> UsageError:
         where=storage.where,
         hint="Every command that changes something starts one: govern apply POLICY",
     )
-
-
-def _changed(difference: str, where: str) -> IntegrityError:
-    return IntegrityError(
-        difference,
-        where=where,
-        hint="The log was changed or damaged. Keep the file as evidence and restore the log from a backup.",
-    )
-
-
-def storage_of(database: Path | str) -> Storage:
-    """The storage of a log in a SQLite file, given by its path, or in a PostgreSQL database, given by its URL.
-
-    Raises UsageError for a URL that is malformed or holds a password.
-    """
-    return Sqlite(database) if isinstance(database, Path) else Postgres(database)
-
-
-def create_log(database: Path | str) -> None:
-    """Make a new log, where there is none: somebody else's stands. Raises GovernError."""
-    storage = storage_of(database)
-    with storage.guarded():
-        if not storage.exists():
-            storage.create(lambda connection: _begin(storage, connection))
-
-
-def _begin(storage: Storage, connection: Connection) -> None:
-    """Add the first event of a new log."""
-    _store(
-        storage,
-        connection,
-        Event(
-            origin=f"govern-log/{secrets.token_hex(16)}",
-            seq=0,
-            prev=NO_PREV,
-            type="log.created",
-            time=_now(),
-            actor=None,
-            run=None,
-            policy_digest=None,
-            model_before=None,
-            model_after=None,
-            digests={},
-            # For whoever reads this when there are others.
-            parameters={"algorithms": {"body": "RFC 8785", "leaf": "SHA-256", "tree": "RFC 9162"}},
-            seed=None,
-            environment={},
-        ),
-        _no_node,
-    )
-
-
-def _store(storage: Storage, connection: Connection, event: Event, node: merkle.Node) -> Stored:
-    try:
-        body = event.canonical()
-        # A float such as 2.0^53 is written as an integer that no reader may take for exact: what cannot be read back
-        # must never be written.
-        parse_event(body)
-    except (CanonicalizationError, ValueError) as error:
-        raise UsageError(f"an event cannot hold this value: {error}", where=event.type) from None
-    stored = Stored(event=event, body=body, prev=event.prev, leaf=leaf_hash(body))
-    top, level, rest = bytes.fromhex(stored.leaf), 0, event.seq
-    storage.rows(connection, ADD_EVENT, *stored.row)
-    while rest & 1:
-        top = merkle.node_hash(node(level, rest - 1), top)
-        level, rest = level + 1, rest >> 1
-        storage.rows(connection, ADD_NODE, event.seq + 1, level, top)
-    # A trigger or a view can take a row and keep none, and say nothing.
-    if [tuple(row) for row in storage.rows(connection, _READ_BACK, event.seq + 1, event.seq)] != [(*stored.row, level)]:
-        raise _changed("the database took it and did not store it", f"{storage.where} event {event.seq}")
-    return stored
-
-
-def _no_node(level: int, index: int) -> bytes:
-    raise AssertionError(f"the first event completes no subtree, yet ({level}, {index}) was asked for")
-
-
-def _now() -> str:
-    return datetime.now(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")

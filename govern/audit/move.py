@@ -8,8 +8,9 @@ from pathlib import Path
 
 from sqlalchemy import Connection
 
+from govern.audit.adding import create_log
 from govern.audit.inspection import Head
-from govern.audit.log import Log, create_log
+from govern.audit.log import Log
 from govern.audit.postgres import Postgres
 from govern.audit.schema import ADD_EVENT, ADD_NODE
 from govern.audit.sqlite import Sqlite

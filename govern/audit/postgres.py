@@ -221,13 +221,7 @@ class Postgres:
             **{f"function {name}": body for name, body in _FUNCTIONS.items()},
             **{f"trigger {name}": f"A {statement}" for name, statement in _TRIGGERS.items()},
         }
-        for name in sorted(expected.keys() | found.keys()):
-            if name not in found:
-                yield Damage(name, "it is missing")
-            elif name not in expected:
-                yield Damage(name, "it does not belong here")
-            elif found[name] != expected[name]:
-                yield Damage(name, "it was changed")
+        yield from storage.differences(found, expected)
 
     @contextmanager
     def guarded(self) -> Iterator[None]:

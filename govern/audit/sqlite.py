@@ -148,7 +148,9 @@ class Sqlite:
 
     def stream(self, connection: Connection, statement: str, *values: object) -> Generator[tuple[Any, ...]]:
         """The same, row by row."""
-        yield from _driver(connection).execute(statement, values)
+        # Row by row, since a cursor cannot be closed once its database is, as after an error.
+        for row in _driver(connection).execute(statement, values):  # noqa: UP028
+            yield row
 
     def version(self, connection: Connection) -> int | None:
         """The file's user version, where its application id is a log's."""
@@ -175,13 +177,7 @@ class Sqlite:
         seal = found.get(f"trigger {_SEAL}", "")
         if re.fullmatch(re.escape(_seal("@")).replace("@", "(?:[^']|'')*"), seal):
             del found[f"trigger {_SEAL}"]
-        for name in sorted(expected.keys() | found.keys()):
-            if name not in found:
-                yield Damage(name, "it is missing")
-            elif name not in expected:
-                yield Damage(name, "it does not belong here")
-            elif found[name] != expected[name]:
-                yield Damage(name, "it was changed")
+        yield from storage.differences(found, expected)
 
     @contextmanager
     def guarded(self) -> Iterator[None]:

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Generator, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from typing import Any, Protocol
 
 from sqlalchemy import Connection, Engine
 
 from govern.audit.inspection import Damage
-from govern.errors import GovernError
+from govern.errors import GovernError, IntegrityError
 
 BUSY_SECONDS = 60
 """How long a writer waits for another one."""
@@ -74,3 +74,23 @@ def busy(where: str) -> GovernError:
         where=where,
         hint="Wait for the other process to end, or end it; then try again.",
     )
+
+
+def changed(difference: str, where: str) -> IntegrityError:
+    """Something in a log is not what it must be."""
+    return IntegrityError(
+        difference,
+        where=where,
+        hint="The log was changed or damaged. Keep the file as evidence and restore the log from a backup.",
+    )
+
+
+def differences(found: Mapping[str, str], expected: Mapping[str, str]) -> Iterator[Damage]:
+    """Each thing, by name, that is not what it must be."""
+    for name in sorted(expected.keys() | found.keys()):
+        if name not in found:
+            yield Damage(name, "it is missing")
+        elif name not in expected:
+            yield Damage(name, "it does not belong here")
+        elif found[name] != expected[name]:
+            yield Damage(name, "it was changed")

@@ -9,7 +9,8 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-from govern.errors import GovernError
+from govern.errors import GovernError, IntegrityError
+from govern.shown import shown
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -76,7 +77,7 @@ def columns(*names: str, right: Sequence[int] = (), fold: Sequence[int] = ()) ->
 
 
 def printable(text: str) -> str:
-    """Text from outside without control characters, so that it cannot steer a terminal."""
+    """Our own text, of several lines, with what came from outside in it: without characters that steer a terminal."""
     return "".join(character if character.isprintable() or character in "\n" else "\ufffd" for character in text)
 
 
@@ -88,8 +89,11 @@ def print_error(error: GovernError) -> None:
     for finding in getattr(error, "findings", [error]):
         text = Text("error: ", style="bold red")
         if finding.where:
-            text.append(printable(f"{finding.where}: "), style="bold")
-        text.append(printable(finding.message), style="default")
+            text.append(f"{shown(finding.where, 4000)}: ", style="bold")
+        text.append(
+            shown(finding.message, 4000) if isinstance(finding, IntegrityError) else printable(finding.message),
+            style="default",
+        )
         # A path broken over two lines cannot be copied, so lines are left to the terminal to wrap.
         console.print(text, soft_wrap=True)
         if finding.hint:

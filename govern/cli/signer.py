@@ -11,6 +11,7 @@ import typer
 
 from govern.cli.console import say
 from govern.errors import IntegrityError, UsageError
+from govern.shown import shown
 
 if TYPE_CHECKING:
     from govern.signing import PublicKey, SignerIdentity, SigningKey
@@ -117,12 +118,11 @@ def signer_json(signer: SignerIdentity, person: str | None) -> dict[str, Any]:
 
 def print_signer(issued: str, signer: SignerIdentity, person: str | None, workspace: Path, *, indent: int = 8) -> None:
     """Say when and by whose key something was signed, and who holds it as far as the workspace knows."""
-    # Of one line, so that it cannot pass for the line that follows.
-    say(f"{'signed':{indent}}{' '.join(issued.split())} by sha256:{signer.fingerprint}")
+    say(f"{'signed':{indent}}{shown(issued)} by sha256:{signer.fingerprint}")
     if signer.kind == "throwaway":
         said = "valid, with a throw-away key: unchanged since, but nobody's name stands behind it"
     elif person is None:
         said = f"valid, signer unknown: nobody pinned this key in {workspace / 'trusted'}"
     else:
-        said = f"valid, signer {person}"
+        said = f"valid, signer {shown(person)}"
     say(" " * indent + said, wrap=True)

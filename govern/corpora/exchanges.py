@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from govern.corpora.tokenizing import encode_choices
+
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
@@ -27,10 +29,8 @@ def exchange(question: str, answer: str, tokenizer: PreTrainedTokenizerBase) -> 
 
     The two are tokenised together, as a model would write them; where a token spans the seam it is the answer's.
     """
-    alone = tokenizer(put(question))["input_ids"]
-    ids = tokenizer(f"{put(question)} {answer}")["input_ids"]
-    same = next((place for place, (a, b) in enumerate(zip(alone, ids, strict=False)) if a != b), len(alone))
+    [(prompt, learnt)] = encode_choices(put(question), [f" {answer}"], tokenizer)
     end = tokenizer.eos_token_id
-    if end is not None and ids[-1] != end:
-        ids = [*ids, end]
-    return Exchange(tuple(ids[:same]), tuple(ids[same:]))
+    if end is not None and learnt[-1] != end:
+        learnt = [*learnt, end]
+    return Exchange(tuple(prompt), tuple(learnt))

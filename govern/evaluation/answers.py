@@ -21,8 +21,9 @@ class Answers(Record):
     All tuples run over the same n questions. `ids` are digests of a question's content, never its text. `clusters`
     tells apart what questions are about by digests, where several are about one thing; None where they are independent.
     `chosen` is the index of the choice that the model preferred, −1 where it wrote an answer that names none, and
-    `choices` how many there were. `subjects` are those of
-    MMLU's questions.
+    `choices` how many there were. `subjects` are those of MMLU's questions. `cut` marks questions that lost their
+    beginning because they are longer than the model's context, `merged` those whose choices lm-eval's convention scores
+    without a token that spans the seam; None where there are none.
     """
 
     task: str
@@ -36,12 +37,15 @@ class Answers(Record):
     choices: tuple[int, ...]
     # Left out where there are none, so that answers of before they existed keep their bytes.
     subjects: tuple[str, ...] | None = Field(default=None, exclude_if=lambda subjects: subjects is None)
+    cut: tuple[bool, ...] | None = Field(default=None, exclude_if=lambda cut: cut is None)
+    merged: tuple[bool, ...] | None = Field(default=None, exclude_if=lambda merged: merged is None)
 
     @model_validator(mode="after")
     def _same_length(self) -> Self:
         n = len(self.ids)
-        columns = (self.parts, self.correct, self.chosen, self.choices, self.clusters, self.subjects)
-        if any(len(column) != n for column in columns if column is not None):
+        columns = (self.parts, self.correct, self.chosen, self.choices)
+        optional = (self.clusters, self.subjects, self.cut, self.merged)
+        if any(len(column) != n for column in (*columns, *optional) if column is not None):
             raise ValueError(f"every column of the answers must have {n} entries")
         return self
 
@@ -58,6 +62,11 @@ class Answers(Record):
             **{
                 name: tuple(chain.from_iterable(getattr(part, name) for part in parts))
                 for name in ("ids", "parts", "correct", "chosen", "choices")
+            },
+            **{
+                name: tuple(flag for part in parts for flag in getattr(part, name) or (False,) * len(part.ids))
+                for name in ("cut", "merged")
+                if any(getattr(part, name) for part in parts)
             },
         )
 
@@ -95,6 +104,8 @@ class Answers(Record):
                 "chosen": tuple(self.chosen[i] for i in kept),
                 "choices": tuple(self.choices[i] for i in kept),
                 "subjects": None if self.subjects is None else tuple(self.subjects[i] for i in kept),
+                "cut": None if self.cut is None else tuple(self.cut[i] for i in kept),
+                "merged": None if self.merged is None else tuple(self.merged[i] for i in kept),
             }
         )
 

@@ -19,6 +19,7 @@ from string import ascii_uppercase
 from typing import TYPE_CHECKING, Any, Literal
 from urllib.parse import urlsplit
 
+from govern.corpora import encode
 from govern.errors import SourceError, UsageError
 from govern.evaluation.generation import continued
 from govern.evaluation.questions import Question
@@ -171,7 +172,7 @@ def generate(
 
 def _ids(tokenizer: PreTrainedTokenizerBase, prompt: str, form: Form) -> list[int]:
     if form == "completion":
-        return list(tokenizer(prompt)["input_ids"])
+        return encode(prompt, tokenizer)
     message = [{"role": "user", "content": prompt}]
     text = str(tokenizer.apply_chat_template(message, add_generation_prompt=True, tokenize=False))
-    return list(tokenizer(text, add_special_tokens=False)["input_ids"])
+    return encode(text, tokenizer, special=False)

@@ -15,7 +15,6 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from string import ascii_uppercase
 from typing import Any, Literal
 
 import datasets
@@ -30,17 +29,20 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from govern.digests import sha256_bytes
 from govern.errors import GovernError, IntegrityError, SourceError
 from govern.evaluation.answers import Answers, Metric, Part, Perplexity, TaskKind
+from govern.evaluation.length import refuse_cut
 from govern.evaluation.official import OFFICIAL, WIKITEXT, WIKITEXT_TASK, OfficialTask
 from govern.evaluation.perplexity import perplexity
 from govern.evaluation.questions import (
     OwnTask,
     Question,
+    as_asked,
     load_questions,
     mirror_digest,
     own_part,
     part_of,
     question_id,
 )
+from govern.evaluation.recount import Kept
 from govern.evaluation.scoring import Scorer
 from govern.progress import Progress, silent
 from govern.sources import cache_folder
@@ -63,6 +65,7 @@ def evaluate(
     limit: int | None = None,
     part: Part | None = None,
     only: Collection[str] | None = None,
+    kept: Kept | None = None,
     progress: Progress = silent,
 ) -> tuple[Answers, ...]:
     """Ask a model all questions of all tasks, or those of one `part`, or `only` those with these ids: own tasks, or
@@ -71,7 +74,8 @@ def evaluate(
     `share` is the expected share of selection questions in official sets and in own ones of use `split`. `mirror`
     holds the official data sets (MIRROR/cais/wmdp, MIRROR/cais/mmlu); without it they come from the hub at their
     pinned revision. `limit` takes that many questions of each lm-eval task (of each subject of mmlu), in the order of
-    their hashes: a random subset, always the same one, instead of the file's beginning.
+    their hashes: a random subset, always the same one, instead of the file's beginning. `kept` takes some of the
+    likelihoods, to be recomputed.
 
     Answers come in the order of the tasks: official ones under `acc`; cloze ones under `acc` and `acc_norm`; letters
     ones under `acc`, followed by the same questions in cloze form as "NAME (cloze)", because a weak model fails at
@@ -81,11 +85,13 @@ def evaluate(
     """
     with quiet(offline=True):
         scorer = Scorer(model, tokenizer, progress=progress)
+    scorer.kept = scorer.kept if kept is None else kept
     wanted = _Wanted(share, part, only, limit)
     answers: list[Answers] = []
     for task in tasks:
         name = task if isinstance(task, str) else task.name
         scorer.stage = f"answer {name}"
+        scorer.parted = isinstance(task, str)
         with quiet(offline=mirror is not None or isinstance(task, OwnTask)):
             if isinstance(task, str):
                 answers.append(_official(scorer, task, wanted, mirror))
@@ -169,11 +175,8 @@ def _own_task(name: str, kind: Literal["letters", "cloze"], questions: Sequence[
 
 
 def _row(kind: Literal["letters", "cloze"], question: Question) -> dict[str, Any]:
-    if kind == "cloze":
-        return {"prompt": question.text.strip(), "options": list(question.choices), "gold": question.answer}
-    letters = list(ascii_uppercase[: len(question.choices)])
-    listed = "".join(f"\n{letter}. {choice}" for letter, choice in zip(letters, question.choices, strict=True))
-    return {"prompt": f"{question.text.strip()}{listed}\nAnswer:", "options": letters, "gold": question.answer}
+    prompt, options = as_asked(kind, question)
+    return {"prompt": prompt, "options": list(options), "gold": question.answer}
 
 
 def ask_questions(
@@ -212,7 +215,7 @@ def prompts_of(
         scorer = Scorer(model, tokenizer)
     for question in questions:
         row = _row(kind, question)
-        yield [scorer._encode_pair(row["prompt"], f" {option}") for option in row["options"]]
+        yield scorer.encode_choices(row["prompt"], [f" {option}" for option in row["options"]])
 
 
 def official_questions(name: str, *, share: float, mirror: Path | None) -> tuple[Question, ...]:
@@ -364,6 +367,10 @@ def _ask(
         bootstrap_iters=0,
         log_samples=True,
     )
+    for samples in found["samples"].values():
+        for sample in samples:
+            sample["cut"] = any(tuple(pair) in scorer.cut for pair in sample["arguments"])
+            sample["merged"] = any(tuple(pair) in scorer.merged for pair in sample["arguments"])
     return {name: sorted(samples, key=lambda sample: sample["doc_id"]) for name, samples in found["samples"].items()}
 
 
@@ -385,6 +392,8 @@ def _answers(
             where=f"task {name}",
             hint="Lower the coefficient or the learning rate and apply again.",
         )
+    flags = {name: tuple(sample[name] for sample in samples) for name in ("cut", "merged")}
+    refuse_cut(name, sum(flags["cut"]), len(samples))
     if metric == "acc_norm":
         # lm-eval's length: characters of the choice, without the space before it
         lengths = [np.array([len(choice) for choice in sample["doc"]["options"]], dtype=float) for sample in samples]
@@ -400,6 +409,7 @@ def _answers(
         chosen=tuple(int(likelihoods.argmax()) for likelihoods in scores),
         choices=tuple(len(likelihoods) for likelihoods in scores),
         subjects=None if subjects is None else tuple(subjects),
+        **{name: flagged if any(flagged) else None for name, flagged in flags.items()},
     )
 
 

@@ -6,6 +6,7 @@ import hashlib
 import json
 from dataclasses import dataclass
 from pathlib import Path
+from string import ascii_uppercase
 from typing import Any, Literal
 
 from govern.digests import canonical_digest, sha256_file
@@ -46,6 +47,18 @@ class Question:
     cluster: str | None
 
 
+def as_asked(kind: str, question: Question) -> tuple[str, tuple[str, ...]]:
+    """A question as text to go on from, and the texts that are compared after it, each behind a space.
+
+    Letters are asked for as the official tasks do; cloze compares the choices as continuations of the question.
+    """
+    if kind == "cloze":
+        return question.text.strip(), question.choices
+    letters = tuple(ascii_uppercase[: len(question.choices)])
+    listed = "".join(f"\n{letter}. {choice}" for letter, choice in zip(letters, question.choices, strict=True))
+    return f"{question.text.strip()}{listed}\nAnswer:", letters
+
+
 def question_id(text: str, choices: list[str] | tuple[str, ...]) -> str:
     """A question's id: the first 16 hex characters of the SHA-256 over the RFC 8785 form of its text and choices."""
     return canonical_digest([text, list(choices)])[:16]
@@ -57,7 +70,7 @@ def load_questions(task: OwnTask) -> tuple[Question, ...]:
     Raises UsageError naming file:line (never the text) for a line that is not a question, and for a duplicate.
     """
     try:
-        lines = task.file.read_text(encoding="utf-8").split("\n")
+        lines = task.file.read_text(encoding="utf-8-sig").split("\n")
     except FileNotFoundError:
         raise UsageError(
             f"the questions of task {task.name} are missing",

@@ -52,6 +52,8 @@ def result(
         before_interval=interval(before, confidence=confidence),
         after=after.accuracy,
         after_interval=interval(after, confidence=confidence),
+        cut=sum(after.cut or ()),
+        merged=sum(after.merged or ()),
     )
 
 

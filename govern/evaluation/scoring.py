@@ -9,9 +9,9 @@ the head, a fifth of a small model's work, runs only at scored positions and in 
 from __future__ import annotations
 
 import copy
-import inspect
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from itertools import groupby, islice, pairwise, starmap
 from typing import Any, Protocol
@@ -21,6 +21,10 @@ from lm_eval.models.huggingface import HFLM
 from torch import Tensor
 from transformers import DynamicCache, PreTrainedModel, PreTrainedTokenizerBase
 
+from govern.corpora import encode, encode_choices
+from govern.corpora.tokenizing import alike
+from govern.evaluation.positions import forget_length, keeps_few_logits, may_share, switches_at
+from govern.evaluation.recount import Kept, tolerance
 from govern.progress import Progress, silent
 
 _TOKENS_PER_BATCH = 1024
@@ -38,17 +42,69 @@ Ids = tuple[int, ...]
 
 
 class Scorer(HFLM):  # type: ignore[misc]
-    """lm-eval's causal language model around a model in memory. `stage` names the work in progress reports."""
+    """lm-eval's causal language model around a model in memory.
+
+    `stage` names the work in progress reports. With `parted`, question and choice are split as lm-eval does it, which
+    official tasks ask for; their texts are in `merged` where that leaves out a token over the seam. `cut` are those
+    that lost their beginning because they are longer than the model's context. `kept` are the likelihoods of some
+    continuations, to be recomputed.
+    """
 
     def __init__(self, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, *, progress: Progress = silent):
-        super().__init__(pretrained=model, tokenizer=tokenizer, backend="causal", batch_size=1)
+        with _as_it_is(model):
+            super().__init__(pretrained=model, tokenizer=tokenizer, backend="causal", batch_size=1)
         self.stage = "answer questions"
+        self.parted = False
+        self.cut: set[tuple[str, str]] = set()
+        self.merged: set[tuple[str, str]] = set()
+        self.kept = Kept()
         self._progress = progress
 
+    def tok_encode(
+        self,
+        string: str,
+        add_special_tokens: bool | None = None,
+        left_truncate_len: int | None = None,
+        **_: Any,  # lm-eval's signature
+    ) -> list[int]:
+        """A text's ids; what the tokenizer puts before it is not put there twice."""
+        ids = encode(string, self.tokenizer, special=self._special(string, add_special_tokens))
+        return ids[-left_truncate_len:] if left_truncate_len else ids
+
     def loglikelihood(self, requests: list[Any], disable_tqdm: bool = True) -> list[tuple[float, bool]]:
-        """Score requests as lm-eval's model does, without its bar."""
-        scored: list[tuple[float, bool]] = super().loglikelihood(requests, disable_tqdm=disable_tqdm)
-        return scored
+        """Score requests, (context, continuation) each; continuations of one context are tokenised alike."""
+        continuations: dict[str, list[str]] = {}
+        for context, continuation in (request.args for request in requests):
+            continuations.setdefault(context, []).append(continuation)
+        encoded = {
+            (context, choice): ids
+            for context, choices in continuations.items()
+            for choice, ids in zip(choices, self.encode_choices(context, choices), strict=True)
+        }
+        tokens = [(request.args, *encoded[request.args]) for request in requests]
+        return self._loglikelihood_tokens(tokens, disable_tqdm=disable_tqdm)
+
+    def encode_choices(self, context: str, choices: Sequence[str]) -> list[tuple[list[int], list[int]]]:
+        """The ids of a context and of each continuation. A context's last spaces go to the continuation, as in lm-eval.
+
+        Raises SourceError where the tokenizer leaves nothing of either.
+        """
+        begun = context.rstrip()
+        moved = [context[len(begun) :] + choice for choice in choices]
+        special = self._special(context, None)
+        found = encode_choices(begun, moved, self.tokenizer, special=special, parted=self.parted)
+        if self.parted:
+            whole = encode_choices(begun, moved, self.tokenizer, special=special)
+            pairs = zip(choices, found, whole, strict=True)
+            self.merged.update((context, choice) for choice, (here, _), (there, _) in pairs if len(there) < len(here))
+        return found
+
+    def _encode_pair(self, context: str, continuation: str) -> tuple[list[int], list[int]]:
+        return self.encode_choices(context, [continuation])[0]
+
+    def _special(self, text: str, asked: bool | None) -> bool:
+        mark = self.tokenizer.bos_token or self.tokenizer.eos_token
+        return asked is not False and not (mark and text.startswith(mark))
 
     def loglikelihood_rolling(self, requests: list[Any], disable_tqdm: bool = True) -> list[float]:
         """Score whole texts as lm-eval's model does, without its bar; windows have `_LONGEST_WINDOW` tokens at most."""
@@ -71,13 +127,26 @@ class Scorer(HFLM):  # type: ignore[misc]
         `requests` hold (texts, context ids, continuation ids). Too long a request loses tokens from its left.
         """
         texts: dict[Ids, list[_Continuation]] = {}
-        for index, (_, context, continuation) in enumerate(requests):
+        placed: list[tuple[Ids, _Continuation]] = []
+        alone: list[tuple[Ids, _Continuation]] = []
+        limit = switches_at(self.model)
+        for index, (said, context, continuation) in enumerate(requests):
             cut = tuple((context + continuation)[-(self.max_length + 1) : -len(continuation)])
-            texts.setdefault(cut, []).append(_Continuation(index, tuple(continuation)))
+            if len(cut) < len(context) and said:
+                self.cut.add(said)
+            each = _Continuation(index, tuple(continuation))
+            placed.append((cut, each))
+            if limit is not None and len(cut) + len(continuation) > limit:
+                alone.append((cut, each))
+            else:
+                texts.setdefault(cut, []).append(each)
         answers: list[tuple[float, bool]] = [(0.0, False)] * len(requests)
-        done = 0
-        # what a recurrent model remembers cannot be handed to several continuations
-        shares = not getattr(self.model, "_is_stateful", False)
+        done, count = 0, len(texts) + len(alone)
+        for before, each in alone:
+            answers[each.index] = _score_alone(self.model, before, each.tokens)
+            done += 1
+            self._progress(self.stage, done, count)
+        shares = may_share(self.model, lambda: _sharing_differs(self.model))
         for beginning, ends in families(texts) if shares else [((), list(texts))]:
             known = remember(self.model, beginning) if beginning else None
             following = {end: texts[beginning + end] for end in ends}
@@ -86,8 +155,20 @@ class Scorer(HFLM):  # type: ignore[misc]
                 for index, answer in score(self.model, contexts, several, known):
                     answers[index] = answer
                 done += len(contexts)
-                self._progress(self.stage, done, len(texts))
+                self._progress(self.stage, done, count)
+        for before, each in placed:
+            self.kept.take(before, each.tokens, answers[each.index][0])
         return answers
+
+
+@contextmanager
+def _as_it_is(model: PreTrainedModel) -> Iterator[None]:
+    """lm-eval's model ties weights when it is made, by a configuration that may not be what the weights say."""
+    model.tie_weights = lambda *_, **__: None  # type: ignore[method-assign]
+    try:
+        yield
+    finally:
+        del model.tie_weights
 
 
 @dataclass(frozen=True)
@@ -123,7 +204,7 @@ def families(contexts: Iterable[Ids]) -> Iterator[tuple[Ids, list[Ids]]]:
     # sorted contexts that share a beginning lie side by side: these are the open ones, each longer than the one before
     around = [_Beginning(0)]
     alone: list[Ids] = []
-    for context, common in zip(ordered, [*starmap(_common, pairwise(ordered)), 0], strict=False):
+    for context, common in zip(ordered, [*starmap(alike, pairwise(ordered)), 0], strict=False):
         inner = _Beginning(len(context), [context], [[context]])
         while around[-1].length > common:
             outer = around.pop()
@@ -167,19 +248,14 @@ class _Beginning:
 
 def _shared(family: list[Ids]) -> int:
     """How many ids sorted contexts have in common, where each keeps one of its own; none for a single one."""
-    return min(_common(family[0], family[-1]), len(family[0]) - 1) if len(family) > 1 else 0
-
-
-def _common(first: Ids, second: Ids) -> int:
-    """How many ids two rows have in common at their beginning."""
-    return next((place for place, (a, b) in enumerate(zip(first, second, strict=False)) if a != b), len(first))
+    return min(alike(family[0], family[-1]), len(family[0]) - 1) if len(family) > 1 else 0
 
 
 @torch.inference_mode()
 def remember(model: PreTrainedModel, beginning: Ids) -> DynamicCache:
     """What the model keeps of a text in order to read on, one row."""
     memory = DynamicCache(config=model.config)
-    options = {"logits_to_keep": 1} if _keeps_few_logits(model) else {}
+    options = {"logits_to_keep": 1} if keeps_few_logits(model) else {}
     model(torch.tensor([beginning], device=model.device), past_key_values=memory, use_cache=True, **options)
     return memory
 
@@ -258,6 +334,26 @@ def _score_branching(
     return [(each.index, _joined(found)) for (_, each), found in zip(branches, scores, strict=True)]
 
 
+def _score_alone(model: PreTrainedModel, context: Ids, continuation: Ids) -> tuple[float, bool]:
+    """Score one continuation in a row of its own, where the places of all tokens depend on the row's length."""
+    forget_length(model)
+    ids = torch.tensor([context + continuation])
+    places = [(0, place) for place in range(len(context) - 1, ids.shape[1] - 1)]
+    scored = _joined(_score(model, ids, places, list(continuation)))
+    forget_length(model)
+    return scored
+
+
+def _sharing_differs(model: PreTrainedModel) -> bool:
+    """Whether a few continuations score otherwise where they share what the model remembers of their beginning."""
+    beginning, context = (1, 2, 3, 4), (5, 6)
+    several = [_Continuation(0, (7, 8)), _Continuation(1, (9, 3, 2))]
+    shared = _score_branching(model, [context], [several], remember(model, beginning))
+    plain = _score_straight(model, [beginning + context], [several], None)
+    most = tolerance(model.dtype) * 3
+    return any(abs(a - b) > most for (_, (a, _)), (_, (b, _)) in zip(sorted(shared), sorted(plain), strict=True))
+
+
 def _recall(known: DynamicCache, rows: int) -> DynamicCache:
     """What is remembered of one row, for each of several rows that go on from it."""
     memory = copy.deepcopy(known)
@@ -312,8 +408,10 @@ def _score(
     """
     rows, positions = torch.tensor(places).T
     kept, columns = positions.unique(return_inverse=True)
-    options: dict[str, Any] = {"use_cache": memory is not None, "past_key_values": memory}
-    if not _keeps_few_logits(model):
+    options: dict[str, Any] = {"use_cache": memory is not None}
+    if memory is not None:
+        options["past_key_values"] = memory
+    if not keeps_few_logits(model):
         columns = positions
     elif _is_spread(model):
         # a number, since no one device holds both the first block, which takes the arguments, and the head
@@ -331,8 +429,3 @@ def _score(
 def _is_spread(model: PreTrainedModel) -> bool:
     """Whether the model's blocks lie on several devices."""
     return len(set(getattr(model, "hf_device_map", {}).values())) > 1
-
-
-def _keeps_few_logits(model: PreTrainedModel) -> bool:
-    """Whether the model's forward can leave the head out where it is not asked for."""
-    return "logits_to_keep" in inspect.signature(model.forward).parameters

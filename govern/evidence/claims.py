@@ -7,7 +7,7 @@ database, no network and no clock.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final, TypeVar
 
@@ -17,7 +17,7 @@ from govern.audit.body import Stored
 from govern.digests import sha256_bytes
 from govern.errors import IntegrityError, at
 from govern.evidence import names
-from govern.records import Act, Benchmark, Event, EventType, Record, Stress, Trust, Verdict
+from govern.records import Act, AuditPosition, Benchmark, Event, EventType, Record, Revocation, Stress, Trust, Verdict
 from govern.records.told import (
     TOLD,
     BenchmarkFinished,
@@ -28,6 +28,7 @@ from govern.records.told import (
     StressFinished,
     TrustChanged,
     VerifyFinished,
+    ran_in,
     told,
 )
 from govern.signing import PublicKey, ReportPredicate, load_public, parse_statement, report_predicate, verify
@@ -76,6 +77,29 @@ class History:
     def logged(self, stored: Stored) -> str:
         """When the log took an event in (`UtcTime`): no earlier than anything before it, whatever the clock said."""
         return self._times[stored.event.seq]
+
+    def took_in(self, statement: str, audit: AuditPosition) -> Stored | None:
+        """The event that takes in what somebody signed at `audit`, by its statement's SHA-256.
+
+        None where it is another log's, or where this is an older copy of the log. Raises IntegrityError where this log
+        has gone on from there otherwise, or knows nothing of the statement.
+        """
+        if audit.origin != self.origin or audit.seq >= len(self.entries) - 1:
+            return None
+        if self.entries[audit.seq].leaf != audit.leaf:
+            raise IntegrityError(
+                f"it stands on event {audit.seq} with leaf sha256:{audit.leaf}, and the log has "
+                f"sha256:{self.entries[audit.seq].leaf} there",
+                hint="The log was cut or replaced after it was signed. Restore it from a backup.",
+            )
+        for stored in self.entries[audit.seq + 1 :]:
+            event = stored.event
+            if statement in event.digests.values() or event.parameters.get("statement") == statement:
+                return stored
+        raise IntegrityError(
+            "the log that it stands on, which is this workspace's, knows nothing of it",
+            hint="Ask the issuer which one is theirs. Do not rely on this one.",
+        )
 
     def has(self, stored: Stored, seq: int, origin: str, leaf: str) -> bool:
         """Whether the log has that event before `stored`."""
@@ -202,6 +226,22 @@ def check_act(
     return act
 
 
+def revocation_of(revoked: Sequence[Signed[Revocation]], trust: Trust | None) -> Signed[Revocation] | None:
+    """The revocation of a removal, by somebody whom the trust document knows; None where there is none.
+
+    It stands for ever, also where its key was ended since. Raises IntegrityError where nobody ever vouched for the key.
+    """
+    for signed in revoked:
+        entry, who = trust.entry(signed.fingerprint) if trust else None, signed.act.who
+        if entry is None or (entry.person, entry.role) != (who.person, who.role):
+            raise IntegrityError(
+                f"event {signed.seq} revokes the removal with a key that nobody vouches for",
+                where=f"key {signed.fingerprint}",
+                hint=_FORGED,
+            )
+    return revoked[0] if revoked else None
+
+
 @dataclass(frozen=True)
 class Trusting:
     """The trust document that the log names last, the digest of its file and its root key.
@@ -280,6 +320,7 @@ def _check_event(event: Event, applied: Event, read: Read) -> None:
         case "verify.finished":
             _, verdict = _artefact(event, names.VERDICT, Verdict, read)
             said = told(event, VerifyFinished)
+            ran_in(event)
             _agree(
                 event,
                 (verdict.run, event.run),

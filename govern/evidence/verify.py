@@ -11,17 +11,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, TypeVar
 
-from govern.audit.body import leaf_hash, parse_event
+from govern.audit.body import Stored, leaf_hash, parse_event
 from govern.audit.checkpoint import Checkpoint, LogVerifier, open_checkpoint, parse_vkey
 from govern.audit.proof import parse_proof, verify_proof
 from govern.digests import sha256_bytes
 from govern.errors import IntegrityError, UsageError, at
 from govern.evidence import names
+from govern.evidence.claims import VerdictFile, check_act, check_claim, revocation_of
 from govern.evidence.pack import verify_page
 from govern.evidence.statements import edit_statements
 from govern.records import (
     Act,
-    AuditPosition,
     Event,
     EventType,
     Plan,
@@ -103,7 +103,7 @@ def verify_pack(
     claim, signer = _check_report(pack)
     plan, removal, verdict = _check_records(pack, claim)
     _check_edit(pack, signer, plan, removal, verdict)
-    issued = _check_events(pack, claim)
+    issued = _check_events(pack, claim, signer, verdict)
     trust = _check_trust(pack, issued, root)
     reviews = _check_acts(pack, SIGN_OFF, claim, issued)
     waivers = _check_acts(pack, WAIVER, claim, issued)
@@ -146,7 +146,7 @@ def verify_pack(
             )
             for waived in waivers
         ),
-        revoked=next(iter(revocations), None),
+        revoked=revocation_of(revocations, trust),
         valid_until=until,
         stale=until is not None and until <= now,
         checkpoint=checkpoint,
@@ -237,28 +237,28 @@ def _check_edit(pack: _Pack, signer: PublicKey, plan: Plan, removal: Removal, ve
             raise IntegrityError("it is over another model than the delta of removal.json")
 
 
-def _check_events(pack: _Pack, claim: ReportPredicate) -> Event:
+def _check_events(pack: _Pack, claim: ReportPredicate, signer: PublicKey, verdict: Verdict) -> Event:
     """The three events of the run, in their order, and that they bind the run's files. Returns the report's."""
     applied = _event(pack, names.APPLIED_EVENT, "apply.finished", claim.run)
     verified = _event(pack, names.VERIFIED_EVENT, "verify.finished", claim.run)
     issued = _event(pack, names.ISSUED_EVENT, "report.issued", claim.run)
     for name in (names.POLICY, names.PLAN, names.REMOVAL):
         _same(name, pack.sha256(name), applied.digests.get(name), names.APPLIED_EVENT)
-    _same(names.APPLIED_EVENT, applied.digests.get(names.DELTA), claim.delta_sha256, "the signed statement")
     verdicts = [digest for path, digest in verified.digests.items() if path.endswith(f"/{names.VERDICT}")]
     _same(names.VERDICT, pack.sha256(names.VERDICT), verdicts[0] if len(verdicts) == 1 else None, names.VERIFIED_EVENT)
     for name in names.ISSUED_FILES:
         _same(name, pack.sha256(name), issued.digests.get(name), names.ISSUED_EVENT)
-    _same(names.ISSUED_EVENT, issued.actor, claim.signer.fingerprint, "the signed statement")
-    place = AuditPosition(origin=verified.origin, seq=verified.seq, leaf=leaf_hash(pack[names.VERIFIED_EVENT]))
-    if place != claim.audit:
-        raise IntegrityError("this is not the event that the signed statement stands on", where=names.VERIFIED_EVENT)
-    for name, event in ((names.APPLIED_EVENT, applied), (names.ISSUED_EVENT, issued)):
-        _same(name, event.origin, verified.origin, names.VERIFIED_EVENT)
-        _same(name, event.model_before, claim.model_before, "the signed statement")
-        _same(name, event.model_after, claim.model_after, "the signed statement")
-        _same(name, event.policy_digest, claim.policy_digest, "the signed statement")
-    if not applied.seq < verified.seq < issued.seq:
+    body = pack[names.VERIFIED_EVENT]
+    with at(names.STATEMENT):
+        check_claim(
+            claim,
+            signer,
+            applied=applied,
+            verified=Stored(verified, body, verified.prev, leaf_hash(body)),
+            issued=issued,
+            verdict=VerdictFile(verdict.verdict, pack.sha256(names.VERDICT)),
+        )
+    if not applied.seq < verified.seq < issued.seq or len({applied.origin, verified.origin, issued.origin}) > 1:
         raise IntegrityError("the events are not in the order apply, verify, report", where=names.APPLIED_EVENT)
     return issued
 
@@ -283,8 +283,14 @@ def _check_trust(pack: _Pack, issued: Event, root: PublicKey | None) -> Trust | 
     for name in (names.TRUST, names.TRUST_BUNDLE, names.ROOT_KEY):
         path = name if name == names.TRUST else f"trust/{trust.serial:03d}/{name}"
         _same(name, pack.sha256(name), event.digests.get(path), names.TRUST_EVENT)
-    if issued.seq > event.seq and issued.trust != pack.sha256(names.TRUST):
-        raise IntegrityError("the report was issued under another trust document", where=names.TRUST)
+    # An event names the document in force, so that a later one shows up an older document.
+    for later in _events(pack):
+        if later.seq > event.seq and later.trust != event.digests.get(names.TRUST):
+            raise IntegrityError(
+                f"event {later.seq} of this pack was logged under another trust document",
+                where=names.TRUST,
+                hint="It is an older one. Ask the issuer for the pack again, with the newest.",
+            )
     return trust
 
 
@@ -309,15 +315,10 @@ def _check_acts(pack: _Pack, kind: Kind[A], claim: ReportPredicate, issued: Even
             _same(name, pack.sha256(name), event.digests.get(name), event_name)
         _same(event_name, event.origin, issued.origin, names.ISSUED_EVENT)
         with at(bundle_name):
-            act = verify_act(kind, pack[bundle_name], key)
-            verify_act(kind, pack[bundle_name], key, _over(pack, act, claim, issued))
-            _same(bundle_name, act.run, claim.run, "the signed statement")
-            _same(event_name, event.model_after, claim.model_after, "the signed statement")
-            if act.audit.origin != event.origin or act.audit.seq >= event.seq:
-                raise IntegrityError("it stands on an event that cannot have come before it")
-            if event.parameters != act.told().to_json():
-                raise IntegrityError("the log tells of it otherwise", where=event_name)
-        acts.append(Signed(act, key.fingerprint, f"{event.time[:19]}Z"))
+            files = _over(pack, verify_act(kind, pack[bundle_name], key), claim, issued)
+            act = check_act(kind, pack[bundle_name], key, event, files, issued)
+        before = [f"{other.time[:19]}Z" for other in _events(pack) if other.seq <= event.seq]
+        acts.append(Signed(act, key.fingerprint, max(before), event.seq))
     return tuple(acts)
 
 
@@ -365,11 +366,26 @@ def _check_proofs(pack: _Pack, origin: str, log_key: LogVerifier | None) -> Chec
     return checkpoint
 
 
-def _event(pack: _Pack, name: str, kind: EventType, run: str | None) -> Event:
+def _events(pack: _Pack) -> list[Event]:
+    """All events of a pack. Raises IntegrityError where one is malformed."""
+    found = []
+    for name in sorted(pack.files):
+        if name == names.ISSUED_EVENT or name.endswith((".event.json", "/event.json")):
+            with at(name):
+                found.append(_parsed(pack[name]))
+    return found
+
+
+def _parsed(body: bytes) -> Event:
     try:
-        event = parse_event(pack[name])
+        return parse_event(body)
     except ValueError as error:
-        raise IntegrityError(str(error), where=name) from None
+        raise IntegrityError(str(error)) from None
+
+
+def _event(pack: _Pack, name: str, kind: EventType, run: str | None) -> Event:
+    with at(name):
+        event = _parsed(pack[name])
     _same(name, event.type, kind, "its name")
     _same(name, event.run, run, "the signed statement")
     return event

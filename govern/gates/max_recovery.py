@@ -71,7 +71,7 @@ def recovery(
             f" But the attack left the base model no longer clearly above chance ({control.chance:.0%}), so it would "
             "have shown nothing even if all the knowledge were there."
         )
-    elif doubt:
+    elif doubt and verdict != "fail":
         verdict = "inconclusive" if verdict == "pass" else verdict
         remark += f" But it would have shown nothing even if all the knowledge were there: {doubt}."
     return AttackResult(

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 from govern.errors import IntegrityError, UsageError
 from govern.models.headers import Entry, read_header
-from govern.models.loading import load_config, load_tokenizer
+from govern.models.loading import empty_model, load_config, load_tokenizer
+from govern.models.names import names_of, stored_entries
 from govern.progress import Progress, silent
 from govern.sources.model_files import TOKENIZER, matching, shard_names
 
@@ -29,9 +30,9 @@ _SAVE_AGAIN = "Have it saved again as an edit of this base model, with the same 
 def refuse_unlike(base: Path, edited: Path) -> None:
     """Raise UsageError where `edited` is no edit of `base`: another architecture, tokenizer, or set of tensors.
 
-    Tensors must agree by name, shape and type, so that an edit is the tensors that changed and nothing else; how they
-    are spread over files does not matter. A folder without tokenizer means the base model's. No code that comes with
-    either runs. Raises SourceError and IntegrityError as loading does.
+    Tensors must agree by the model's names, shape and type, so that an edit is the tensors that changed and nothing
+    else; how they are spread over files, and called there, does not matter. A folder without tokenizer means the base
+    model's. No code that comes with either runs. Raises SourceError and IntegrityError as loading does.
     """
     _refuse_other_config(base, edited)
     _refuse_other_tokenizer(base, edited)
@@ -64,15 +65,17 @@ def changed_tensors(base: Path, edited: Path, *, progress: Progress = silent) ->
     from safetensors import safe_open
 
     places = {name: shard for shard in shard_names(edited) for name in read_header(edited / shard).tensors}
+    known = _entries(edited)
+    theirs = {entry.name: known[own].name for own, entry in _entries(base).items()}
     changed: dict[str, torch.Tensor] = {}
     done = 0
     for shard in shard_names(base):
         with safe_open(base / shard, framework="pt") as before:
             for name in before.keys():  # noqa: SIM118  a safetensors file is no mapping
-                with safe_open(edited / places[name], framework="pt") as after:
-                    old, new = before.get_tensor(name), after.get_tensor(name)
+                with safe_open(edited / places[theirs[name]], framework="pt") as after:
+                    old, new = before.get_tensor(name), after.get_tensor(theirs[name])
                 done += 1
-                progress("compare tensors", done, len(places))
+                progress("compare tensors", done, len(theirs))
                 # by bits, so that a NaN is equal to itself
                 if torch.equal(_bits(old), _bits(new)):
                     continue
@@ -124,7 +127,10 @@ def _meaning(tokenizer: PreTrainedTokenizerBase) -> tuple[Any, ...]:
 
 
 def _entries(folder: Path) -> Mapping[str, Entry]:
-    return {name: entry for shard in shard_names(folder) for name, entry in read_header(folder / shard).tensors.items()}
+    """A folder's tensors by the names that the model gives them; by stored names what it does not keep one to one."""
+    stored = names_of(empty_model(folder), folder).stored
+    named = {entry.name for entry in stored.values()}
+    return {**stored, **{name: entry for name, entry in stored_entries(folder).items() if name not in named}}
 
 
 def _bits(tensor: torch.Tensor) -> torch.Tensor:

@@ -51,16 +51,18 @@ def load_tokenizer(path: Path, *, trust_remote_code: bool = False) -> PreTrained
     return tokenizer
 
 
-def empty_model(path: Path, *, trust_remote_code: bool = False) -> PreTrainedModel:
+def empty_model(path: Path, *, layers: int | None = None, trust_remote_code: bool = False) -> PreTrainedModel:
     """The model that the config describes, its parameters without memory: names and shapes alone.
 
-    Raises SourceError where transformers cannot build it.
+    `layers` is as in `load_model`. Raises SourceError where transformers cannot build it.
     """
     import torch
     from transformers import AutoConfig, AutoModelForCausalLM
 
     with _reading(path, trust_remote_code) as read:
         config = read(AutoConfig.from_pretrained)
+        if layers is not None:
+            keep_first_layers(config, layers, path)
         with torch.device("meta"):
             model: PreTrainedModel = read(AutoModelForCausalLM.from_config, config=config)
     return model

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import re
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from govern.errors import IntegrityError, SourceError
-from govern.models.names import names_of
+from govern.models.loading import load_config
+from govern.models.names import names_of, stored_entries
 from govern.sources.checked_json import read_object, walk
 from govern.sources.model_files import CONFIG
 
@@ -25,6 +27,28 @@ _BOUNDS = (
     (re.compile(r".*(_size|_dim|n_embd|n_inner|d_model|d_ff)"), 1 << 26),
 )
 _LAYERS = _BOUNDS[0][0]
+_POSITIONS = re.compile(r"\b(wpe|embed_positions|pos(ition)?_emb(eddings?)?)\.weight$")
+
+
+@dataclass(frozen=True)
+class Limits:
+    """How many token ids a model embeds, and how many positions it was made for: None where there is no such number.
+
+    `learned` positions end there; computed ones (RoPE, ALiBi) go on, into what the model has not seen.
+    """
+
+    vocabulary: int
+    positions: int | None
+    learned: bool
+
+
+def limits_of(path: Path, *, trust_remote_code: bool = False) -> Limits:
+    """The limits of the model in a folder. Raises SourceError as loading a config does."""
+    text = load_config(path, trust_remote_code=trust_remote_code).get_text_config(decoder=True)
+    positions = getattr(text, "max_position_embeddings", None)
+    known = positions if type(positions) is int and positions > 0 else None
+    learned = any(_POSITIONS.search(name) and len(entry.shape) == 2 for name, entry in stored_entries(path).items())
+    return Limits(text.vocab_size, known, learned)
 
 
 def refuse_unbounded(path: Path, *, tensors: int) -> None:

@@ -1,13 +1,14 @@
 """Frozen, versioned records: what crosses rooms and what lands on disk."""
 
 from govern.records.act import Act, Reviewer
-from govern.records.base import Record, Sha256
+from govern.records.base import Line, Record, RunId, Sha256
 from govern.records.benchmark import Benchmark, BenchmarkedModel, Figure
 from govern.records.cost import Cost
 from govern.records.event import AuditPosition, Event, EventType
 from govern.records.fingerprints import Fingerprints, RequestIdentity
 from govern.records.mirror import Mirror, MirroredDataset
 from govern.records.origin import Origin
+from govern.records.person import Name, same_person
 from govern.records.plan import (
     CorpusIdentity,
     Deployment,
@@ -23,7 +24,7 @@ from govern.records.revocation import Revocation
 from govern.records.signoff import Decision, SignOff
 from govern.records.stress import Stress
 from govern.records.sweep import Score, Standing, Sweep, SweepChoice, SweepPoint
-from govern.records.trust import Name, Trust, TrustEntry, UtcTime
+from govern.records.trust import Trust, TrustEntry, UtcTime
 from govern.records.verdict import (
     ENDPOINT,
     AttackResult,
@@ -33,6 +34,7 @@ from govern.records.verdict import (
     Interval,
     LimitKind,
     NeighbourResult,
+    ScorerCheck,
     SequentialTest,
     SubjectResult,
     TaskResult,
@@ -67,6 +69,7 @@ __all__ = [
     "GateResult",
     "Interval",
     "LimitKind",
+    "Line",
     "Mirror",
     "MirroredDataset",
     "ModelIdentity",
@@ -81,7 +84,9 @@ __all__ = [
     "RequestIdentity",
     "Reviewer",
     "Revocation",
+    "RunId",
     "Score",
+    "ScorerCheck",
     "SequentialTest",
     "Sha256",
     "SignOff",
@@ -101,5 +106,6 @@ __all__ = [
     "VerdictValue",
     "Verification",
     "Waiver",
+    "same_person",
     "worst",
 ]

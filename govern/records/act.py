@@ -6,9 +6,10 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import AfterValidator, StringConstraints
 
-from govern.records.base import Record, Sha256
+from govern.records.base import Record, RunId, Sha256
 from govern.records.event import AuditPosition, Told
-from govern.records.trust import Name, UtcTime
+from govern.records.person import Name
+from govern.records.trust import UtcTime
 
 
 def readable(text: str) -> str:
@@ -44,7 +45,7 @@ class Act(Record):
     """What the event tells that takes it in: a part of these fields, and the signer's role."""
 
     format_version: Literal[1] = 1
-    run: str
+    run: RunId
     audit: AuditPosition
     """The last event of the log when it was signed: the signature also vouches for the log as it then was."""
     time: UtcTime

@@ -4,10 +4,15 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Self
 
-from pydantic import BaseModel, ConfigDict, StringConstraints
+from pydantic import AfterValidator, BaseModel, ConfigDict, StringConstraints
 
 from govern.digests import canonical_json, sha256_bytes
+from govern.records.person import one_line
 
+# What comes from outside stands in our own lines: a run's id and a log's name are one word, other names one line.
+RunId = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,99}\z")]
+LogOrigin = Annotated[str, StringConstraints(pattern=r"^[!-*,-~]{1,200}\z")]
+Line = Annotated[str, StringConstraints(max_length=300), AfterValidator(one_line)]
 Sha256 = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}\z")]
 
 

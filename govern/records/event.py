@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import ConfigDict, Field
 
-from govern.records.base import Record, Sha256
+from govern.records.base import LogOrigin, Record, Sha256
 
 EventType = Literal[
     "log.created",
@@ -91,7 +91,7 @@ class Told(Record):
 class AuditPosition(Record):
     """The event that something signed stands on."""
 
-    origin: str
+    origin: LogOrigin
     """The log's name."""
     seq: Annotated[int, Field(ge=0)]
     """The event's number."""

@@ -12,14 +12,15 @@ from govern.records.base import Record, Sha256
 class Fingerprints(Record):
     """Salted fingerprints of subjects: HMAC-SHA256 (RFC 2104) over a subject's normalised words, the salt as its key.
 
-    Whoever lacks the salt has nothing to try names against. `salt` is a fingerprint of the salt itself, so that a wrong
-    one is noticed. `words` are the lengths of the subjects, in words. All lists are sorted: their order tells nothing.
+    Whoever lacks the salt has nothing to try names against. All lists are sorted: their order tells nothing.
     """
 
     format_version: Literal[1] = 1
     algorithm: Literal["HMAC-SHA256"] = "HMAC-SHA256"
     salt: Sha256
+    """A fingerprint of the salt itself, so that a wrong one is noticed."""
     words: Annotated[tuple[Annotated[int, Field(ge=1)], ...], Field(min_length=1)]
+    """The lengths of the subjects, in words."""
     fingerprints: Annotated[tuple[Sha256, ...], Field(min_length=1)]
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from govern.records.act import Act, Reason, Reviewer
 from govern.records.base import Sha256
 from govern.records.event import Told
-from govern.records.trust import Name
+from govern.records.person import Name
 
 
 class RemovalRevoked(Told):

@@ -7,7 +7,7 @@ from typing import Literal
 from govern.records.act import Act, Reviewer, Words
 from govern.records.base import Sha256
 from govern.records.event import Told
-from govern.records.trust import Name
+from govern.records.person import Name
 
 Decision = Literal["approve", "reject"]
 

@@ -8,6 +8,7 @@ from typing import Annotated, Literal, Self
 from pydantic import AfterValidator, Field, StringConstraints, model_validator
 
 from govern.records.base import Record, Sha256
+from govern.records.person import Name
 
 
 def _real_time(text: str) -> str:
@@ -15,29 +16,22 @@ def _real_time(text: str) -> str:
     return text
 
 
-def _plain(text: str) -> str:
-    if not text.isprintable() or text != text.strip():
-        raise ValueError("this is not one line of printable text")
-    return text
-
-
 # UTC, RFC 3339, seconds, `Z`: one form alone, in which order as text is order in time.
 UtcTime = Annotated[str, StringConstraints(pattern=r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ\z"), AfterValidator(_real_time)]
-Name = Annotated[str, StringConstraints(min_length=1, max_length=120), AfterValidator(_plain)]
 
 
 class TrustEntry(Record):
-    """One person's key and the time in which its signatures count: from `valid_from` on, before both ends.
-
-    `revoked_at` may lie before the day it was written: a stolen key counts no longer from the theft on.
-    """
+    """One person's key and the time in which its signatures count."""
 
     fingerprint: Sha256
     person: Name
     role: Name
     valid_from: UtcTime
+    """The first moment that counts."""
     valid_to: UtcTime | None
+    """The first moment that no longer counts, None for no end."""
     revoked_at: UtcTime | None
+    """The same. It may lie before the day it was written: a stolen key counts no longer from the theft on."""
 
     @model_validator(mode="after")
     def _ends_after_it_begins(self) -> Self:
@@ -54,15 +48,17 @@ class TrustEntry(Record):
 class Trust(Record):
     """The people whose signatures count in a workspace, as the holder of the root key says.
 
-    Each change is a new document with the next `serial`; `previous` is the SHA-256 of the file before. Entries are
-    ended, never taken out, so that the newest document also judges old signatures.
+    Entries are ended, never taken out, so that the newest document also judges old signatures.
     """
 
     format_version: Literal[1] = 1
     serial: Annotated[int, Field(ge=1)]
+    """The document's place in the series: each change is a new one."""
     previous: Sha256 | None
+    """The SHA-256 of the file before, None for the first."""
     issued: UtcTime
     root: Sha256
+    """The fingerprint of the root key."""
     keys: tuple[TrustEntry, ...]
 
     @model_validator(mode="after")

@@ -53,7 +53,11 @@ class GateResult(Record):
 
 
 class TaskResult(Record):
-    """One question set before and after, gated or not."""
+    """One question set before and after, gated or not.
+
+    `cut` counts questions that lost their beginning because they are longer than the model's context, `merged` those
+    whose choices lm-eval's convention scores without a token over the seam; both are left out of the JSON where zero.
+    """
 
     task: str
     metric: Literal["acc", "acc_norm", "perplexity"]
@@ -65,6 +69,8 @@ class TaskResult(Record):
     before_interval: Interval
     after: float
     after_interval: Interval
+    cut: int = Field(default=0, exclude_if=lambda cut: not cut)
+    merged: int = Field(default=0, exclude_if=lambda merged: not merged)
 
 
 class AttackResult(Record):
@@ -171,13 +177,26 @@ class EndpointCheck(Record):
     as_base: int
 
 
+class ScorerCheck(Record):
+    """Likelihoods that the scorer gave, recomputed one by one by a plain forward: `n` of each model.
+
+    `base` and `edited` are the largest differences and `allowed` is what another order of adding up may come to, in
+    nats a token.
+    """
+
+    n: int
+    base: float
+    edited: float
+    allowed: float
+
+
 class Verdict(Record):
     """The outcome of one verification. `attempt` counts certifications on these question sets in this workspace.
 
     `stress`, what the policy's attacks brought back, is left out of the JSON where it lists none; `held_back_seed`,
     with which this verification sampled its held-back text anew, where it read the run's; `dtype`, what the models
     computed in while they answered, where that is float32; `subjects`, `neighbours`,
-    `sequential` and `endpoint` where there was nothing of the kind.
+    `sequential`, `endpoint` and `scorer` where there was nothing of the kind.
     """
 
     format_version: Literal[1] = 1
@@ -197,6 +216,7 @@ class Verdict(Record):
     neighbours: tuple[NeighbourResult, ...] = Field(default=(), exclude_if=lambda neighbours: not neighbours)
     sequential: SequentialTest | None = Field(default=None, exclude_if=lambda sequential: sequential is None)
     endpoint: tuple[EndpointCheck, ...] = Field(default=(), exclude_if=lambda endpoint: not endpoint)
+    scorer: ScorerCheck | None = Field(default=None, exclude_if=lambda scorer: scorer is None)
     answers_sha256: str
     seconds: float
 

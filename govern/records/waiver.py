@@ -9,7 +9,8 @@ from pydantic import Field, ValidationInfo, field_validator
 from govern.records.act import Act, Reason, Reviewer
 from govern.records.base import Record, Sha256
 from govern.records.event import Told
-from govern.records.trust import Name, UtcTime
+from govern.records.person import Name
+from govern.records.trust import UtcTime
 from govern.records.verdict import LimitKind
 
 Waivable = Literal["fail", "inconclusive"]

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Final
 
-from govern.records import TaskResult
+from govern.records import TaskResult, Verdict
 from govern.records.base import Record
 from govern.reporting import forms
 from govern.reporting.charts import ChangeChart, result_chart
@@ -25,6 +26,12 @@ _SEQUENTIAL = (
     number("failing", "Confidence of the bounds that could fail a gate", forms.percent),
     Field("stopped", "Stopped early"),
     Field("unjudged", "Gates that were not looked at"),
+)
+_SCORER = (
+    number("n", "Likelihoods of each model recomputed by a plain forward"),
+    number("base", "Largest difference of the base model, nats a token", forms.short),
+    number("edited", "Largest difference of the edited model, nats a token", forms.short),
+    number("allowed", "Difference that rounding may come to", forms.short),
 )
 _SUBJECTS = (
     Field("subject", "Subject", beside=Field("task", "Task")),
@@ -119,6 +126,18 @@ def _result(documents: Documents, here: str, result: TaskResult, task: int | Non
     )
 
 
+def _misread(documents: Documents, verdict: Verdict) -> Iterator[Fact]:
+    """Questions that no model read whole, and choices that were scored in part; nothing where there are none."""
+    for index, result in enumerate(verdict.results):
+        here, part = f"/verdict/results/{index}", f"{result.task} ({_PARTS[result.part]})"
+        if result.cut:
+            label = f"Longer than the model's context, read without their beginning: questions of {part}"
+            yield documents.show(number("cut", label), here)
+        if result.merged:
+            label = f"Scored as lm-eval does, without a token that question and choice share: questions of {part}"
+            yield documents.show(number("merged", label), here)
+
+
 def results_facts(document: RunDocument, documents: Documents) -> tuple[Fact, ...]:
     """What all results have in common; of a verification that could stop early, how far it looked."""
     verdict = document.verdict
@@ -133,6 +152,8 @@ def results_facts(document: RunDocument, documents: Documents) -> tuple[Fact, ..
                 *((anew,) if verdict.held_back_seed is not None else ()),
             )
         ),
+        *_misread(documents, verdict),
+        *(documents.rows(_SCORER, "/verdict/scorer") if verdict.scorer else ()),
         *(documents.rows(_SEQUENTIAL, "/verdict/sequential") if verdict.sequential else ()),
         documents.show(VALID_UNTIL),
     )

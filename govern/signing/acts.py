@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Generic, TypeVar
 
 from govern.errors import IntegrityError
-from govern.records import Act, EventType, Trust, TrustEntry
+from govern.records import Act, EventType, Trust, TrustEntry, same_person
 from govern.signing.bundle import sign, verify
 from govern.signing.keys import PublicKey, SigningKey
 from govern.signing.statement import make_statement, parse_predicate, parse_statement
@@ -73,13 +73,3 @@ def is_issuer(entry: TrustEntry, issuer: str, trust: Trust) -> bool:
     """Whether this is the key that issued a report (`issuer` is its fingerprint), or another one of the same person."""
     known = trust.entry(issuer)
     return entry.fingerprint == issuer or (known is not None and same_person(known.person, entry.person))
-
-
-def same_person(one: str, other: str) -> bool:
-    """Whether two names are spellings of one."""
-    return spelt(one) == spelt(other)
-
-
-def spelt(person: str) -> str:
-    """What all spellings of a name have in common."""
-    return " ".join(person.casefold().split())

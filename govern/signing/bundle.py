@@ -77,8 +77,8 @@ def verify(bundle: bytes, key: PublicKey, *, hint: str | None = None) -> bytes:
             where=f"key {key.fingerprint}",
             hint="Check with the signer's own public key.",
         )
-    payload = _decoded(parsed.dsse_envelope.payload, "payload")
-    signature = _decoded(parsed.dsse_envelope.signatures[0].sig, "signature")
+    payload = decode_part(parsed.dsse_envelope.payload, "payload")
+    signature = decode_part(parsed.dsse_envelope.signatures[0].sig, "signature")
     key.verify(signature, pae(parsed.dsse_envelope.payload_type, payload))
     return payload
 
@@ -91,7 +91,8 @@ def claimed_signer(bundle: bytes) -> str:
     return parse_canonical(_Bundle, bundle, "bundle").verification_material.public_key.hint
 
 
-def _decoded(text: str, name: str) -> bytes:
+def decode_part(text: str, name: str) -> bytes:
+    """Bytes from base64 in its one canonical form. Raises IntegrityError."""
     try:
         data = base64.b64decode(text.encode("ascii"), validate=True)
     except (binascii.Error, UnicodeEncodeError):

@@ -5,9 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Final
 
-from pydantic import Field
-
-from govern.records import AuditPosition, Record, Score, Sha256
+from govern.records import AuditPosition, Line, Record, RunId, Score, Sha256, UtcTime
 from govern.signing.statement import SignerIdentity, Statement, make_statement, parse_predicate
 
 COMPARISON_PREDICATE: Final = "urn:govern:predicate:comparison:v1"
@@ -19,7 +17,7 @@ class MethodClaim(Record):
     `point` is its number in the sweep's record. All three are None where no point of the method was scored.
     """
 
-    method: str
+    method: Line
     point: int | None
     forget: Score | None
     utility: Score | None
@@ -33,7 +31,7 @@ class ComparisonPredicate(Record):
     here is a verdict: the questions that choose settings certify nothing.
     """
 
-    sweep: str = Field(pattern=r"^[A-Za-z0-9._-]+$")
+    sweep: RunId
     policy_digest: Sha256
     plan_digest: Sha256
     model: Sha256
@@ -44,8 +42,8 @@ class ComparisonPredicate(Record):
     template: Sha256
     audit: AuditPosition
     signer: SignerIdentity
-    issued: str = Field(pattern=r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ$")
-    govern: str
+    issued: UtcTime
+    govern: Line
 
 
 def comparison_statement(subjects: Mapping[str, str], predicate: ComparisonPredicate) -> bytes:

@@ -33,6 +33,12 @@ def create_key_files(path: Path, key: ec.EllipticCurvePrivateKey | ed25519.Ed255
     public = public_path(path)
     if public == path:
         raise UsageError("a private key cannot end in .pub", where=str(path), hint="Name it, say, signing.pem.")
+    if path.exists() and not public.exists():
+        raise _exists(
+            path,
+            f"Its public half is missing, as where making the pair was cut short. Write it: "
+            f"openssl pkey -in {path} -pubout -out {public}",
+        )
     for existing in (path, public):
         if existing.exists():
             raise _exists(existing)
@@ -117,9 +123,10 @@ def _create(path: Path, data: bytes, *, mode: int) -> None:
     sync_folder(path.parent)
 
 
-def _exists(path: Path) -> UsageError:
+def _exists(path: Path, hint: str = "") -> UsageError:
     return UsageError(
         "a key is never overwritten, and this file exists",
         where=str(path),
-        hint="Name another file with --out, or move the old pair away and keep it: old reports need its public half.",
+        hint=hint
+        or "Name another file with --out, or move the old pair away and keep it: old reports need its public half.",
     )

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final, Literal
 
-from govern.records import SignOff, Trust, TrustEntry, VerdictValue
-from govern.signing.acts import Kind, Signed, held_by, is_issuer, spelt
+from govern.records import SignOff, Trust, TrustEntry, VerdictValue, same_person
+from govern.signing.acts import Kind, Signed, held_by, is_issuer
 
 SIGN_OFF: Final = Kind(
     name="sign-off",
@@ -59,14 +59,15 @@ def standing(
         if (entry := held_by(review, trust)) and may_review(entry, roles=roles, issuer=issuer, trust=trust) is None
     ]
     rejections = tuple(review for review in counted if review.act.decision == "reject")
-    approvals: dict[str, Signed[SignOff]] = {}
+    approvals: list[Signed[SignOff]] = []
     for review in counted:
-        if review.act.decision == "approve" and review.act.report == report:
-            approvals.setdefault(spelt(review.act.reviewer.person), review)
+        approves = review.act.decision == "approve" and review.act.report == report
+        if approves and not _among(review.act.reviewer.person, approvals):
+            approvals.append(review)
     missing = max(0, required - len(approvals))
     return Standing(
         state=_state(rejections, verdict, required, missing),
-        approvals=tuple(approvals.values()),
+        approvals=tuple(approvals),
         rejections=rejections,
         missing=missing,
         waits_for=tuple(
@@ -75,7 +76,7 @@ def standing(
             if missing
             and entry.holds_at(now)
             and may_review(entry, roles=roles, issuer=issuer, trust=trust) is None
-            and spelt(entry.person) not in approvals
+            and not _among(entry.person, approvals)
         ),
     )
 
@@ -85,6 +86,10 @@ def may_review(entry: TrustEntry, *, roles: Sequence[str], issuer: str, trust: T
     if roles and entry.role not in roles:
         return f"the policy asks for the role {' or '.join(roles)}, this is {entry.role}"
     return "who issued a report cannot review it" if is_issuer(entry, issuer, trust) else None
+
+
+def _among(person: str, approvals: Sequence[Signed[SignOff]]) -> bool:
+    return any(same_person(person, approval.act.reviewer.person) for approval in approvals)
 
 
 def _state(rejections: Sequence[Signed[SignOff]], verdict: VerdictValue, required: int, missing: int) -> State:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Final, Literal
 
-from govern.records import AuditPosition, Record, Sha256, VerdictValue
+from govern.records import AuditPosition, Line, Record, RunId, Sha256, UtcTime, VerdictValue
 from govern.signing.statement import SignerIdentity, Statement, make_statement, parse_predicate
 
 SITE_PREDICATE: Final = "urn:govern:predicate:site:v1"
@@ -19,11 +19,11 @@ class RunClaim(Record):
     The verification holds until `valid_until` (`UtcTime`), None for no end.
     """
 
-    run: str
+    run: RunId
     verdict: VerdictValue | None
     report: Sha256 | None
     state: State
-    valid_until: str | None
+    valid_until: UtcTime | None
 
 
 class SitePredicate(Record):
@@ -32,12 +32,12 @@ class SitePredicate(Record):
     `templates` maps each template to the SHA-256 over its files; `issued` is UTC, RFC 3339.
     """
 
-    issued: str
+    issued: UtcTime
     runs: tuple[RunClaim, ...]
     audit: AuditPosition
     templates: dict[str, Sha256]
     signer: SignerIdentity
-    govern: str
+    govern: Line
 
 
 def site_statement(subjects: Mapping[str, str], predicate: SitePredicate) -> bytes:

@@ -11,7 +11,7 @@ from rfc8785 import CanonicalizationError
 from govern import limits
 from govern.digests import canonical_json
 from govern.errors import IntegrityError
-from govern.records import AuditPosition, GateKind, Record, Sha256, VerdictValue, worst
+from govern.records import AuditPosition, GateKind, Line, Record, RunId, Sha256, UtcTime, VerdictValue, worst
 
 STATEMENT_TYPE: Final = "https://in-toto.io/Statement/v1"
 REPORT_PREDICATE: Final = "urn:govern:predicate:report:v1"
@@ -52,7 +52,7 @@ class Statement(WireRecord):
 class GateClaim(Record):
     """One gate as the report claims it: inside the signature, so that no template can hide a failed one."""
 
-    task: str
+    task: Line
     metric: Literal["acc", "acc_norm", "perplexity"]
     kind: GateKind
     after: float
@@ -64,8 +64,8 @@ class GateClaim(Record):
 class AttackClaim(Record):
     """One attack with a limit as the report claims it. `recovered` and `bound` are None where nothing bounds them."""
 
-    task: str
-    name: str
+    task: Line
+    name: Line
     recovered: float | None
     bound: float | None
     max_recovery: float
@@ -86,7 +86,7 @@ class ReportPredicate(Record):
     `attacks` is left out of the JSON where none decided. `issued` is UTC, RFC 3339.
     """
 
-    run: str
+    run: RunId
     policy_digest: Sha256
     plan_digest: Sha256
     model_before: Sha256
@@ -99,8 +99,8 @@ class ReportPredicate(Record):
     templates: dict[str, Sha256]
     audit: AuditPosition
     signer: SignerIdentity
-    issued: str
-    govern: str
+    issued: UtcTime
+    govern: Line
 
     @model_validator(mode="after")
     def _verdict_follows(self) -> Self:

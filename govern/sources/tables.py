@@ -2,32 +2,36 @@
 
 from __future__ import annotations
 
-import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import datasets
+import pyarrow
+import pyarrow.parquet as pq
 from huggingface_hub import HfApi
 
 from govern.errors import SourceError, UsageError
 from govern.sources.hub import explain
-from govern.sources.texts import ResolvedTexts, missing_column
+from govern.sources.texts import missing_column
 
 
-def parquet_texts(path: Path, column: str) -> list[str]:
-    """The texts of a parquet file. Raises SourceError where it is none or lacks the column.
+def parquet_texts(path: Path, column: str) -> Iterator[str]:
+    """The texts of a parquet file, batch by batch. Raises SourceError where it is none or lacks the column."""
+    try:
+        with pq.ParquetFile(path) as file:
+            names = file.schema_arrow.names
+            if column not in names:
+                raise missing_column(column, names, str(path))
+            for batch in file.iter_batches(columns=[column]):
+                yield from _texts(batch.column(0).to_pylist(), column, str(path))
+    except (pyarrow.ArrowException, OSError):
+        raise SourceError("the file is not parquet, or is damaged", where=str(path)) from None
 
-    The library's cache does not notice every change of a local file, so it gets a folder that dies with this call.
-    """
-    with tempfile.TemporaryDirectory() as scratch:
-        try:
-            rows = datasets.Dataset.from_parquet(str(path), cache_dir=scratch, keep_in_memory=True)
-        except (datasets.exceptions.DatasetsError, ValueError, OSError):
-            raise SourceError("the file is not parquet, or is damaged", where=str(path)) from None
-        return _column(rows, column, str(path))
 
-
-def hub_texts(name: str, *, subset: str | None, split: str | None, column: str, revision: str | None) -> ResolvedTexts:
-    """The texts of one split of a hub data set, at its newest commit where `revision` is None.
+def hub_texts(
+    name: str, *, subset: str | None, split: str | None, column: str, revision: str | None
+) -> tuple[Iterator[str], str | None, str | None]:
+    """The texts of one split of a hub data set, at its newest commit where `revision` is None; its commit and licence.
 
     Raises UsageError without a split, SourceError where the data are not to be had. Never runs the data set's code.
     """
@@ -57,13 +61,15 @@ def hub_texts(name: str, *, subset: str | None, split: str | None, column: str, 
         if explained is None:
             raise
         raise explained from None
-    return ResolvedTexts(tuple(_column(rows, column, where)), revision, licence if isinstance(licence, str) else None)
-
-
-def _column(rows: datasets.Dataset, column: str, where: str) -> list[str]:
     if column not in rows.column_names:
         raise missing_column(column, rows.column_names, where)
-    texts = list(rows[column])
-    if not all(isinstance(text, str) for text in texts):
-        raise SourceError(f"column {column!r} does not hold text", where=where)
-    return texts
+    batches = rows.select_columns([column]).iter(1000)
+    texts = (text for batch in batches for text in _texts(batch[column], column, where))
+    return texts, revision, licence if isinstance(licence, str) else None
+
+
+def _texts(values: list[object], column: str, where: str) -> Iterator[str]:
+    for value in values:
+        if not isinstance(value, str):
+            raise SourceError(f"column {column!r} does not hold text", where=where)
+        yield value

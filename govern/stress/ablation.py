@@ -25,8 +25,8 @@ if TYPE_CHECKING:
     from torch import Tensor
     from transformers import PreTrainedModel
 
-# Maps from the attention's heads to the residual stream, which as a rule are square, as those to the heads are.
-_FROM_HEADS = re.compile(r"\.(?:o_proj|out_proj|c_proj|dense)\.weight$")
+# Maps into the residual stream by their usual names, for those that are square, as maps out of it may be as well.
+_INTO_STREAM = re.compile(r"\.(?:o_proj|out_proj|c_proj|dense|down_proj|fc2|fc_out|output_linear|w2)(?:\.weight)?$")
 _IN_BLOCK = re.compile(r"\.(?:layers|h|blocks)\.(\d+)\.")
 
 
@@ -128,7 +128,7 @@ def direction_of_delta(base: PreTrainedModel, delta: Mapping[str, Tensor]) -> Te
             continue
         before = matrix.outputs
         narrows = before.shape[0] == width and before.shape[1] != width
-        if narrows or (before.shape[0] == width and _FROM_HEADS.search(name)):
+        if narrows or (before.shape[0] == width and _INTO_STREAM.search(name)):
             written.append(replace(matrix, parameter=delta[name]).outputs.float().cpu() - before.float().cpu())
     if not written:
         raise GovernError(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from govern.errors import RemovalError
 from govern.stress.attack import Attack, Conditions, Refusal
@@ -42,13 +42,21 @@ def at_blocks(model: PreTrainedModel, visit: Callable[[int, Tensor], Tensor | No
 
 
 class Inside(Attack):
-    """An attack that looks into a model's blocks."""
+    """An attack that looks into a model's blocks. `takes_streams`: also where they hand on several vectors a token."""
+
+    takes_streams: ClassVar[bool] = False
 
     def refusals(self, conditions: Conditions) -> Iterator[Refusal]:
         """A model without a list of blocks."""
         from govern.unlearning.activations import find_blocks
 
+        model = conditions.model()
         try:
-            find_blocks(conditions.model())
+            find_blocks(model)
         except RemovalError as error:
             yield Refusal("attack", f"{error.message}, so there is nothing to look into", "Leave this attack out.")
+            return
+        # Gemma 3n
+        if getattr(model.config.get_text_config(decoder=True), "altup_num_inputs", 1) > 1 and not self.takes_streams:
+            message = "the model's blocks hand on several vectors for each token, and this attack reads one"
+            yield Refusal("attack", message, "Leave this attack out.")

@@ -123,6 +123,7 @@ class Search:
         """Take the first `count` of the exam's other questions, as they read after a prefix."""
         import torch
 
+        from govern.corpora import encode
         from govern.evaluation.harness import prompts_of
         from govern.evaluation.scoring import padded
 
@@ -133,7 +134,7 @@ class Search:
             for token, word in enumerate(words)
             if token not in special and word.strip() and word.isascii() and word.isprintable()
         ]
-        begun, text = tokenizer.encode(""), tokenizer.decode(prefix.tolist())
+        begun, text = encode("", tokenizer), tokenizer.decode(prefix.tolist())
         questions = [replace(each, text=f"{text} {each.text.strip()}") for each in exam.others[:count]]
         rows, targets = [], []
         for question, pairs in zip(questions, prompts_of(model, tokenizer, exam.kind, questions), strict=True):

@@ -26,10 +26,11 @@ class Generation(Attack):
 
     def attempt(self, target: Target, exam: Exam, progress: Progress) -> Attempt:
         """Let the model go on from each question; its answer is the first choice that it names, or none."""
+        from govern.corpora import encode
         from govern.evaluation.generation import continued
 
         model = target.load()
-        prompts = [target.tokenizer.encode(question.text.strip()) for question in exam.asked]
+        prompts = [encode(question.text.strip(), target.tokenizer) for question in exam.asked]
         samples = continued(
             model, target.tokenizer, prompts, self.max_new_tokens, stage="let it speak", progress=progress
         )

@@ -31,6 +31,7 @@ class LogitLens(Inside):
     title = "logit lens"
     standard = ({},)
     asks_others = True
+    takes_streams = True
 
     attack: Literal["logit_lens"] = Field(description="The attack.")
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import copy
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -11,6 +12,7 @@ from pydantic import Field, JsonValue
 
 from govern.corpora import TokenCorpus
 from govern.progress import Progress
+from govern.stress.attack import Conditions, Refusal
 from govern.stress.weights import Matrix, Tampering, coverage, matrices, shortfall
 
 if TYPE_CHECKING:
@@ -45,6 +47,23 @@ class Tuning(Tampering):
         """Whether it changes a matrix: an adapter does not sit everywhere."""
         return matrix.reachable if self.lora_rank else True
 
+    def refusals(self, conditions: Conditions) -> Iterator[Refusal]:
+        """What any attack on weights refuses, and a model that no adapter fits."""
+        refused = list(super().refusals(conditions))
+        yield from refused
+        if self.lora_rank is None or any(refusal.setting == "attack" for refusal in refused):
+            return
+        from govern.training import adapt
+
+        model = copy.deepcopy(conditions.model())
+        try:
+            adapt(model, 1, seed=0, stacked=self._stacked(matrices(model)))
+        except ValueError as error:
+            yield Refusal("lora_rank", f"no adapter fits this model: {error}", "Train every weight: `lora_rank: null`.")
+
+    def _stacked(self, found: Mapping[str, Matrix]) -> tuple[str, ...]:
+        return tuple(name for name, each in found.items() if self.reaches(each) and not each.is_map)
+
     def fine_tune(self, model: PreTrainedModel, corpus: TokenCorpus, progress: Progress, *, stage: int = 0) -> Training:
         """Fine-tune in place on all documents; each `stage` draws anew."""
         from govern.training import FineTuning, fine_tune
@@ -52,14 +71,13 @@ class Tuning(Tampering):
         found = matrices(model)
         before, loss_before = {name: _sums(each) for name, each in found.items()}, _loss(model, corpus)
         default = _WHOLE_RATE if self.lora_rank is None else _ADAPTER_RATE
-        stacked = [name for name, each in found.items() if self.reaches(each) and not each.is_map]
         training = FineTuning(
             steps=self.steps(len(corpus.documents)),
             learning_rate=self.learning_rate or default,
             batch_size=self.batch_size,
             lora_rank=self.lora_rank,
             seed=self.seed + stage,
-            stacked=tuple(stacked),
+            stacked=self._stacked(found),
         )
         fine_tune(model, corpus, training, progress=progress)
         reached = [name for name, each in matrices(model).items() if _sums(each) != before[name]]
@@ -101,7 +119,7 @@ def _loss(model: PreTrainedModel, corpus: TokenCorpus) -> float:
     from torch.nn.functional import cross_entropy
 
     total, tokens = 0.0, 0
-    with torch.inference_mode():
+    with torch.no_grad():  # not inference mode: some models keep a state that training then goes through
         for document in corpus.documents[:_DOCUMENTS]:
             ids = torch.tensor([document], device=model.device)
             logits = model(ids, use_cache=False).logits[0, :-1].float()

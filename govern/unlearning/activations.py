@@ -25,7 +25,7 @@ class _Reached(Exception):
 
 
 @dataclass(frozen=True)
-class Entry:
+class WindowInput:
     """What the window receives for one batch.
 
     `hidden` is the input of block s, [batch, tokens, d]. `calls` holds each window block's own other arguments, since
@@ -51,7 +51,7 @@ class Window:
         self.width: int = model.config.get_text_config(decoder=True).hidden_size
 
     @torch.no_grad()
-    def enter(self, batch: Batch) -> Entry:
+    def enter(self, batch: Batch) -> WindowInput:
         """Run the trunk on a batch and stop before block s computes anything."""
         hidden: list[Tensor] = []
         calls: list[tuple[tuple[Any, ...], dict[str, Any]]] = []
@@ -67,7 +67,7 @@ class Window:
 
         with _replaced(self.blocks, record), _until_reached():
             self.model(input_ids=batch.input_ids, attention_mask=batch.attention_mask, use_cache=False)
-        return Entry(hidden[0], tuple(calls))
+        return WindowInput(hidden[0], tuple(calls))
 
     def release(self) -> None:
         """Let go of the model; nothing can be computed with it from here on."""
@@ -75,7 +75,7 @@ class Window:
 
     def replay(
         self,
-        entry: Entry,
+        entry: WindowInput,
         weights: Mapping[str, Tensor] | None = None,
         *,
         begin: int = 0,

@@ -15,7 +15,7 @@ from govern.errors import RemovalError
 from govern.models import load_model
 from govern.progress import Progress, silent
 from govern.training.finite import refuse_not_finite
-from govern.unlearning.activations import Entry, Window, find_blocks
+from govern.unlearning.activations import Window, WindowInput, find_blocks
 from govern.unlearning.batches import Deck
 from govern.unlearning.checkpoint_tensors import stored_tensors
 from govern.unlearning.importance import Average, Statistic
@@ -94,17 +94,17 @@ class Aim:
 
 
 class Frozen:
-    """The model as it was: the window's input and h⁰ of each batch, kept in at most `room` bytes."""
+    """The base model: the window's input and h⁰ of each batch, kept in at most `room` bytes."""
 
     def __init__(self, window: Window, weights: Mapping[str, Tensor], *, room: int) -> None:
         self.weights = weights
         self._window = window
-        self._entries: dict[tuple[str, int], Entry] = {}
-        self._newest: tuple[tuple[str, int], Entry] | None = None
+        self._entries: dict[tuple[str, int], WindowInput] = {}
+        self._newest: tuple[tuple[str, int], WindowInput] | None = None
         self._hidden: dict[tuple[str, int], Tensor] = {}
         self._room = room
 
-    def entry(self, deck: Deck, number: int) -> Entry:
+    def entry(self, deck: Deck, number: int) -> WindowInput:
         """The window's input for a batch: the same for the edited and the frozen model."""
         key = (deck.seed, number)
         if key in self._entries:

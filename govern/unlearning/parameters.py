@@ -25,7 +25,7 @@ _DTYPES = {"F64": torch.float64, "F32": torch.float32, "F16": torch.float16, "BF
 
 
 @dataclass(frozen=True)
-class Stored:
+class StoredWeight:
     """How the checkpoint calls a parameter, and the dtype that it keeps it in."""
 
     name: str
@@ -48,15 +48,15 @@ class Stored:
 class TrainedParameters:
     """The parameters of the trained modules. Every mapping has the same keys, "5.mlp.down_proj.weight": block and name.
 
-    `live` are the model's own, in its dtype; `original` are copies of them as they were (no second model is held);
+    `live` are the model's own, in its dtype; `base` are copies of them as they were (no second model is held);
     `masters` are the float32 weights that a solver moves, since at a learning rate of 5e-5 a bfloat16 weight above
     0.0156 cannot move. `stored` says how the checkpoint calls and keeps them.
     """
 
     live: Mapping[str, nn.Parameter]
-    original: Mapping[str, Tensor]
+    base: Mapping[str, Tensor]
     masters: Mapping[str, Tensor]
-    stored: Mapping[str, Stored]
+    stored: Mapping[str, StoredWeight]
 
     @classmethod
     def select(cls, model: PreTrainedModel, trained: Trained, model_path: Path) -> TrainedParameters:
@@ -70,7 +70,7 @@ class TrainedParameters:
         live: dict[str, nn.Parameter] = {}
         full_names = {id(parameter): name for name, parameter in model.named_parameters()}
         entries = names_of(model, model_path).stored
-        stored: dict[str, Stored] = {}
+        stored: dict[str, StoredWeight] = {}
         for layer in trained.layers:
             for module in trained.modules:
                 found = parameters_of(blocks, layer, module)
@@ -81,7 +81,7 @@ class TrainedParameters:
             parameter.requires_grad_(True)
         return cls(
             live=live,
-            original={name: parameter.detach().clone() for name, parameter in live.items()},
+            base={name: parameter.detach().clone() for name, parameter in live.items()},
             masters={name: parameter.detach().float().clone() for name, parameter in live.items()},
             stored=stored,
         )
@@ -94,14 +94,14 @@ class TrainedParameters:
 
     @torch.no_grad()
     def reset(self) -> None:
-        """Put the original weights back, into the masters and into the model."""
+        """Put the base weights back, into the masters and into the model."""
         for name, master in self.masters.items():
-            master.copy_(self.original[name])
+            master.copy_(self.base[name])
         self.write()
 
     def within(self, first: int) -> dict[str, Tensor]:
-        """The original weights by the names that a window beginning at block `first` gives them."""
-        return {_renumbered(name, first): weight for name, weight in self.original.items()}
+        """The base weights by the names that a window beginning at block `first` gives them."""
+        return {_renumbered(name, first): weight for name, weight in self.base.items()}
 
     def tensors(self, names: Iterable[str] | None = None) -> dict[str, Tensor]:
         """The edited tensors (all, or only `names`), whole, by checkpoint name and in the checkpoint's dtype."""
@@ -111,8 +111,8 @@ class TrainedParameters:
         }
 
     def digest(self) -> str:
-        """SHA-256 over the original weights: which model is being edited."""
-        return weights_digest(self.original)
+        """SHA-256 over the base weights: which model is being edited."""
+        return weights_digest(self.base)
 
 
 def weights_digest(weights: Mapping[str, Tensor]) -> str:
@@ -145,7 +145,7 @@ def parameters_of(blocks: nn.ModuleList, layer: int, module: str) -> dict[str, n
     return {f"{layer}.{module}.{name}": parameter for name, parameter in found.items()}
 
 
-def stored_as(name: str, parameter: nn.Parameter, entries: Mapping[str, Entry]) -> Stored:
+def stored_as(name: str, parameter: nn.Parameter, entries: Mapping[str, Entry]) -> StoredWeight:
     """How the checkpoint keeps a parameter of that name. Raises RemovalError where it does not, or not as it is."""
     entry = entries.get(name)
     if entry is None or entry.shape != tuple(parameter.shape):
@@ -160,4 +160,4 @@ def stored_as(name: str, parameter: nn.Parameter, entries: Mapping[str, Entry]) 
             where="model.source",
             hint="A removal needs floating-point weights: start from the model before it was quantised.",
         )
-    return Stored(entry.name, _DTYPES[entry.dtype])
+    return StoredWeight(entry.name, _DTYPES[entry.dtype])

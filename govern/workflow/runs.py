@@ -162,6 +162,13 @@ def check_artefacts(run: RunFolder, events: list[Event]) -> int:
     digests = bound_digests(events)
     for name, expected in digests.items():
         path = run.path(name)
+        if unfinished_issue(run, events, name):
+            raise IntegrityError(
+                f"the newest report of run {run.id} is in the log, and {name} at the top of the run is not its own",
+                where=str(path),
+                hint="Issuing it was stopped half-way, or an older file was put back. Put the log's own in its place: "
+                "govern audit repair",
+            )
         if not path.is_file():
             raise IntegrityError(
                 f"{name} is missing from run {run.id}, and the log knows it as sha256:{expected}", where=str(path)
@@ -174,6 +181,32 @@ def check_artefacts(run: RunFolder, events: list[Event]) -> int:
                 hint="Restore it from a backup. Treat what rests on it as unproven until then.",
             )
     return len(digests)
+
+
+def unfinished_issue(run: RunFolder, events: list[Event], name: str) -> str | None:
+    """The file of the newest report that belongs to the top of the run as `name`, where an older one or none lies."""
+    issued = [event for event in events if event.type == "report.issued"]
+    digest = issued[-1].digests.get(name) if issued and "/" not in name else None
+    kept = [path for path in issued[-1].digests if path.endswith(f"/{name}")] if issued else []
+    if digest is None or len(kept) != 1 or not run.path(kept[0]).is_file() or sha256_file(run.path(kept[0])) != digest:
+        return None
+    found = sha256_file(run.path(name)) if run.path(name).is_file() else None
+    older = {event.digests.get(name) for event in issued[:-1]} | {None}
+    return kept[0] if found != digest and found in older else None
+
+
+def finish_issue(run: RunFolder, events: list[Event]) -> bool:
+    """Copy the newest report's files to the top of the run where a killed issue left older ones or none there.
+
+    Says whether there were any.
+    """
+    issued = [event for event in events if event.type == "report.issued"]
+    left = {
+        name: kept for name in (issued[-1].digests if issued else ()) if (kept := unfinished_issue(run, events, name))
+    }
+    for name, kept in left.items():
+        run.write(name, run.read(kept))
+    return bool(left)
 
 
 def verifications(events: list[Event], *, until: int | None = None) -> tuple[Verification, ...]:

@@ -17,7 +17,7 @@ from sqlalchemy import Connection
 from unguarded import unguarded
 
 from govern.audit import Log
-from govern.audit.log import create_log
+from govern.audit.adding import create_log
 from govern.audit.postgres import _TRIGGERS, Postgres
 
 

@@ -13,8 +13,8 @@ import pytest
 from disks import fill
 
 from govern.audit import Log, fsck, sign_checkpoint
+from govern.audit.adding import create_log
 from govern.audit.checkpoint import LogVerifier
-from govern.audit.log import create_log
 from govern.errors import GovernError, IntegrityError
 from govern.signing import generate_log_key
 

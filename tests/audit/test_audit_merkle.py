@@ -196,3 +196,35 @@ def test_a_boundary_between_two_hashes_cannot_be_moved():
         verify_inclusion(left + right[:1], 0, 2, [right[1:]], root)
     with pytest.raises(IntegrityError, match="32 bytes"):
         verify_inclusion(left[:-1], 0, 2, [left[-1:] + right], root)
+
+
+@pytest.mark.parametrize(
+    ("index", "size", "length", "text"),
+    [
+        (5, 5, 0, "there is no entry 5 in a tree of 5"),
+        (-1, 5, 0, "there is no entry -1 in a tree of 5"),
+        (0, 1, 1, "the inclusion proof is too long"),
+        (0, 4, 1, "the inclusion proof is too short"),
+        (0, 2, 1, "entry 0 is not in the tree with this root"),
+    ],
+)
+def test_what_is_wrong_with_an_inclusion_proof_is_said(index, size, length, text):
+    with pytest.raises(IntegrityError, match=f"^{text}$"):
+        verify_inclusion(bytes(32), index, size, [bytes(32)] * length, bytes(32))
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "length", "text"),
+    [
+        (0, 5, 0, "a tree of 0 cannot be shown to be a prefix of a tree of 5"),
+        (6, 5, 0, "a tree of 6 cannot be shown to be a prefix of a tree of 5"),
+        (5, 5, 1, "two trees of one size have different roots"),
+        (3, 5, 0, "the consistency proof is too short"),
+        (1, 8, 1, "the consistency proof is too short"),
+        (1, 2, 2, "the consistency proof is too long"),
+        (1, 2, 1, "the tree of 1 is not a prefix of the tree of 2: history was rewritten"),
+    ],
+)
+def test_what_is_wrong_with_a_consistency_proof_is_said(first, second, length, text):
+    with pytest.raises(IntegrityError, match=f"^{text}$"):
+        verify_consistency(first, second, bytes(32), bytes(32), [bytes(32)] * length)

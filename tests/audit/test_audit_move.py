@@ -10,7 +10,7 @@ import pytest
 from unguarded import unguarded
 
 from govern.audit import Log, fsck, move_log
-from govern.audit.log import create_log
+from govern.audit.adding import create_log
 from govern.audit.merkle import verify_inclusion
 from govern.errors import GovernError, IntegrityError, UsageError
 

@@ -8,7 +8,7 @@ import time
 import pytest
 
 from govern.audit import Log, fsck
-from govern.audit.log import create_log
+from govern.audit.adding import create_log
 from govern.errors import GovernError, IntegrityError, UsageError
 
 pytestmark = pytest.mark.postgres

@@ -13,14 +13,14 @@ import time
 import pytest
 
 from govern.audit import Log, fsck
-from govern.audit.log import create_log
+from govern.audit.adding import create_log
 from govern.errors import GovernError, IntegrityError
 
 WRITER = """
 import sys
 from pathlib import Path
 from govern.audit import Log, fsck
-from govern.audit.log import create_log
+from govern.audit.adding import create_log
 from govern.errors import GovernError, IntegrityError
 database = sys.argv[1] if "://" in sys.argv[1] else Path(sys.argv[1])
 with Log.open(database) as log:

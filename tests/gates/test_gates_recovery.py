@@ -35,7 +35,7 @@ def first(right):
     return [index < right for index in range(N)]
 
 
-def judged(attacked, *, base=KNOWS, edited=GONE, control=KNOWS, limit=0.4, facts=N):
+def judged(attacked, *, base=KNOWS, edited=GONE, control=KNOWS, limit=0.4, facts=N, doubt=""):
     return recovery(
         *(said(each, facts=facts) for each in (base, edited, control, attacked)),
         attack="x",
@@ -44,6 +44,7 @@ def judged(attacked, *, base=KNOWS, edited=GONE, control=KNOWS, limit=0.4, facts
         max_recovery=limit,
         confidence=0.95,
         seconds=0.0,
+        doubt=doubt,
     )
 
 
@@ -107,3 +108,15 @@ def test_other_questions_are_refused():
             confidence=0.95,
             seconds=0.0,
         )
+
+
+def test_an_attack_in_doubt_passes_nothing_and_fails_what_it_brought_back():
+    doubt = "its coverage is 11.0% of the weights that count, and at least 95% are needed"
+    passed, failed, unlimited = (judged(*case, doubt=doubt, limit=limit) for case, limit in (
+        ((GONE,), 0.4), ((KNOWS,), 0.4), ((GONE,), None),
+    ))  # fmt: skip
+    assert judged(GONE).verdict == "pass"
+    assert (passed.verdict, failed.verdict, unlimited.verdict) == ("inconclusive", "fail", None)
+    assert passed.reason.endswith(f"But it would have shown nothing even if all the knowledge were there: {doubt}.")
+    assert doubt in unlimited.reason
+    assert doubt not in failed.reason

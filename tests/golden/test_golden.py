@@ -5,7 +5,9 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import sys
 import tarfile
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
@@ -14,10 +16,11 @@ import pytest
 from click.testing import Result
 from typer.testing import CliRunner
 
-from govern.audit import Log
+from govern.audit import Log, Stored
 from govern.cli import app
 from govern.digests import sha256_bytes
 from govern.evaluation.answers import Answers, Perplexity
+from govern.evidence.claims import History
 from govern.records import Plan, Sweep, Verdict
 from govern.signing import PublicKey, load_public
 from govern.signing.waivers import WAIVER
@@ -129,7 +132,9 @@ def test_exports_are_written_alike(golden: Golden, name: str, form: str, tmp_pat
     else:  # exported before it was revoked, and with its waiver in force
         with Log.open(golden.workspace / "audit.db", create=False) as log:
             waivers = tuple(waived.act for waived in read_acts(log, run, WAIVER))
-            found = Reported(run, stored_policy(run, events_of(log, run)), document_of(log, run), waivers)
+            found = Reported(
+                run, stored_policy(run, events_of(log, run)), document_of(History(log.events()), run), waivers
+            )
     write_export(found, form, tmp_path / Path(file).parts[0])
     then = (golden.root / "exports" / run.id / file).read_bytes()
     if form == "sarif":
@@ -176,6 +181,20 @@ def test_the_site_is_published_alike(golden: Golden, tmp_path: Path, monkeypatch
         return {name: digest for name, digest in named.items() if name != "site.sigstore.json"}
 
     assert files(tmp_path / "site") == files(then)
+
+
+def test_a_site_reads_the_log_once_for_status_and_once_for_all_runs(
+    golden: Golden, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read, whole = Log.events, []
+
+    def counted(log: Log, **only: str) -> Iterator[Stored]:
+        whole.extend([] if only else [sys._getframe(1).f_code.co_name])  # who reads all of it
+        return read(log, **only)
+
+    monkeypatch.setattr(Log, "events", counted)
+    site.publish_site(tmp_path / "site", workspace=golden.workspace, key=None)
+    assert sorted(whole) == ["publish_site", "read_history"]
 
 
 @pytest.mark.parametrize(("name", "number"), REPORTS)

@@ -13,6 +13,7 @@ from safetensors.torch import load_file, save_file
 
 from govern.errors import RemovalError
 from govern.models import apply_delta, empty_model, export_model, load_model, load_tokenizer
+from govern.models.edited import changed_tensors, refuse_unlike
 from govern.models.names import names_of, with_copies
 
 EMBEDDING, HEAD = "model.embed_tokens.weight", "lm_head.weight"
@@ -100,6 +101,22 @@ def test_a_tied_weight_that_is_stored_as_the_head_alone_is_found(
     )
     stored = names_of(load_model(base, dtype=torch.float32), base).stored
     assert stored[EMBEDDING].name == stored[HEAD].name == HEAD
+
+
+def test_an_edit_from_elsewhere_may_call_its_tensors_otherwise(
+    tiny_checkpoint: Callable[..., Path], twice: Path, tmp_path: Path
+) -> None:
+    """Saved without the prefix, and with the tied head once where the base model has it twice."""
+
+    def edited(tensors: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+        changed = {**tensors, EMBEDDING: tensors[EMBEDDING] * 2}
+        return {name.removeprefix("model."): tensor for name, tensor in changed.items() if name != HEAD}
+
+    other = again(twice, tmp_path / "other", edited)
+    refuse_unlike(twice, other)
+    changed = changed_tensors(twice, other)
+    assert changed.keys() == {EMBEDDING, HEAD}
+    assert torch.equal(changed[HEAD], load_file(twice / "model.safetensors")[HEAD] * 2)
 
 
 @pytest.mark.parametrize("prefix", ["", "model.", "_orig_mod.model."])

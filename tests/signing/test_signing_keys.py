@@ -28,7 +28,7 @@ def test_a_key_comes_back_whole(pair):
     key = load_key(path, PASSWORD)
     public.verify(key.sign(b"data"), b"data")
     assert key.public == public
-    assert not key.throwaway
+    assert key.throwaway is False
     assert load_public(path.with_suffix(".pub").read_bytes()) == public
 
 

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from govern.digests import sha256_bytes
 from govern.errors import IntegrityError
 from govern.records import Trust, TrustEntry
-from govern.signing import sign, throwaway_key
+from govern.signing import sign, throwaway_key, verify
 from govern.signing.trust_document import (
     read_trust,
     sign_rotation,
@@ -141,3 +141,28 @@ def test_a_rotation_needs_both_keys():
             verify_rotation(after, bundles, old=old.public, new=new.public)
     with pytest.raises(IntegrityError, match="not the one that was signed"):
         verify_rotation(DOCUMENT, (by_old, by_new), old=ROOT.public, new=OTHER.public)
+
+
+def test_a_later_document_names_the_one_before_in_what_is_signed():
+    second = write_trust(trust(entry(), serial=2, previous=sha256_bytes(DOCUMENT)))
+    assert verify_trust(second, sign_trust(second, ROOT), ROOT.public).previous == sha256_bytes(DOCUMENT)
+
+
+def test_what_is_wrong_with_a_rotation_is_said():
+    after = write_trust(trust(root=OTHER.public.fingerprint, serial=2, previous=sha256_bytes(DOCUMENT)))
+    by_old, _ = sign_rotation(after, old=ROOT, new=OTHER, time=NOW)
+    late = sign_rotation(after, old=ROOT, new=OTHER, time="2026-11-24T10:00:01Z")[1]
+    with pytest.raises(IntegrityError, match=r"^the two keys of the rotation signed different statements$"):
+        verify_rotation(after, (by_old, late), old=ROOT.public, new=OTHER.public)
+    third = throwaway_key()
+    bundles = (sign(payload(by_old), ROOT), sign(payload(by_old), third))
+    with pytest.raises(IntegrityError) as caught:
+        verify_rotation(after, bundles, old=ROOT.public, new=third.public)
+    assert caught.value.message == "the rotation is between other keys"
+    assert caught.value.where == f"key {ROOT.public.fingerprint}"
+    with pytest.raises(IntegrityError, match="not about a key rotation"):
+        verify_rotation(DOCUMENT, (BUNDLE, sign(payload(BUNDLE), OTHER)), old=ROOT.public, new=OTHER.public)
+
+
+def payload(bundle):
+    return verify(bundle, ROOT.public)

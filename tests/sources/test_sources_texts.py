@@ -41,6 +41,8 @@ def test_a_raw_line_separator_ends_no_line(tmp_path) -> None:
         ('{"body": "secret", "id": 1}', "2:1", "no column 'text'"),
         ('{"text": 7}', "2:1", "does not hold text"),
         ("[" * 100_000, "2:1", "nested too deeply"),
+        ('{"text": "fine", "n": ' + "9" * 5000 + "}", "2:1", "too many digits"),
+        ('{"text": "secret \\ud800"}', "2:1", "lone surrogate"),
     ],
 )
 def test_a_bad_line_has_its_place(tmp_path, line, place, message) -> None:
@@ -57,6 +59,35 @@ def test_a_bad_line_has_its_place(tmp_path, line, place, message) -> None:
 def test_txt_has_one_document_a_line(tmp_path) -> None:
     (tmp_path / "a.txt").write_text("one\n\n  \ntwo words\n")
     assert texts(tmp_path, "a.txt") == ("one", "two words")
+
+
+@pytest.mark.parametrize("name", ["a.jsonl", "a.txt"])
+def test_a_byte_order_mark_is_dropped(tmp_path, name) -> None:
+    line = '{"text": "one"}' if name == "a.jsonl" else "one"
+    (tmp_path / name).write_text(f"{line}\n", encoding="utf-8-sig")
+    assert texts(tmp_path, name) == ("one",)
+
+
+@pytest.mark.parametrize("name", ["a.jsonl", "a.txt"])
+def test_no_more_is_read_than_is_asked_for(tmp_path, name) -> None:
+    """What lies behind is no text in UTF-8 at all, and far enough to be in no buffer."""
+    line = '{"text": "one"}\n' if name == "a.jsonl" else "one\n"
+    (tmp_path / name).write_bytes(line.encode() * 3 + b"\n" * 100_000 + b"\xff" * 100)
+    assert texts(tmp_path, name, documents=3) == ("one",) * 3
+    with pytest.raises(SourceError):
+        texts(tmp_path, name, documents=4)
+
+
+def test_parquet_is_read_no_further_either(tmp_path) -> None:
+    import pyarrow
+    import pyarrow.parquet as pq
+
+    path = tmp_path / "a.parquet"
+    table = pyarrow.table({"text": ["one", " ", "two"] + [None] * 100_000})
+    pq.write_table(table, path, row_group_size=3)
+    assert texts(tmp_path, "a.parquet", documents=2) == ("one", "two")
+    with pytest.raises(SourceError, match="does not hold text"):
+        texts(tmp_path, "a.parquet", documents=3)
 
 
 def test_parquet_is_read_anew_after_a_change(tmp_path) -> None:

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import pytest
 import torch
-from architectures import SETTINGS, make
+from other_shapes import SETTINGS, make
 from torch import nn
 from under_attack import silent, target_of
 
@@ -56,13 +56,16 @@ def in_blocks(model):
 
 @pytest.mark.parametrize("attack", [QUANTISE, PRUNE, WANDA, ADAPTER], ids=["quantise", "prune", "wanda", "adapter"])
 def test_the_coverage_is_what_was_changed_and_too_little_is_refused_by_plan(model, exam, tokenizer, attack: Tampering):
+    refused = [refusal.setting for refusal in attack.refusals(conditions(model, tokenizer))]
+    if "lora_rank" in refused:
+        assert model.config.model_type == "mamba"  # peft knows no adapter for it
+        return
     attacked = copy.deepcopy(model)
     attempt = attack.attempt(replace(target_of(model, tokenizer), load=lambda: attacked), exam.first(8), silent)
     before, after = in_blocks(model), in_blocks(attacked)
     changed = sum(value.numel() for name, value in before.items() if not torch.equal(value, after[name]))
     share = changed / sum(value.numel() for value in before.values())
     assert attempt.found["coverage"] == pytest.approx(share, abs=1e-4)
-    refused = [refusal.setting for refusal in attack.refusals(conditions(model, tokenizer))]
     assert refused == (["max_recovery"] if share < LEAST_COVERAGE else [])
     assert bool(refused) == ("coverage" in attempt.doubt)
     unlimited = attack.model_copy(update={"max_recovery": None})
@@ -96,14 +99,16 @@ def test_a_map_is_rounded_as_a_linear_map_of_the_same_numbers_is(exam, tokenizer
 
 
 def test_nearest_is_the_nearest_step_of_each_group():
-    """Sixteen steps, the scale by the largest weight of 32, by hand."""
+    """Sixteen steps, the scale by the largest weight of 32."""
     weight = torch.randn(8, 64, generator=torch.Generator().manual_seed(0))
     linear = nn.Linear(64, 8, bias=False)
     linear.weight = nn.Parameter(weight.clone(), requires_grad=False)
     groups = weight.view(8, 2, 32)
     step = groups.abs().amax(dim=2, keepdim=True) / 7.5
-    expected = (groups / step).round().clamp(-8, 7) * step
-    torch.testing.assert_close(_with_torchao(linear, QUANTISE), expected.view(8, 64))
+    found = _with_torchao(linear, QUANTISE).view(8, 2, 32)
+    steps = found / step
+    torch.testing.assert_close(steps, steps.round())
+    assert ((found - groups).abs() <= step / 2 * (1 + 1e-5)).all()
 
 
 def test_the_lens_behind_the_last_block_is_the_model_itself(model, exam, tokenizer):

@@ -157,7 +157,7 @@ def test_npo_becomes_ascent_as_beta_vanishes_and_lets_go_of_what_is_forgotten(pa
 
 def test_simnpo_is_its_equation_needs_no_reference_and_divides_by_length(path):
     session, turn, settings = opened(path, "simnpo", beta=2.5, delta=0.4, retain_weight=0)
-    assert session.student.original == {}
+    assert session.student.base == {}
     student = moved(session)
     lengths = (labelled(turn.forget) != -100).sum(dim=1)
     assert len(set(lengths.tolist())) > 1
@@ -180,7 +180,7 @@ def test_undial_is_its_equation(path, plain):
 
 def test_undial_lowers_the_true_token_alone(path):
     session, turn, _ = opened(path, "undial")
-    said = session.student.read_original(turn.forget)
+    said = session.student.read_base(turn.forget)
     change = adjusted_logits(said, 10.0) - said.logits
     assert (change != 0).sum() == len(said.labels)
     torch.testing.assert_close(change.gather(1, said.labels[:, None]), torch.full((len(said.labels), 1), -10.0))
@@ -190,7 +190,7 @@ def test_rklu_is_its_equation_on_the_tokens_that_training_strengthens(path):
     session, turn, settings = opened(path, "rklu", strength=2.0)
     student = session.student
     strong = {name: weight.detach() * 1.1 for name, weight in student.trained.items()}
-    before, stronger = student.read_original(turn.forget), student.read(turn.forget, strong)
+    before, stronger = student.read_base(turn.forget), student.read(turn.forget, strong)
     moved(session)
     said = student.read(turn.forget).logits.detach()
     total = count = 0
@@ -209,7 +209,7 @@ def test_rklu_is_its_equation_on_the_tokens_that_training_strengthens(path):
 
 def test_rklu_leaves_alone_what_training_does_not_strengthen(path):
     session, turn, _ = opened(path, "rklu")
-    said = session.student.read_original(turn.forget)
+    said = session.student.read_base(turn.forget)
     teacher, selected = weakened(said, said, 5.0)
     assert not selected.any()
     torch.testing.assert_close(teacher, said.logits)

@@ -36,11 +36,11 @@ def test_untouched_parameters_come_back_as_the_checkpoint_stores_them(tiny, stor
 def test_writing_rounds_the_masters_into_the_model_and_leaves_the_originals(tiny):
     _, trained = select(tiny("llama"), dtype=torch.bfloat16)
     name = "1.mlp.down_proj.weight"
-    original = trained.original[name].clone()
+    original = trained.base[name].clone()
     trained.masters[name].add_(0.3)
     trained.write()
     assert torch.equal(trained.live[name], trained.masters[name].to(torch.bfloat16))
-    assert torch.equal(trained.original[name], original)
+    assert torch.equal(trained.base[name], original)
     assert not torch.equal(trained.live[name], original)
 
 

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 from review_team import Team, gather, keys_of
 from small_log import PASSWORD, grow
-from tiny_policy import FORGET, RETAIN, TinyPolicy, questions, write_jsonl
+from tiny_policy import TinyPolicy, laid_in, lay
 
 import govern
 from govern.workflow.log.checkpoints import sign_head
@@ -17,6 +17,15 @@ from govern.workflow.people.keys import log_key_path, make_log_key
 from govern.workflow.publication.evidence import pack
 
 BuildOnce = Callable[[str, Callable[[Path], object]], Path]
+
+
+@pytest.fixture(autouse=True, scope="session")
+def cheap_passwords() -> Iterator[None]:
+    """Keys that guard nothing: a password is stretched to a thousandth. tests/signing holds the real costs."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("govern.signing.pkcs8.SCRYPT_N", 2**6)
+        patch.setattr("govern.signing.pkcs8.SCRYPT_P", 1)
+        yield
 
 
 @pytest.fixture
@@ -86,51 +95,3 @@ def logged_once(build_once: BuildOnce) -> Path:
 def logged(logged_once: Path, tmp_path: Path) -> Path:
     shutil.copytree(logged_once, tmp_path / "audits")
     return tmp_path / "audits"
-
-
-def laid_in(folder: Path) -> TinyPolicy:
-    return TinyPolicy(folder / "policies" / "tiny.yaml", folder / "audits")
-
-
-def lay(tmp_path: Path, tiny_llama: Path) -> TinyPolicy:
-    folder = tmp_path / "policies"
-    folder.mkdir()
-    write_jsonl(folder / "forget.jsonl", [{"text": text} for text in FORGET])
-    write_jsonl(folder / "retain.jsonl", [{"text": text} for text in RETAIN])
-    write_jsonl(folder / "secret.jsonl", questions("secret", 24))
-    write_jsonl(folder / "colour.jsonl", questions("colour", 24))
-    (folder / "tiny.yaml").write_text(f"""\
-schema: govern/v1
-name: tiny
-title: Forget the vault numbers
-rationale: A random model, so that every path of the workflow runs in a second.
-owner: {{name: Ada Example, role: governance engineer}}
-hazard: {{domain: locks, category: test}}
-model: {{source: "file:{tiny_llama}"}}
-forget:
-  - {{source: "file:forget.jsonl", max_tokens: 24}}
-retain:
-  - {{source: "file:retain.jsonl", max_tokens: 24}}
-  - {{source: "self:", documents: 8, max_tokens: 16, seed: 1}}
-removal:
-  method: srmu
-  solver: gradient
-  layer: 2
-  train: {{modules: [mlp.down_proj], layers: [1, 2]}}
-  dtype: float32
-  coefficient: 5
-  retain_weight: 10
-  steps: 12
-  batch_size: 2
-  learning_rate: 1e-2
-  seed: 0
-tasks:
-  - {{name: secret, file: secret.jsonl, kind: cloze, cluster: fact}}
-  - {{name: colour, file: colour.jsonl, kind: cloze, cluster: fact}}
-verification:
-  forget: [{{task: secret, ceiling: 0.9}}]
-  utility:
-    - {{task: colour, max_drop: 0.5}}
-    - {{perplexity: "self:", max_increase: 5.0, documents: 8, max_tokens: 16, seed: 2}}
-""")
-    return laid_in(tmp_path)

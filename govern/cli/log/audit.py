@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from govern.cli.console import columns, output, print_json, printable, say, tell
+from govern.cli.console import columns, output, print_json, say, tell
 from govern.cli.log import checkpoints, cosigning, tiles, timestamps, witnesses
 from govern.cli.log.cosigning import (
     CosignersOption,
@@ -21,6 +21,7 @@ from govern.cli.log.cosigning import (
 from govern.cli.log_key import VerifierOption, public_log_key
 from govern.cli.options import DEFAULT_WORKSPACE, JsonOption, NoInputOption, WorkspaceOption
 from govern.errors import ExitCode, UsageError
+from govern.shown import shown
 
 if TYPE_CHECKING:
     from govern.audit import Head
@@ -54,14 +55,16 @@ def show_log(
     table = columns("seq", "time (UTC)", "event", "run", right=[0], fold=[3])
     for entry in stored:
         event = entry.event
-        table.add_row(str(event.seq), event.time[:19].replace("T", " "), Text(told(event)), Text(event.run or ""))
+        table.add_row(
+            str(event.seq), event.time[:19].replace("T", " "), Text(told(event)), Text(shown(event.run or ""))
+        )
     output().print(table)
 
 
 def told(event: Event) -> str:
     """An event's type, and what it came to: a verdict, a decision, a result, a change, or why it failed."""
     outcomes = (event.parameters.get(name) for name in ("verdict", "decision", "result", "change", "error"))
-    return printable(f"{event.type} {next(filter(None, outcomes), '')}").strip()
+    return shown(f"{event.type} {next(filter(None, outcomes), '')}").strip()
 
 
 @app.command("verify")
@@ -132,6 +135,23 @@ def fsck_log(
             say("no damage")
     if damage:
         raise typer.Exit(ExitCode.INTEGRITY)
+
+
+@app.command("repair")
+def repair(
+    *, workspace: WorkspaceOption = DEFAULT_WORKSPACE, as_json: JsonOption = False, no_input: NoInputOption = False
+) -> None:
+    """Complete what a killed command logged and left half done. Only what the log binds is put in place."""
+    from rich.text import Text
+
+    from govern.workflow.publication.audit import repair as run_repair
+
+    done = run_repair(workspace)
+    if as_json:
+        print_json({"repaired": done})
+        return
+    for said in done or ["nothing to repair"]:
+        output().print(Text(said), soft_wrap=True)
 
 
 @app.command("export")

@@ -19,6 +19,7 @@ from govern.cli.log_key import (
     required_log_key,
 )
 from govern.cli.options import DEFAULT_WORKSPACE, JsonOption, NoInputOption, WorkspaceOption
+from govern.shown import shown
 
 
 def checkpoint(
@@ -148,7 +149,7 @@ def check_proof(
         cosigners=public_cosigners(cosigner),
     )
     found = proved.event
-    run = f" of run {found.run}" if found.run else ""
+    run = f" of run {shown(found.run)}" if found.run else ""
     tell(
         {
             "valid": True,
@@ -158,8 +159,8 @@ def check_proof(
         },
         printable(
             f"event {found.seq}, {found.type}{run}, is in the log\n"
-            f"time   {found.time}, by the log's own clock\n"
-            f"log    {proved.checkpoint.origin}, {proved.checkpoint.size} events, "
+            f"time   {shown(found.time)}, by the log's own clock\n"
+            f"log    {shown(proved.checkpoint.origin)}, {proved.checkpoint.size} events, "
             f"root {proved.checkpoint.root.hex()}"
         )
         + cosigned_lines(proved.cosigned),

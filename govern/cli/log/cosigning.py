@@ -13,6 +13,7 @@ from govern.cli.log_key import VerifierOption, checkpoint_json, parse_public, re
 from govern.cli.options import DEFAULT_WORKSPACE, JsonOption, NoInputOption, WorkspaceOption
 from govern.cli.signer import read_password
 from govern.errors import IntegrityError, UsageError
+from govern.shown import shown
 
 if TYPE_CHECKING:
     from govern.audit import Cosigner
@@ -83,7 +84,7 @@ def cosign(
             "cosigner": done.cosigner.vkey,
             "time": moment(done.time),
         },
-        f"{out}: cosigned {done.checkpoint.size} events of {done.checkpoint.origin}, of which {done.known} were "
+        f"{out}: cosigned {done.checkpoint.size} events of {shown(done.checkpoint.origin)}, of which {done.known} were "
         f"known here\nby {done.cosigner.vkey}",
         as_json=as_json,
     )

@@ -8,6 +8,7 @@ import typer
 
 from govern.cli.console import columns, output, print_json, say
 from govern.cli.options import DEFAULT_WORKSPACE, JsonOption, NoInputOption, WorkspaceOption
+from govern.shown import shown
 
 app = typer.Typer(help="Say what the log knows of a model.", no_args_is_help=True)
 
@@ -48,5 +49,7 @@ def log_of_model(
     table = columns("event", "time", "what", "to", "run", right=[0], fold=[4])
     for happened in found.events:
         event = happened.stored.event
-        table.add_row(str(event.seq), event.time[:10], Text(told(event)), happened.relation, Text(event.run or ""))
+        table.add_row(
+            str(event.seq), event.time[:10], Text(told(event)), happened.relation, Text(shown(event.run or ""))
+        )
     output().print(table)

@@ -8,11 +8,12 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from govern.cli.console import printable, tell
+from govern.cli.console import tell
 from govern.cli.log.cosigning import QuorumOption, cosigned_lines, moment, read_quorum
 from govern.cli.log_key import VerifierOption, checkpoint_json, required_log_key
 from govern.cli.options import DEFAULT_WORKSPACE, JsonOption, NoInputOption, WorkspaceOption
 from govern.errors import UsageError
+from govern.shown import shown
 
 if TYPE_CHECKING:
     from govern.workflow.log.server import Service
@@ -106,7 +107,7 @@ def follow(
         known = found.known.size if found.known else 0
         size = found.checkpoint.size
         lines = [
-            f"{found.checkpoint.origin}: {size} events, root {found.checkpoint.root.hex()}",
+            f"{shown(found.checkpoint.origin)}: {size} events, root {found.checkpoint.root.hex()}",
             f"it goes on from the {known} events seen before: {size - known} are new"
             if known
             else "seen for the first time",
@@ -122,7 +123,7 @@ def follow(
                 "types": found.types,
                 "cosigned": {vkey: moment(time) for vkey, time in found.cosigned.items()},
             },
-            printable("\n".join(lines)) + cosigned_lines(found.cosigned),
+            "\n".join(lines) + cosigned_lines(found.cosigned),
             as_json=as_json,
         )
 

@@ -11,6 +11,7 @@ from govern.cli.console import printable, tell
 from govern.cli.log_key import VerifierOption, checkpoint_json, required_log_key
 from govern.cli.options import JsonOption, NoInputOption
 from govern.errors import UsageError
+from govern.shown import shown
 
 if TYPE_CHECKING:
     from govern.signing.timestamp import Timestamp
@@ -82,7 +83,7 @@ def check_timestamp(
             "nonce": request is not None,
             **stamp_json(stamp),
         },
-        f"{found.origin}, {found.size} events\n{said(stamp)}",
+        f"{shown(found.origin)}, {found.size} events\n{said(stamp)}",
         as_json=as_json,
     )
 

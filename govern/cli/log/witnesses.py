@@ -14,6 +14,7 @@ from govern.cli.log.tiles import HostOption, PortOption, run
 from govern.cli.log_key import checkpoint_json, public_log_key
 from govern.cli.options import DEFAULT_WORKSPACE, JsonOption, NoInputOption, WorkspaceOption
 from govern.errors import ExitCode
+from govern.shown import shown
 
 
 def serve_witness(
@@ -58,12 +59,12 @@ def collect_cosignatures(
         {
             "checkpoint": str(done.kept.path),
             **checkpoint_json(checkpoint),
-            "cosigned": {name: moment(time) for name, time in done.cosigned.items()},
-            "problems": done.problems,
+            "cosigned": {shown(name): moment(time) for name, time in done.cosigned.items()},
+            "problems": {shown(name): problem for name, problem in done.problems.items()},
             "met": done.met,
         },
-        *(f"{name}: cosigned at {moment(time)}, by its own clock" for name, time in done.cosigned.items()),
-        *(f"{name}: {problem}" for name, problem in done.problems.items()),
+        *(f"{shown(name)}: cosigned at {moment(time)}, by its own clock" for name, time in done.cosigned.items()),
+        *(f"{shown(name)}: {problem}" for name, problem in done.problems.items()),
         f"{done.kept.path}: {checkpoint.size} events, {'enough' if done.met else 'too few'} witnesses",
         as_json=as_json,
     )

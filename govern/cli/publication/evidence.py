@@ -14,6 +14,7 @@ from govern.cli.options import DEFAULT_WORKSPACE, JsonOption, NoInputOption, Wor
 from govern.cli.people.review import outlook, said_by_people
 from govern.cli.signer import read_public
 from govern.cli.verdict import say_verdict
+from govern.shown import shown
 
 if TYPE_CHECKING:
     from govern.evidence import CheckedPack
@@ -85,10 +86,10 @@ def show(checked: CheckedPack, folder: Path, *, held: Mapping[str, bool] | None 
         revocation = checked.revoked.act
         say(
             f"REVOKED {checked.revoked.logged} by {revocation.person.person}: this removal must not be relied on. "
-            f"{revocation.reason}",
+            f"{shown(revocation.reason, 4000)}",
             style="bold red",
         )
-    say_verdict(claim.verdict, f"  of run {claim.run}")
+    say_verdict(claim.verdict, f"  of run {shown(claim.run)}")
     say(f"signed  {claim.issued} by sha256:{checked.signer.fingerprint}")
     if checked.person:
         say(f"        the key of {checked.person}")
@@ -101,14 +102,14 @@ def show(checked: CheckedPack, folder: Path, *, held: Mapping[str, bool] | None 
     for waived, state in checked.waivers:
         waiver = waived.act
         said = f"{waiver.gate}, by {waiver.approver.person}, until {waiver.until[:10]}: {state}"
-        say(f"waived  {said}")
+        say(shown(f"waived  {said}"))
     if checked.valid_until:
         until = checked.valid_until[:10]
         if checked.stale:
             say(f"STALE   since {until}: ask for a new verification", style="bold yellow")
         else:
             say(f"holds   until {until}, then it is to be verified again")
-    say(f"log     {checked.checkpoint.origin}, {checked.checkpoint.size} events")
+    say(f"log     {shown(checked.checkpoint.origin)}, {checked.checkpoint.size} events")
     say(f"pack    {checked.files} files, all of one piece: {folder}")
     if held and "delta" in held:
         say("delta   the file is the one that was made and signed")

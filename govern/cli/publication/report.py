@@ -20,6 +20,7 @@ from govern.cli.options import (
 from govern.cli.signer import KeyOption, print_signer, signer_json, signing_key
 from govern.cli.verdict import say_verdict
 from govern.reporting.exports import EXPORTS
+from govern.shown import shown
 
 if TYPE_CHECKING:
     ExportName = str
@@ -159,12 +160,15 @@ def verify_report(
                 **signer_json(checked.claim.signer, checked.signer),
                 "issued": checked.claim.issued,
                 "revoked": revoked,
+                "newest": checked.newest,
             }
         )
         return
+    if checked.newest is False:
+        say("OLDER   the run was verified again or its report issued again since", style="bold yellow")
     if revoked:
         say(REVOKED, style="bold red")
-    say_verdict(checked.claim.verdict, f"  of run {checked.claim.run}")
+    say_verdict(checked.claim.verdict, f"  of run {shown(checked.claim.run)}")
     print_signer(checked.claim.issued, checked.claim.signer, checked.signer, workspace)
 
 
@@ -187,6 +191,6 @@ def verify_comparison(report: Path, *, workspace: Path, as_json: bool) -> None:
             }
         )
         return
-    say(f"comparison of {len(claim.methods)} methods, {claim.sweep}")
+    say(f"comparison of {len(claim.methods)} methods, {shown(claim.sweep)}")
     say(f"files   {checked.files} are the ones that were signed; nothing here is certified")
     print_signer(checked.claim.issued, checked.claim.signer, checked.signer, workspace)

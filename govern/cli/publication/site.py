@@ -10,6 +10,7 @@ import typer
 from govern.cli.console import print_json, say, tell
 from govern.cli.options import DEFAULT_WORKSPACE, JsonOption, NoInputOption, TemplatesOption, WorkspaceOption
 from govern.cli.signer import THROWAWAY, KeyOption, print_signer, signer_json, signing_key
+from govern.shown import shown
 
 
 def site(
@@ -63,5 +64,5 @@ def site(
         )
         return
     say(f"site   {len(claim.runs)} runs, {checked.files} files, none changed: {check}")
-    say(f"log    {claim.audit.origin}, up to event {claim.audit.seq}")
+    say(f"log    {shown(claim.audit.origin)}, up to event {claim.audit.seq}")
     print_signer(claim.issued, claim.signer, checked.signer, workspace, indent=7)

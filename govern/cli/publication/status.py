@@ -51,20 +51,19 @@ def details(entry: RunStatus) -> Iterator[str]:
     """All that people said over a run, and its verifications."""
     if entry.revoked:
         revocation = entry.revoked.act
-        yield (
-            f"revoked {revocation.time} by {revocation.person.person}, {revocation.person.role}\n{revocation.reason}"
-        )
+        person = revocation.person
+        yield f"revoked {revocation.time} by {person.person}, {person.role}\n{quoted(revocation.reason)}"
     for review in _reviews(entry):
         signoff = review.act
         yield (
             f"{signoff.decision}d {signoff.time} by {signoff.reviewer.person}, {signoff.reviewer.role}\n"
-            f"{signoff.comment}"
+            f"{quoted(signoff.comment)}"
         )
     for waived, state in entry.waivers:
         waiver = waived.act
         yield (
             f"waived ({state}) {waiver.time} by {waiver.approver.person}, {waiver.approver.role}: {waiver.gate}, "
-            f"{waiver.verdict}, until {waiver.until[:10]}\n{waiver.reason}"
+            f"{waiver.verdict}, until {waiver.until[:10]}\n{quoted(waiver.reason)}"
         )
     for verification in entry.verifications:
         yield (
@@ -77,6 +76,11 @@ def details(entry: RunStatus) -> Iterator[str]:
         yield f"its weights were pruned on {entry.pruned}"
 
 
+def quoted(words: str) -> str:
+    """Somebody's own words, marked on every line, so that none of them passes for ours."""
+    return "\n".join(f"  > {line}" for line in words.splitlines())
+
+
 def waits(entry: RunStatus) -> str:
     """What a run waits for."""
     if entry.revoked:
@@ -84,8 +88,11 @@ def waits(entry: RunStatus) -> str:
     if not entry.applied:
         return "not applied: govern apply --resume"
     if entry.standing is None:
-        return "not verified: govern verify"
+        again = f"verified, and its report was not issued: govern report render {entry.run}"
+        return again if entry.unreported else "not verified: govern verify"
     said = [outlook(entry.standing)]
+    if entry.named and entry.signer is None:
+        said.append("report signed by a key that nobody vouches for")
     if entry.stale:
         said.insert(0, f"STALE since {(entry.valid_until or '')[:10]}: govern verify {entry.run}")
     said += [f"{waived.act.gate} waived, {_until(waived, state)}" for waived, state in entry.waivers]
@@ -109,6 +116,7 @@ def _as_json(entry: RunStatus) -> dict[str, Any]:
         "applied": entry.applied,
         "verdict": entry.verdict,
         "issued": entry.issued,
+        "signer": entry.signer,
         "required": entry.required,
         "roles": list(entry.roles),
         "state": standing.state if standing else None,

@@ -96,12 +96,11 @@ def compare_methods(
 ) -> None:
     """Run a comparison of methods and print it."""
     from govern.cli.sweeps.sweep import before, methods_table
-    from govern.workflow.sweeps.methods import Comparison as Compared
-    from govern.workflow.sweeps.methods import methods_named
+    from govern.workflow.sweeps.methods import MethodsCompared, methods_named
 
     if not math.isfinite(budget):
         raise UsageError(f"a budget of {budget} seconds ends nowhere", where="--budget", hint="Give seconds.")
-    compared = Compared(methods_named(methods), points, budget, every=methods == "all")
+    compared = MethodsCompared(methods_named(methods), points, budget, every=methods == "all")
     check_policy(policy, "compare")
     from govern.workflow.sweeps.sweep import sweep
 

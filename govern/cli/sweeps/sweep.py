@@ -108,7 +108,7 @@ def sweep(
 
 
 def before(record: Sweep) -> str:
-    """The unedited model, in one line."""
+    """The base model, in one line."""
     forget, utility = record.forget_before, record.utility_before
     return (
         f"before  to forget {percent(forget)} of {forget.n} questions (guessing {record.chance:.0%}), "

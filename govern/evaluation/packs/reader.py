@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from transformers import GenerationConfig, PreTrainedModel, PreTrainedTokenizerBase
 
-from govern.corpora import exchange
+from govern.corpora import encode, exchange
 from govern.errors import GovernError
 from govern.evaluation.harness import quiet
 from govern.evaluation.scoring import Scorer, batches, padded
@@ -49,7 +49,7 @@ class ModelReader:
 
         Texts are cut to `most` tokens. Raises GovernError where the model's output is no number.
         """
-        rows = [tuple(self.tokenizer(text)["input_ids"][:most]) for text in texts]
+        rows = [tuple(encode(text, self.tokenizer)[:most]) for text in texts]
         order = sorted(range(len(rows)), key=lambda index: len(rows[index]), reverse=True)
         found: list[list[float]] = [[] for _ in rows]
         done = 0
@@ -73,7 +73,7 @@ class ModelReader:
     @torch.inference_mode()
     def continuations(self, prompts: Sequence[str], *, most: int) -> list[str]:
         """How the model goes on from each prompt, greedily, up to its end of text or `most` tokens."""
-        rows = [self.tokenizer(prompt)["input_ids"] for prompt in prompts]
+        rows = [encode(prompt, self.tokenizer) for prompt in prompts]
         model: Any = self.model
         ends = model.generation_config.eos_token_id if model.generation_config else None
         # Only what is said here holds: a model's own generation settings may sample, or punish repetition.

@@ -44,7 +44,7 @@ def read_rows(path: Path, *, published: int | None) -> tuple[Row, ...]:
     Raises UsageError naming file:line, never a text, for a row that is no JSON object, and for another number of rows.
     """
     try:
-        text = path.read_text(encoding="utf-8")
+        text = path.read_text(encoding="utf-8-sig")
     except FileNotFoundError:
         raise UsageError("the benchmark's file is missing", where=str(path)) from None
     except (OSError, UnicodeDecodeError) as error:

@@ -204,7 +204,7 @@ class MeasuredBlock:
 
 
 class Waypoints:
-    """The input of the block that was measured last, for each batch, edited and as it was: where the next pass goes on.
+    """The input of the block that was measured last, for each batch, of the edited model and of the base.
 
     Blocks are solved in order, so nothing below the last one changes any more. What the frozen model's room does not
     hold is computed again.
@@ -215,15 +215,15 @@ class Waypoints:
         self._reached: dict[tuple[str, int, bool], tuple[int, Tensor]] = {}
 
     @torch.no_grad()
-    def input(self, deck: Deck, number: int, block: int, *, original: bool) -> Tensor:
+    def input(self, deck: Deck, number: int, block: int, *, base: bool) -> Tensor:
         """The input of a block of the window (counted from its first), [batch, tokens, d], for a whole batch."""
         window, frozen = self._setup.window, self._setup.frozen
         entry = frozen.entry(deck, number)
         if block == 0:
             return entry.hidden
-        key = (deck.seed, number, original)
+        key = (deck.seed, number, base)
         begin, hidden = self._reached.get(key, (0, None))
-        weights = frozen.weights if original else None
+        weights = frozen.weights if base else None
         hidden = window.replay(entry, weights, begin=begin, end=block, hidden=hidden)
         if block < len(window.blocks) - 1 and (key in self._reached or frozen.reserve(hidden.nbytes)):
             self._reached[key] = block, hidden
@@ -283,7 +283,7 @@ class _Block:
         """The first tokens of the batch that the deck visits first."""
         number = deck.visit(0)
         a, hidden = self.run(deck, number)
-        before = self.original(deck, number)[:, 0].float()
+        before = self.base(deck, number)[:, 0].float()
         return FirstTokens(a[:, 0].float(), hidden[:, 0].float() - before, before.norm(dim=1))
 
     @torch.no_grad()
@@ -292,19 +292,19 @@ class _Block:
         seen: list[Tensor] = []
         handle = self.linear.register_forward_pre_hook(lambda _module, args: seen.append(args[0]))
         try:
-            hidden = self._output(deck, number, weights, original=False)
+            hidden = self._output(deck, number, weights, base=False)
         finally:
             handle.remove()
         # Some blocks hand all tokens of a batch to their MLP in one row.
         return seen[0].reshape(*hidden.shape[:-1], -1), hidden
 
     @torch.no_grad()
-    def original(self, deck: Deck, number: int) -> Tensor:
+    def base(self, deck: Deck, number: int) -> Tensor:
         """h⁰, [batch, tokens, d], of a whole batch."""
-        return self._output(deck, number, self.setup.frozen.weights, original=True)
+        return self._output(deck, number, self.setup.frozen.weights, base=True)
 
-    def _output(self, deck: Deck, number: int, weights: Mapping[str, Tensor] | None, *, original: bool) -> Tensor:
-        hidden = self.waypoints.input(deck, number, self.number, original=original)
+    def _output(self, deck: Deck, number: int, weights: Mapping[str, Tensor] | None, *, base: bool) -> Tensor:
+        hidden = self.waypoints.input(deck, number, self.number, base=base)
         entry = self.setup.frozen.entry(deck, number)
         return self.setup.window.replay(entry, weights, begin=self.number, end=self.number + 1, hidden=hidden)
 
@@ -318,7 +318,7 @@ class _Block:
             for number in range(len(deck))[self.setup.workers.rank :: self.setup.workers.size]:
                 a, hidden = self.output(deck, number)
                 # Nothing before the first trained block has changed, so its output is still the original one.
-                original = self.original(deck, number)[deck.batch(number).counted] if self.number else hidden
+                original = self.base(deck, number)[deck.batch(number).counted] if self.number else hidden
                 if not original.isfinite().all():
                     self.setup.refuse_base(deck, number)
                 moments.add(a, hidden if role == "forget" else hidden.double() - original.double())

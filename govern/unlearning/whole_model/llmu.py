@@ -48,7 +48,7 @@ def llmu_loss(student: Student, turn: Turn, settings: LlmuSettings) -> Iterator[
     share = settings.random_weight / settings.random_answers
     for number in range(settings.random_answers):
         yield Term("other", share, student.read(random_answers(turn, number)).loss())
-    before = student.read_original(turn.retain).logits
+    before = student.read_base(turn.retain).logits
     yield Term("retain", settings.retain_weight, divergence(before, student.read(turn.retain).logits))
 
 

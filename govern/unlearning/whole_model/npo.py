@@ -2,7 +2,7 @@
 
     L = −γ (2/β) E log σ(β (NLL_θ(y) − NLL_ref(y))) + α CE(θ; retain)
 
-NLL is summed over a document's tokens, ref is the model as it was. For β → 0 the gradient is that of ascent; for larger
+NLL is summed over a document's tokens, ref is the base model. For β → 0 the gradient is that of ascent; for larger
 β a document that is already forgotten weighs less and less, so the loss has a lower bound, 0.
 """
 
@@ -36,7 +36,7 @@ def npo_loss(student: Student, turn: Turn, settings: NpoSettings) -> Iterator[Te
     """The forget term over whole documents, then the retain term."""
     from torch.nn.functional import logsigmoid
 
-    before = student.read_original(turn.forget).document_losses()
+    before = student.read_base(turn.forget).document_losses()
     rise = student.read(turn.forget).document_losses() - before
     yield Term("forget", settings.forget_weight, -2 / settings.beta * logsigmoid(settings.beta * rise).mean())
     yield from retain_loss(student, turn, settings)

@@ -126,7 +126,7 @@ def quark_loss(student: Student, turn: Turn, settings: QuarkSettings, pool: Pool
     samples = [pool.samples[place] for place in drawn]
     batch = padded([each.tokens for each in samples], [each.prompt for each in samples], student.device)
     said = read_signed(student, batch, [quantiles[place] for place in drawn], signs)
-    before = student.read_original(batch)
+    before = student.read_base(batch)
     distribution = said.logits.log_softmax(-1)
     entropy = -(distribution.exp() * distribution).sum(-1).mean()
     match = divergence(before.logits, said.logits)

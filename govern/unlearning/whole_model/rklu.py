@@ -74,7 +74,7 @@ def rklu(request: Request[RkluSettings]) -> Edit:
 
 def rklu_loss(student: Student, turn: Turn, settings: RkluSettings, strong: Mapping[str, Tensor]) -> Iterator[Term]:
     """The distillation on the forget batch, then the retain term."""
-    before = student.read_original(turn.forget)
+    before = student.read_base(turn.forget)
     stronger = student.read(turn.forget, strong)
     teacher, selected = weakened(before, stronger, settings.strength)
     said = student.read(turn.forget).logits

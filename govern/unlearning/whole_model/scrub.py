@@ -45,11 +45,11 @@ class ScrubSettings(Objective):
 
 def scrub_loss(student: Student, turn: Turn, settings: ScrubSettings) -> Iterator[Term]:
     """The move away on the forget batch, with its update; then the move back on the retain batch."""
-    before = student.read_original(turn.forget).logits
+    before = student.read_base(turn.forget).logits
     away = divergence(before, student.read(turn.forget).logits, temperature=settings.temperature)
     driven = turn.visit < settings.max_epochs * len(turn.topic.forget)
     yield Term("forget", -1.0 if driven else 0.0, away, update=driven)
-    before = student.read_original(turn.retain).logits
+    before = student.read_base(turn.retain).logits
     said = student.read(turn.retain)
     match = settings.match_weight * divergence(before, said.logits, temperature=settings.temperature)
     yield Term("retain", 1.0, settings.retain_weight * said.loss() + match)

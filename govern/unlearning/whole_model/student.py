@@ -21,7 +21,7 @@ from govern.training.adapters import adapt
 from govern.training.finite import refuse_not_finite
 from govern.unlearning.activations import find_blocks
 from govern.unlearning.batches import Batch
-from govern.unlearning.parameters import Stored, parameters_of, stored_as, weights_digest
+from govern.unlearning.parameters import StoredWeight, parameters_of, stored_as, weights_digest
 from govern.unlearning.whole_model.predictions import Predictions
 from govern.unlearning.whole_model.settings import WholeModel
 
@@ -31,15 +31,15 @@ class Student:
     """A model in float32, in evaluation mode: no dropout, so that a step depends on nothing but its weights.
 
     `trained` are the parameters that may change, by the names that `model` gives them; of an adapter, its own.
-    `original` are copies of them as they were, where a method asks for them. `edited` says how the checkpoint keeps
-    the weights that will have changed, by their names in the plain model.
+    `base` are copies of them as the base model has them, where a method asks for them. `edited` says how the checkpoint
+    keeps the weights that will have changed, by their names in the plain model.
     """
 
     model: nn.Module
     plain: PreTrainedModel
     trained: Mapping[str, nn.Parameter]
-    original: Mapping[str, Tensor]
-    edited: Mapping[str, Stored]
+    base: Mapping[str, Tensor]
+    edited: Mapping[str, StoredWeight]
     path: Path
     device: str
     dtype: str
@@ -66,8 +66,8 @@ class Student:
             for parameter in trained.values():
                 parameter.requires_grad_(True)
         model.eval()
-        original = {name: weight.detach().clone() for name, weight in trained.items()} if settings.reference else {}
-        return cls(model, plain, trained, original, edited, path, device, settings.dtype, digest)
+        base = {name: weight.detach().clone() for name, weight in trained.items()} if settings.reference else {}
+        return cls(model, plain, trained, base, edited, path, device, settings.dtype, digest)
 
     def read(self, batch: Batch, weights: Mapping[str, Tensor] | None = None) -> Predictions:
         """What the model says of a batch, with its own weights or with other ones, by the names of `trained`."""
@@ -76,9 +76,9 @@ class Student:
         )
 
     @torch.no_grad()
-    def read_original(self, batch: Batch) -> Predictions:
-        """What the model said of a batch before it was changed."""
-        return self.read(batch, self.original)
+    def read_base(self, batch: Batch) -> Predictions:
+        """What the base model says of a batch."""
+        return self.read(batch, self.base)
 
     def refuse_not_finite(self, batch: Batch) -> None:
         """Raise RemovalError where the model's weights, or what it computes of a batch, are not finite."""
@@ -97,9 +97,9 @@ class Student:
 
     @torch.no_grad()
     def reset(self) -> None:
-        """Put the original weights back."""
+        """Put the base weights back."""
         for name, weight in self.trained.items():
-            weight.copy_(self.original[name])
+            weight.copy_(self.base[name])
 
     def weights(self) -> dict[str, Tensor]:
         """The edited weights in float32, by checkpoint name. An adapter is merged into them, so this comes last."""

@@ -2,7 +2,7 @@
 
     L = CE(softmax(z_ref − β · onehot(y)), p_θ), the mean over forget tokens
 
-The teacher is the model as it was with the true token's logit lowered by β; every other logit stays, so the target is
+The teacher is the base model with the true token's logit lowered by β; every other logit stays, so the target is
 bounded and fixed. `retain_weight` adds α CE on retain text, as public code allows; the paper has no such term.
 """
 
@@ -40,7 +40,7 @@ def undial_loss(student: Student, turn: Turn, settings: UndialSettings) -> Itera
     """The distillation on the forget batch, then the retain term."""
     from torch.nn.functional import cross_entropy
 
-    teacher = adjusted_logits(student.read_original(turn.forget), settings.beta).softmax(-1)
+    teacher = adjusted_logits(student.read_base(turn.forget), settings.beta).softmax(-1)
     yield Term("forget", 1.0, cross_entropy(student.read(turn.forget).logits, teacher))
     yield from retain_loss(student, turn, settings)
 

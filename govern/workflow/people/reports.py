@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
+from govern.audit import Stored
 from govern.errors import IntegrityError, UsageError, at
 from govern.evidence.claims import History
 from govern.signing import ReportPredicate, load_trusted, report_predicate
-from govern.signing.page import check_page, refuse_changed
+from govern.signing.page import CheckedPage, check_page, refuse_changed
 from govern.workflow.people.trust import in_force
 from govern.workflow.runs import believed, read_history
 from govern.workspace import RunFolder, Workspace
@@ -37,53 +39,44 @@ def unverified(run: RunFolder) -> UsageError:
     )
 
 
-def check_report(report: Path, *, workspace: Path) -> CheckedReport:
+def check_report(report: Path, *, workspace: Path, history: History | None = None) -> CheckedReport:
     """Check a report against the signed statement beside it. Needs no log and no network.
 
-    Where the workspace's log is the one that the report stands on, the report must be what that log says of it. Raises
-    IntegrityError where the report, the statement, the bundle or the key were changed, or it is another run's.
+    Where the report stands on the workspace's log (`history`, where that was read before), it must be what the log says
+    of it. Raises IntegrityError where the report, the statement, the bundle or the key were changed, or it is another
+    run's.
     """
     if not report.is_file():
         raise UsageError("there is no such report", where=str(report), hint="Name the report.html of a run.")
-    checked = check_page(report, report_predicate)
-    refuse_changed(report, report.name, checked.subjects[report.name])
-    claim, place = checked.claim, Workspace(workspace)
-    history, logged, newest = read_history(place), None, None
-    if history and history.origin == claim.audit.origin:
-        with at(report):
-            logged, newest = _logged(history, place, report, claim, checked.statement)
-    times = [claim.issued, logged] if logged else [claim.issued]
-    return CheckedReport(
-        path=report,
-        claim=claim,
-        signer=signer_name(workspace, checked.key.fingerprint, *times, history=history),
-        fingerprint=checked.key.fingerprint,
-        newest=newest,
-    )
+    page = check_page(report, report_predicate)
+    refuse_changed(report, report.name, page.subjects[report.name])
+    with at(report):
+        history = history or read_history(Workspace(workspace))
+        signer, issued = signer_of(workspace, history, page)
+        newest = _is_newest(history, Workspace(workspace), report, page.claim) if history and issued else None
+    return CheckedReport(report, page.claim, signer, page.key.fingerprint, newest)
 
 
-def _logged(
-    history: History, place: Workspace, report: Path, claim: ReportPredicate, statement: str
-) -> tuple[str, bool]:
-    """When the log took a report in, and whether it is its run's newest. Raises IntegrityError where it never did.
+def signer_of(workspace: Path, history: History | None, page: CheckedPage[Any]) -> tuple[str | None, Stored | None]:
+    """Who signed a page, as far as the workspace and its log know, and the event that took it in.
 
-    `statement` is the SHA-256 of the statement beside it.
+    Raises IntegrityError where the page stands on this log and the log knows nothing of it.
     """
+    stored = history.took_in(page.statement, page.claim.audit) if history else None
+    times = (page.claim.issued, history.logged(stored)) if history and stored else (page.claim.issued,)
+    return signer_name(workspace, page.key.fingerprint, *times, history=history), stored
+
+
+def _is_newest(history: History, place: Workspace, report: Path, claim: ReportPredicate) -> bool:
+    """Whether a report is its run's newest, and all that is said of that run holds. Raises IntegrityError."""
     within = report.resolve().parent
     if within.is_relative_to((place.root / "runs").resolve()) and claim.run not in within.parts:
         raise IntegrityError(
             f"this is a report of run {claim.run}, in another run's folder",
             hint="Somebody put it there. Restore the run from a backup.",
         )
-    issued = [stored for stored in history.of(claim.run, "report.issued") if statement in stored.event.digests.values()]
-    if not issued:
-        raise IntegrityError(
-            "the log that it stands on, which is this workspace's, issued no such report",
-            hint="Ask the issuer which report is theirs. Do not rely on this one.",
-        )
     facts = believed(history, place.run(claim.run))
-    newest = facts.report is not None and facts.report.claim == claim and facts.unreported is None
-    return history.logged(issued[-1]), newest
+    return facts.report is not None and facts.report.claim == claim and facts.unreported is None
 
 
 def is_revoked(workspace: Path, run_id: str) -> bool | None:

@@ -8,9 +8,9 @@ from pathlib import Path
 from govern.clock import now
 from govern.errors import UsageError
 from govern.evidence.claims import Believed, History, RunFacts, Trusting
-from govern.records import Decision, SignOff, Trust, TrustEntry
+from govern.records import Decision, SignOff, Trust, TrustEntry, same_person
 from govern.signing import SigningKey
-from govern.signing.acts import Signed, same_person
+from govern.signing.acts import Signed
 from govern.signing.reviews import SIGN_OFF, Standing, may_review, standing
 from govern.workflow.people.signed import Acted, Desk, open_for_signing, person
 from govern.workflow.people.trust import in_force

@@ -20,7 +20,7 @@ from govern.digests import sha256_bytes, sha256_file
 from govern.errors import IntegrityError, UsageError
 from govern.evidence.claims import History, Trusting, believe_trust
 from govern.evidence.names import BY_NEW, BY_OLD, NEW_KEY, OLD_KEY, ROOT_KEY, TRUST_BUNDLE
-from govern.records import Trust, TrustEntry
+from govern.records import Trust, TrustEntry, same_person
 from govern.records.told import TrustChanged, told
 from govern.signing import PublicKey, SigningKey
 from govern.signing.trust_document import (
@@ -93,6 +93,13 @@ def add_key(
         current = _current(workspace)
         if current.trust.entry(key.fingerprint):
             raise UsageError("this key is in the trust document already", where=f"key {key.fingerprint}")
+        for known in {entry.person for entry in current.trust.keys} - {person}:
+            if same_person(known, person):
+                raise UsageError(
+                    f"this name could be taken for {known}, who is in the trust document already",
+                    where="person",
+                    hint="Write it in the same letters where it is the same person, else tell the two apart.",
+                )
         try:
             entry = TrustEntry(
                 fingerprint=key.fingerprint,

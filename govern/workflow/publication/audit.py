@@ -6,17 +6,28 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from filelock import FileLock
+
 from govern.audit import Checkpoint, Cosigner, Damage, Head, Log, LogVerifier, Stored, cosigned_at, fsck
 from govern.audit.quorum import Quorum
 from govern.errors import IntegrityError, at
-from govern.evidence.claims import History
+from govern.evidence.claims import History, revocation_of
 from govern.signing import AuditPosition
 from govern.signing.reviews import SIGN_OFF
+from govern.signing.waivers import REVOCATION
 from govern.workflow.files import POLICY, REPORT
 from govern.workflow.log.checkpoints import Kept, check_kept, check_one, kept_paths, log_verifiers, read_series
-from govern.workflow.people.trust import check_trust
+from govern.workflow.people.trust import check_trust, in_force, repair_trust
 from govern.workflow.publication.comparison import check_comparison
-from govern.workflow.runs import believed, bound_digests, check_artefacts, events_of, logged_runs, refuse_lost_log
+from govern.workflow.runs import (
+    believed,
+    bound_digests,
+    check_artefacts,
+    events_of,
+    finish_issue,
+    logged_runs,
+    refuse_lost_log,
+)
 from govern.workspace import Workspace
 
 
@@ -71,6 +82,7 @@ def audit(
         kept = check_kept(place, log, head.tree)
         history = History(log.events())
         artefacts, reports, reviews = check_trust(place, history), 0, 0
+        trusting = in_force(place.root, history)
         runs = logged_runs(place, log)
         for run in runs:
             facts = believed(history, run)
@@ -80,9 +92,30 @@ def audit(
                 reports += 1
             artefacts += len(bound_digests(events_of(log, run)))
             reviews += len(facts.of(SIGN_OFF))
+            revocation_of(facts.of(REVOCATION), trusting.trust if trusting else None)
         artefacts += check_sweeps(place, log)
     against_tree = named.checkpoint if named else None
     return Audited(head, len(runs), artefacts, reports, reviews, len(kept), against_tree, seen)
+
+
+def repair(workspace: Path) -> list[str]:
+    """Complete what a killed command logged and left half done, and say what that was.
+
+    Only what the log binds is put in place: the newest trust document, and each run's newest report. Raises
+    IntegrityError where the log does not hold.
+    """
+    place = Workspace.existing(workspace)
+    done: list[str] = []
+    with Log.open(place.database, create=False, trust=place.trust) as log:
+        log.verify()
+        with FileLock(place.root / ".trust.lock"):
+            if repair_trust(place, log):
+                done.append("trust.yaml is the document that the log put in force")
+        for run in logged_runs(place, log):
+            with run.locked():
+                if finish_issue(run, events_of(log, run)):
+                    done.append(f"the newest report of run {run.id} is in its place")
+    return done
 
 
 def check_sweeps(place: Workspace, log: Log) -> int:

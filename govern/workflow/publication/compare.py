@@ -5,10 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 
 from govern.audit import Log
+from govern.evidence.claims import History
 from govern.reporting.comparison import Comparison
 from govern.reporting.comparison import compare as compare_documents
 from govern.workflow.publication.exports import document_of
-from govern.workflow.runs import applied_run, check_artefacts, events_of
+from govern.workflow.runs import applied_run
 from govern.workspace import Workspace
 
 
@@ -21,7 +22,6 @@ def compare(first: str | None, second: str | None, *, workspace: Path) -> Compar
     with Log.read(place.database) as log:
         log.verify()
         runs = [applied_run(place, log, run_id) for run_id in (first, second)]
-        for run in runs:
-            check_artefacts(run, events_of(log, run))
-        one, other = (document_of(log, run) for run in runs)
+        history = History(log.events())
+        one, other = (document_of(history, run) for run in runs)
     return compare_documents(one, other)

@@ -9,7 +9,7 @@ from pathlib import Path
 from govern.audit import Log
 from govern.clock import now
 from govern.digests import sha256_bytes
-from govern.errors import IntegrityError, UsageError
+from govern.errors import IntegrityError, UsageError, at
 from govern.gates.choice import best_of
 from govern.records import Plan, Sweep
 from govern.reporting.methods import build_methods, render_methods
@@ -25,8 +25,9 @@ from govern.signing.page import check_page, identity, refuse_changed, sign_page
 from govern.signing.statement import parse_canonical
 from govern.version import __version__
 from govern.workflow.files import BEFORE, PLAN, POLICY, REPORT, STATEMENT, SWEEP, TRIALS
-from govern.workflow.people.reports import signer_name
-from govern.workspace import RunFolder
+from govern.workflow.people.reports import signer_of
+from govern.workflow.runs import read_history
+from govern.workspace import RunFolder, Workspace
 
 _BOUND = {BEFORE, PLAN, POLICY, REPORT, SWEEP, TRIALS}
 
@@ -153,10 +154,12 @@ def check_comparison(report: Path, *, workspace: Path) -> CheckedComparison:
             where=str(folder.root / STATEMENT),
             hint="Do not rely on it: what was signed contradicts itself.",
         )
+    with at(report):
+        signer, _ = signer_of(workspace, read_history(Workspace(workspace)), checked)
     return CheckedComparison(
         path=report,
         claim=claim,
-        signer=signer_name(workspace, checked.key.fingerprint, claim.issued),
+        signer=signer,
         fingerprint=checked.key.fingerprint,
         files=len(subjects),
     )

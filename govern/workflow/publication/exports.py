@@ -15,11 +15,10 @@ from govern.records import ENDPOINT, Verdict, Waiver
 from govern.reporting.document import Issue, RunDocument, Signer
 from govern.reporting.exports import load_export
 from govern.reporting.exports.protocol import GatePlace, Need
-from govern.signing import parse_statement, report_predicate
 from govern.signing.waivers import WAIVER
-from govern.workflow.files import REPORT, STATEMENT
+from govern.workflow.files import REPORT
 from govern.workflow.people.reports import unverified
-from govern.workflow.people.signed import read_acts
+from govern.workflow.people.review import report_of
 from govern.workflow.people.trust import in_force
 from govern.workflow.people.waive import states_of
 from govern.workflow.publication.report import earlier_attempts
@@ -61,22 +60,24 @@ def reported(run_id: str | None, *, workspace: Path) -> Reported:
         events = events_of(log, run)
         check_artefacts(run, events)
         refuse_revoked(run, events)
-        document = document_of(log, run)
         history = History(log.events())
+        document = document_of(history, run)
         states = states_of(run, believed(history, run), in_force(workspace, history))
         waivers = tuple(waived.act for waived, state in states if state == "in force")
         return Reported(run, stored_policy(run, events), document, waivers)
 
 
-def document_of(log: Log, run: RunFolder) -> RunDocument:
-    """What the newest report of a run says. The caller has held the run's artefacts against the log."""
-    issued = [stored.event.seq for stored in log.events(run=run.id, type="report.issued")]
-    if not issued:
+def document_of(history: History, run: RunFolder) -> RunDocument:
+    """What the newest report of a run says. Raises IntegrityError where an artefact is not what the log says it was."""
+    facts = believed(history, run)
+    if facts.report is None:
         raise unverified(run)
-    claim = report_predicate(parse_statement(run.read(STATEMENT)))
-    position = log.event(claim.audit.seq)
+    report = report_of(run, facts)
+    claim, position = report.claim, report.verified
     plan = stored_plan(run)
     verdict = next(name for name in position.event.digests if name.endswith("verdict.json"))
+    events = [stored.event for stored in history.of(run.id)]
+    waivers = facts.of(WAIVER, before=report.issued.event.seq)
     return RunDocument(
         plan=plan,
         removal=stored_removal(run),
@@ -88,10 +89,10 @@ def document_of(log: Log, run: RunFolder) -> RunDocument:
             audit_seq=claim.audit.seq,
             audit_leaf=claim.audit.leaf,
             signer=Signer(fingerprint=claim.signer.fingerprint, throwaway=claim.signer.kind == "throwaway"),
-            failed_runs=earlier_attempts(log, plan, position),
-            verifications=verifications(events_of(log, run), until=position.event.seq),
+            failed_runs=earlier_attempts(history.entries, plan, position),
+            verifications=verifications(events, until=position.event.seq),
             valid_until=plan.valid_until(position.event.time),
-            waivers=tuple(waived.act for waived in read_acts(log, run, WAIVER, before=issued[-1])),
+            waivers=tuple(waived.act for waived in waivers),
         ),
         sweep=stored_sweep(run, plan),
     )

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
 from govern.audit import Log, Stored
 from govern.clock import now
-from govern.digests import sha256_bytes, sha256_file
+from govern.digests import sha256_bytes
 from govern.errors import UsageError
 from govern.evidence import edit_statements
 from govern.policy import LoadedPolicy
@@ -37,6 +38,7 @@ from govern.workflow.runs import (
     LATEST,
     check_artefacts,
     events_of,
+    finish_issue,
     held_run,
     refuse_revoked,
     stored_plan,
@@ -85,7 +87,7 @@ def issue_report(
             audit_seq=position.event.seq,
             audit_leaf=position.leaf,
             signer=signer,
-            failed_runs=earlier_attempts(log, plan, position),
+            failed_runs=earlier_attempts(log.events(), plan, position),
             verifications=verifications(events_of(log, run), until=position.event.seq),
             valid_until=plan.valid_until(position.event.time),
             waivers=tuple(waived.act for waived in read_acts(log, run, WAIVER)),
@@ -140,18 +142,6 @@ def issue_report(
     return Issued(run.path(REPORT), sha256_bytes(html.data), signer.fingerprint, signer.throwaway)
 
 
-def finish_issue(run: RunFolder, events: list[Event]) -> None:
-    """Copy the newest report's files to the top of the run, where a killed issue left older ones or none there."""
-    reports = [event for event in events if event.type == "report.issued"]
-    known = {digest for event in reports for digest in event.digests.values()}
-    for path, digest in reports[-1].digests.items() if reports else ():
-        folder, _, name = path.rpartition("/")
-        top = run.path(name)
-        found = sha256_file(top) if top.is_file() else None
-        if folder and found != digest and (found is None or found in known):
-            run.write(name, run.read(path))
-
-
 def refuse_missing_templates(templates: Path | None) -> None:
     """Raise UsageError for a folder that is not there, before anything is measured."""
     if templates is not None and not templates.is_dir():
@@ -197,14 +187,14 @@ def find_report(run_id: str | None, *, workspace: Path) -> Path:
     return place.run(issued[-1]).path(REPORT)
 
 
-def earlier_attempts(log: Log, plan: Plan, position: Stored) -> tuple[FailedRun, ...]:
+def earlier_attempts(history: Iterable[Stored], plan: Plan, position: Stored) -> tuple[FailedRun, ...]:
     """Every earlier try at this policy or this model: failed, unfinished, verified, and applied without a verdict."""
     ended: set[str | None] = set()
     applied: dict[str | None, Event] = {}
     started: dict[str | None, Stored] = {}
     found: list[FailedRun] = []
     ours = position.event
-    for stored in log.events():
+    for stored in history:
         event = stored.event
         if event.seq >= ours.seq or not (
             event.policy_digest == plan.policy_digest or event.model_before == plan.model.digest

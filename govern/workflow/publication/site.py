@@ -13,7 +13,8 @@ from typing import Final
 from govern.audit import Log
 from govern.clock import now
 from govern.digests import sha256_bytes, sha256_file
-from govern.errors import IntegrityError, UsageError
+from govern.errors import IntegrityError, UsageError, at
+from govern.evidence.claims import History
 from govern.records.told import SitePublished
 from govern.reporting.document import RunDocument
 from govern.reporting.forms import utc
@@ -23,11 +24,11 @@ from govern.signing.page import Beside, check_page, identity, sign_page
 from govern.signing.site import RunClaim, SitePredicate, State, site_predicate, site_statement
 from govern.version import __version__
 from govern.workflow.files import BUNDLE, REPORT, REPORT_MARKDOWN, SIGNER, STATEMENT
-from govern.workflow.people.reports import check_report, signer_name
+from govern.workflow.people.reports import check_report, signer_of
 from govern.workflow.publication.exports import document_of
 from govern.workflow.publication.report import refuse_missing_templates
 from govern.workflow.publication.status import RunStatus, status
-from govern.workflow.runs import events_of, stored_policy
+from govern.workflow.runs import events_of, read_history, stored_policy
 from govern.workspace import RunFolder, Workspace, write_atomic
 from govern.workspace.atomic import sync_folder
 
@@ -75,7 +76,8 @@ def publish_site(out: Path, *, workspace: Path, key: SigningKey | None, template
         # A folder that a killed process made before its first event is no run.
         known = {stored.event.run for stored in log.events(type="apply.started")}
         statuses = [found for found in status(workspace) if found.run in known]
-        documents = [document_of(log, place.run(found.run)) for found in statuses if found.verdict]
+        history = History(log.events())
+        documents = [document_of(history, place.run(found.run)) for found in statuses if found.verdict]
         by_run = {document.report.run: document for document in documents}
         issued = now()
         site = Site(
@@ -131,18 +133,21 @@ def check_site(folder: Path, *, workspace: Path) -> CheckedSite:
             raise IntegrityError("this file is not of the site that was signed", where=name)
         if sha256_file(folder / name) != subjects[name]:
             raise IntegrityError("this file was changed after the site was signed", where=name)
+    history = read_history(Workspace(workspace))
+    with at(folder / SIGNATURE.statement):
+        signer, _ = signer_of(workspace, history, checked)
     for run in claim.runs:
         report = folder / "runs" / run.run / REPORT
         if (run.report is not None) != report.is_file():
             raise IntegrityError("the statement and the folder disagree on a report", where=f"runs/{run.run}/{REPORT}")
         if run.report is not None:
-            said = check_report(report, workspace=workspace).claim
+            said = check_report(report, workspace=workspace, history=history).claim
             if (sha256_file(report), said.verdict, said.run) != (run.report, run.verdict, run.run):
                 raise IntegrityError("the report is not the one that the site claims", where=f"runs/{run.run}/{REPORT}")
     return CheckedSite(
         path=folder,
         claim=claim,
-        signer=signer_name(workspace, key.fingerprint, claim.issued),
+        signer=signer,
         fingerprint=key.fingerprint,
         files=len(subjects) + len(SIGNATURE),
     )

@@ -7,11 +7,12 @@ from pathlib import Path
 
 from govern.audit import Log
 from govern.clock import now
-from govern.evidence.claims import History, Trusting
+from govern.evidence.claims import History, Trusting, revocation_of
 from govern.records import Revocation, VerdictValue, Verification, Waiver
 from govern.signing.acts import Signed
 from govern.signing.reviews import Standing
 from govern.signing.waivers import REVOCATION, WaiverState
+from govern.workflow.people.reports import signer_name
 from govern.workflow.people.review import standing_of
 from govern.workflow.people.trust import in_force
 from govern.workflow.people.waive import states_of
@@ -33,8 +34,9 @@ class RunStatus:
     """Where a run stands. `verdict`, `issued` and `standing` are None where it has no report yet.
 
     `verifications` are all of the run's, the newest last; it holds until `valid_until`, None for no end, and is
-    `stale` from then on. Where the newest has no report yet, it is `unreported`, and there is no verdict. `pruned` is
-    the day on which the run's weights were dropped.
+    `stale` from then on. Where the newest has no report yet, it is `unreported`, and there is no verdict. `signer` is
+    whose key issued the report, None where nobody says; `named` whether there is a trust document to say it. `pruned`
+    is the day on which the run's weights were dropped.
     """
 
     run: str
@@ -49,6 +51,8 @@ class RunStatus:
     stale: bool
     waivers: tuple[tuple[Signed[Waiver], WaiverState], ...]
     unreported: bool
+    signer: str | None
+    named: bool
     revoked: Signed[Revocation] | None
     pruned: str | None
 
@@ -69,10 +73,10 @@ def status(workspace: Path, *, run_id: str | None = None) -> list[RunStatus]:
             runs = logged_runs(place, log)
         else:
             runs = [applied_run(place, log, run_id) if run_id == LATEST else place.run(run_id)]
-    return [_status(run, history, trusting) for run in runs]
+    return [_status(place, run, history, trusting) for run in runs]
 
 
-def _status(run: RunFolder, history: History, trusting: Trusting | None) -> RunStatus:
+def _status(place: Workspace, run: RunFolder, history: History, trusting: Trusting | None) -> RunStatus:
     facts, events = believed(history, run), [stored.event for stored in history.of(run.id)]
     plan = stored_plan(run) if facts.applied else None
     report = facts.report if facts.unreported is None else None
@@ -91,6 +95,10 @@ def _status(run: RunFolder, history: History, trusting: Trusting | None) -> RunS
         stale=until is not None and until <= now(),
         waivers=states_of(run, facts, trusting) if report else (),
         unreported=facts.unreported is not None,
-        revoked=next(iter(facts.of(REVOCATION)), None),
+        signer=signer_name(place.root, report.key.fingerprint, report.claim.issued, report.logged, history=history)
+        if report
+        else None,
+        named=trusting is not None,
+        revoked=revocation_of(facts.of(REVOCATION), trusting.trust if trusting else None),
         pruned=next((event.time[:10] for event in events if event.type == "run.pruned"), None),
     )

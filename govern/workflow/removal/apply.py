@@ -210,6 +210,9 @@ def keep_inputs(run: RunFolder, planned: Planned) -> Planned:
 
 def refuse_other_machine(now: Environment, then: Environment, run: RunFolder) -> None:
     """Raise UsageError where what decides about the last bits of a sum is not what it was."""
+    # Of packages, those that were written down then: govern may have begun to write down more of them.
+    packages = {name: version for name, version in now.packages.items() if name in then.packages}
+    now = now.model_copy(update={"packages": packages})
     changed = [said for name, said in _DECIDING.items() if getattr(now, name) != getattr(then, name)]
     if changed:
         raise UsageError(

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from math import isfinite
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from govern.errors import IntegrityError, RemovalError
 from govern.models.export import edited_tensors
@@ -18,6 +18,10 @@ from govern.unlearning.protocol import Edit, Request
 
 if TYPE_CHECKING:
     from torch import Tensor
+    from transformers import PreTrainedModel
+
+
+_SMALL: Final = 200_000_000  # weights: 0.8 GB in float32
 
 
 def make_edit(method: Method, request: Request[Any]) -> Edit:
@@ -49,7 +53,10 @@ def refuse_unstored(settings: Any, path: Path, *, layers: int, trust_remote_code
     from govern.unlearning.activations import find_blocks
     from govern.unlearning.parameters import parameters_of, stored_as
 
-    model = empty_model(path, trust_remote_code=trust_remote_code)
+    last: int | None = getattr(settings, "layer", None)
+    model = empty_model(path, layers=None if last is None else last + 1, trust_remote_code=trust_remote_code)
+    if last is not None:
+        _rehearse(model, first=min(settings.train.layers), last=last)
     own = {id(parameter): name for name, parameter in model.named_parameters()}
     chosen = dict(model.named_parameters())
     trained = settings.changing(layers) if hasattr(settings, "changing") else settings.train
@@ -70,8 +77,57 @@ def refuse_unstored(settings: Any, path: Path, *, layers: int, trust_remote_code
         }
         chosen = {name: parameter for name, parameter in chosen.items() if name in maps}
     entries = names_of(model, path).stored
+    state = model.state_dict()
+    other = [name for name, entry in entries.items() if entry.shape != tuple(state[name].shape)]
+    if other:
+        raise RemovalError(
+            f"with its first {last} blocks alone the model would have another {min(other)}",
+            where="removal.method",
+            hint="Choose a method that trains the whole model, such as npo.",
+        )
     for name, parameter in chosen.items():
         stored_as(name, parameter, entries)
+
+
+def _rehearse(model: PreTrainedModel, *, first: int, last: int) -> None:
+    """Compute blocks `first` to `last` of an empty model one by one, as steering does: in shapes, without numbers.
+
+    Where a model does not run without numbers, it is given zeros, if it is small enough. Raises RemovalError where it
+    runs as a whole and not block by block; where neither can be found out, it is let pass.
+    """
+    import torch
+
+    from govern.unlearning.activations import Window
+    from govern.unlearning.batches import Batch
+
+    model.set_attn_implementation("eager")
+    for device in ("meta", "cpu"):
+        if device == "cpu":
+            if model.num_parameters() > _SMALL:
+                return
+            model.to_empty(device=device)
+            for tensor in (*model.parameters(), *model.buffers()):
+                tensor.data.zero_()
+        # Three: no block hands on so many things, so that a batch is never taken apart as if it were them.
+        ids = torch.zeros((3, 8), dtype=torch.long, device=device)
+        ones = torch.ones_like(ids)
+        with torch.no_grad():
+            try:
+                model(input_ids=ids, attention_mask=ones, use_cache=False)
+            except Exception:  # noqa: S112 -- whatever needs numbers fails in its own way
+                continue
+            try:
+                window = Window(model, first=first, last=last)
+                window.replay(window.enter(Batch(ids, ones, ones.bool())))
+            except RemovalError:
+                raise
+            except Exception as error:
+                raise RemovalError(
+                    f"the blocks of {type(model).__name__} cannot be computed one by one: {type(error).__name__}",
+                    where="removal.method",
+                    hint="Choose a method that trains the whole model, such as npo.",
+                ) from None
+        return
 
 
 def check_edit(base: Path, tensors: Mapping[str, Tensor], *, trust_remote_code: bool) -> EditCheck:

@@ -14,6 +14,7 @@ from govern.corpora.tokens import TokenCorpus
 from govern.errors import PolicyError, RemovalError
 from govern.evaluation.questions import OwnTask, identify_task
 from govern.models import identify, load_tokenizer
+from govern.models.shape import Limits, limits_of
 from govern.policy import DEFAULT_TOPIC, LoadedPolicy, PerplexityGate, TaskGate, TextSource, WikitextGate
 from govern.progress import Progress, silent
 from govern.records import CorpusIdentity, Deployment, ModelIdentity, Overlap, Person, Plan
@@ -30,6 +31,7 @@ from govern.workflow.removal.attackable import refuse_impossible_attacks
 from govern.workflow.removal.chosen import Chosen
 from govern.workflow.removal.edit import refuse_unstored
 from govern.workflow.removal.external import identify_edited, resolve_edited
+from govern.workflow.removal.long_questions import long_questions
 from govern.workflow.removal.request import (
     identify_request,
     refuse_named_subjects,
@@ -48,12 +50,15 @@ if TYPE_CHECKING:
 # Documents that begin with the same tokens are compared whole; eight tell texts apart well enough for that.
 _BEGINNING = 8
 
+# Of a corpus, this share may be longer than a model's context: positions that are computed and not learned go on.
+LARGEST_SHARE_BEYOND = 0.01
+
 Role = Literal["forget", "retain", "perplexity"]
 
 
 @dataclass(frozen=True)
 class Corpus:
-    """One text source, resolved: who it is, its tokens, and its words for the overlap."""
+    """One text source, resolved: who it is, its tokens, and its texts, as they are cut to those."""
 
     identity: CorpusIdentity
     tokens: TokenCorpus
@@ -133,11 +138,13 @@ def make_plan(
             progress=progress,
         )
     refuse_training_text_in_evaluation(loaded, corpora)
+    limits = limits_of(resolved.path, trust_remote_code=model.remote_code)
+    beyond = documents_beyond(loaded, corpora, limits, refuse=earlier is None)
     retained = sum(corpus.identity.documents for corpus in corpora.values() if corpus.identity.role == "retain")
     shape = cache(partial(without_weights, resolved.path, trust_remote_code=policy.model.trust_remote_code))
     refuse_impossible_attacks(loaded, question_sets(loaded), Conditions(tokenizer, retained, shape))
     if subjects:
-        forget, retain = (texts_as_cut(corpora, role, tokenizer) for role in ("forget", "retain"))
+        forget, retain = (texts_as_cut(corpora, role) for role in ("forget", "retain"))
         refuse_other_subjects(loaded, subjects, forget=forget, retain=retain)
     topics, overlaps = join_topics(corpora)
     tasks = tuple(
@@ -165,7 +172,11 @@ def make_plan(
         parameters=settings.model_dump(mode="json"),
         sweep=chosen.choice if chosen else None,
         seed=policy.removal.seed,
-        warnings=warnings_about(loaded, model, corpora.values(), overlaps, chosen, edited),
+        warnings=(
+            *warnings_about(loaded, model, corpora.values(), overlaps, chosen, edited),
+            *beyond,
+            *long_questions(loaded, question_sets(loaded), resolved.path, tokenizer),
+        ),
         environment=describe_environment(device, workers=workers),
         valid_days=policy.verification.valid_days,
         request=identify_request(loaded),
@@ -263,7 +274,6 @@ def resolve_corpus(
                 progress=progress,
             )
         )
-        texts = tuple(tokenizer.batch_decode([list(ids) for ids in tokens.documents], skip_special_tokens=True))
         licence = "the model's own output"
     else:
         found = resolve_texts(
@@ -273,9 +283,9 @@ def resolve_corpus(
             column=spec.column,
             revision=spec.revision,
             base=loaded.path.parent,
+            documents=spec.documents,
         )
-        texts = found.texts[: spec.documents]
-        tokens = tokenize(texts, tokenizer, max_tokens=spec.max_tokens)
+        tokens = tokenize(found.texts, tokenizer, max_tokens=spec.max_tokens)
         revision, licence = found.revision, found.licence
     identity = CorpusIdentity(
         topic=(spec.topic or "") if isinstance(spec, TextSource) else "",
@@ -293,18 +303,15 @@ def resolve_corpus(
     )
     if loaded.policy.request:
         identity = without_file_names(identity)
+    # What is trained on is what is looked at: a tail that `max_tokens` cuts off is neither.
+    texts = tuple(tokenizer.batch_decode([list(ids) for ids in tokens.documents], skip_special_tokens=True))
     return Corpus(identity, tokens, texts, sampled)
 
 
-def texts_as_cut(corpora: dict[str, Corpus], role: Role, tokenizer: PreTrainedTokenizerBase) -> list[str]:
+def texts_as_cut(corpora: dict[str, Corpus], role: Role) -> list[str]:
     """The documents of one role as they are trained on, cut to their tokens; without what the model wrote itself."""
-    documents = [
-        list(ids)
-        for corpus in corpora.values()
-        if corpus.identity.role == role and not corpus.sampled
-        for ids in corpus.tokens.documents
-    ]
-    return tokenizer.batch_decode(documents, skip_special_tokens=True)
+    chosen = [each for each in corpora.values() if each.identity.role == role and not each.sampled]
+    return [text for corpus in chosen for text in corpus.texts]
 
 
 def join_topics(corpora: dict[str, Corpus]) -> tuple[tuple[Topic, ...], tuple[Overlap, ...]]:
@@ -352,6 +359,44 @@ def refuse_training_text_in_evaluation(loaded: LoadedPolicy, corpora: dict[str, 
                 where=loaded.where("verification", "utility", index, "perplexity"),
                 hint="Name another split or source, or another seed for self: text.",
             )
+
+
+def documents_beyond(
+    loaded: LoadedPolicy, corpora: dict[str, Corpus], limits: Limits, *, refuse: bool
+) -> tuple[str, ...]:
+    """How many documents of each corpus are longer than the model's context, in words; empty where none is.
+
+    Raises PolicyError for a token that the model has no embedding of. Where `refuse`, also for a document beyond a
+    model's learned positions, and for more than LARGEST_SHARE_BEYOND of a corpus beyond what a model was made for.
+    """
+    counts = dict.fromkeys(("forget", "retain", "perplexity"), 0)
+    found = []
+    for corpus in corpora.values():
+        role, place = corpus.identity.role, counts[corpus.identity.role]
+        counts[role] += 1
+        where = loaded.where("verification", "utility") if role == "perplexity" else loaded.where(role, place)
+        documents = corpus.tokens.documents
+        for number, ids in enumerate(documents, start=1):
+            if max(ids) >= limits.vocabulary:
+                raise PolicyError(
+                    f"document {number} of {corpus.identity.source} holds the token {max(ids)}, and the model has "
+                    f"embeddings of {limits.vocabulary:,}",
+                    where=where,
+                    hint="Take the special token out of the text, or name a model whose tokenizer is its own.",
+                )
+        if limits.positions is None:
+            continue
+        longer = sum(len(ids) > limits.positions for ids in documents)
+        if not longer:
+            continue
+        said = (
+            f"{longer} of {len(documents)} documents of {corpus.identity.source} are longer than the model's context "
+            f"of {limits.positions:,} tokens"
+        )
+        if refuse and (limits.learned or longer > LARGEST_SHARE_BEYOND * len(documents)):
+            raise PolicyError(said, where=where, hint=f"Set `max_tokens` to {limits.positions} or less.")
+        found.append(f"{said}, which it was not made for")
+    return tuple(found)
 
 
 def warnings_about(

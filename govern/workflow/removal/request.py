@@ -54,7 +54,7 @@ def fingerprint(subjects: Path, *, salt: Path, out: Path) -> Fingerprinted:
     Raises UsageError where a file cannot be read or written, or others can read the salt.
     """
     try:
-        lines = [line for line in subjects.read_text(encoding="utf-8").splitlines() if line.strip()]
+        lines = [line for line in subjects.read_text(encoding="utf-8-sig").splitlines() if line.strip()]
     except (OSError, UnicodeDecodeError):
         raise UsageError("the subjects cannot be read", where=str(subjects), hint="Expected UTF-8 text.") from None
     fresh = not salt.exists()

@@ -24,7 +24,7 @@ from govern.workspace import RunFolder
 
 
 @dataclass(frozen=True)
-class Comparison:
+class MethodsCompared:
     """Which methods are compared, how many points each has, and how long one may take (seconds).
 
     A method that cannot be made from the policy is refused, and where `every` method is asked for it is a row that says
@@ -59,7 +59,7 @@ def method_trials(
     folder: RunFolder,
     loaded: LoadedPolicy,
     request: Request[Any],
-    compared: Comparison | None,
+    compared: MethodsCompared | None,
     progress: Progress,
     *,
     clock: Callable[[], float] = time.monotonic,

@@ -146,7 +146,7 @@ class _Station:
             yield attacker.attack.attempt(target, exam, progress).answers
 
     def _load(self, dtype: torch.dtype) -> PreTrainedModel:
-        """The unedited model."""
+        """The base model."""
         request = self.bench.request
         return load_model(
             request.model_path,
@@ -183,7 +183,7 @@ def leave() -> None:
 
 
 def score_base(bench: Bench, *, progress: Progress = silent) -> Said:
-    """What the unedited model says."""
+    """What the base model says."""
     return _at(bench).ask({}, progress)
 
 

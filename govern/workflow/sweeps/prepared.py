@@ -242,7 +242,7 @@ def attacker_of(loaded: LoadedPolicy, planned: Planned, sets: Sets) -> Attacker 
 
 
 def ask_before(folder: RunFolder, bench: Bench, progress: Progress) -> Said:
-    """What the unedited model says, kept so that a resumed sweep compares with the same."""
+    """What the base model says, kept so that a resumed sweep compares with the same."""
     if folder.path(BEFORE).is_file():
         return Said.parse(folder.read(BEFORE))
     said = score_base(bench, progress=progress)

@@ -25,7 +25,7 @@ from govern.workflow.removal.request import refuse_named_subjects, subjects_of
 from govern.workflow.runs import check_artefacts, events_of
 from govern.workflow.stage import stage
 from govern.workflow.sweeps.ablation import Trial, ablation_trials, at_equal_length
-from govern.workflow.sweeps.methods import Comparison, base_settings, method_trials
+from govern.workflow.sweeps.methods import MethodsCompared, base_settings, method_trials
 from govern.workflow.sweeps.points import Said, leave
 from govern.workflow.sweeps.prepared import (
     Sets,
@@ -61,7 +61,7 @@ def sweep(
     *,
     workspace: Path,
     ablation: bool = False,
-    compared: Comparison | None = None,
+    compared: MethodsCompared | None = None,
     resume: bool = False,
     device: str | None = None,
     mirror: Path | None = None,
@@ -148,7 +148,7 @@ def sweep(
 
 
 def try_points(
-    tried: Trials, kind: Kind, compared: Comparison | None
+    tried: Trials, kind: Kind, compared: MethodsCompared | None
 ) -> tuple[Mapping[str, Sequence[Any]], tuple[SweepPoint, ...]]:
     """What is swept, by field, and every point that the sweep is of. What they rest on is bound before the first."""
     log, folder, loaded = tried.log, tried.folder, tried.loaded
@@ -202,10 +202,10 @@ def resumes_comparison(policy: Path | None, *, workspace: Path) -> bool:
     return told(started, SweepBegan).kind == "methods"
 
 
-def comparison_of(started: Event) -> Comparison | None:
+def comparison_of(started: Event) -> MethodsCompared | None:
     """What a sweep was begun to compare; None where it is none, or was begun before that was kept."""
     kept = told(started, SweepBegan).compared
-    return Comparison(**{**kept, "methods": tuple(kept["methods"])}) if kept else None
+    return MethodsCompared(**{**kept, "methods": tuple(kept["methods"])}) if kept else None
 
 
 def swept_policy(folder: RunFolder, started: Event) -> LoadedPolicy:
@@ -219,7 +219,7 @@ def announce(
     loaded: LoadedPolicy,
     kind: Kind,
     environment: Environment,
-    compared: Comparison | None,
+    compared: MethodsCompared | None,
     *,
     resume: bool,
 ) -> None:

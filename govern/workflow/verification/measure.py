@@ -15,10 +15,12 @@ from typing import TYPE_CHECKING, TypeVar
 from pydantic import ValidationError
 
 from govern.digests import canonical_digest, sha256_bytes
+from govern.errors import IntegrityError
 from govern.evaluation.answers import Answers, Perplexity
 from govern.evaluation.harness import evaluate, official_questions, perplexity, word_perplexity
 from govern.evaluation.official import OFFICIAL, OfficialTask
 from govern.evaluation.questions import OwnTask, Question, questions_of
+from govern.evaluation.recount import Kept, Recounted, recount
 from govern.policy import LoadedPolicy
 from govern.progress import Progress, silent
 from govern.records import Environment, Record
@@ -27,6 +29,8 @@ from govern.workspace import write_atomic
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+_ASKED_ANEW = 8
 
 RecordT = TypeVar("RecordT", bound=Record)
 
@@ -97,6 +101,7 @@ class ModelUnderTest:
     mirror: Path | None
     memory: Memory
     progress: Progress
+    kept: Kept = field(default_factory=Kept)
 
     def measure(self) -> Measurement:
         """Ask every certifying question and read every held-back text."""
@@ -114,6 +119,24 @@ class ModelUnderTest:
         ask = partial(self._evaluate, task, only=only, progress=self.progress)
         return self.memory.answers(name, kept_by, Answers, ask)
 
+    def recount(self, measured: Measurement) -> Recounted:
+        """Recompute some likelihoods by a plain forward. Raises IntegrityError where the scorer gave others.
+
+        Where everything was answered from memory, a few questions are asked anew.
+        """
+        if not self.kept.texts:
+            task = certifying_sets(self.loaded)[0]
+            self._evaluate(task, only=measured.answers[0].ids[:_ASKED_ANEW], progress=silent)
+        found = recount(self.model, self.kept)
+        if not found.agrees:
+            raise IntegrityError(
+                f"the scorer does not say what the model says: a likelihood is {found.largest:.3g} nats a token from "
+                f"that of a plain forward, and {found.allowed:g} is what rounding may come to",
+                where=f"model sha256:{self.memory.model_digest}",
+                hint="Nothing that was scored can be relied on. Report the model's architecture as our defect.",
+            )
+        return found
+
     def _ask_members(self, name: str, members: Sequence[OfficialTask], digest: str) -> Answers:
         """Ask a set of several, of MMLU a subject at a time: each one's answers are kept as soon as they are there."""
         found: list[Answers] = []
@@ -128,7 +151,14 @@ class ModelUnderTest:
     ) -> tuple[Answers, ...]:
         share = self.loaded.policy.verification.selection.share
         return evaluate(
-            self.model, self.tokenizer, [task], share=share, mirror=self.mirror, only=only, progress=progress
+            self.model,
+            self.tokenizer,
+            [task],
+            share=share,
+            mirror=self.mirror,
+            only=only,
+            kept=self.kept,
+            progress=progress,
         )
 
     def read(self) -> tuple[Perplexity, ...]:

@@ -8,11 +8,12 @@ from pathlib import Path
 
 from govern.evaluation.answers import Answers, Perplexity
 from govern.evaluation.endpoint import Endpoint
+from govern.evaluation.recount import Kept, Recounted
 from govern.gates.registry import Threshold, hold
 from govern.models import apply_delta, load_model, load_tokenizer, read_delta
 from govern.policy import LoadedPolicy
 from govern.progress import Progress, labelled
-from govern.records import ENDPOINT, Environment, GateResult, Removal, SequentialTest
+from govern.records import ENDPOINT, Environment, GateResult, Removal, ScorerCheck, SequentialTest
 from govern.sources import cache_folder
 from govern.workflow.files import DELTA, MEASURING
 from govern.workflow.removal.plan import Planned
@@ -29,6 +30,7 @@ class BeforeAndAfter:
     before: Measurement
     after: Measurement
     sequential: SequentialTest | None
+    scorer: ScorerCheck
     endpoint: tuple[EndpointFinding, ...]
 
     @property
@@ -72,6 +74,7 @@ def measure_both(
         labelled(progress, "before"),
     )  # fmt: skip
     before = base.measure()
+    first = base.recount(before)
     exams = () if endpoint is None else endpoint_exams(base, endpoint)
     # Before the edited model is asked, so that an endpoint which is down is known early. A sequential test may not
     # come to it.
@@ -82,20 +85,28 @@ def measure_both(
         base,
         memory=Memory(run.path(MEASURING), removal.edited_model_digest, environment, dtype),
         progress=labelled(progress, "after"),
+        kept=Kept(),
     )
     if fail_fast:
         before, after, sequential = measure_in_sequence(
             edited, before, partial(judge, loaded), seed=removal.delta_sha256
         )
+        check = scorer_check(first, edited.recount(after))
         if sequential.stopped:
             unasked = tuple(f"{exam.gate.task}{ENDPOINT}" for exam in exams)
             left = sequential.model_copy(update={"unjudged": (*sequential.unjudged, *unasked)})
-            return BeforeAndAfter(before, after, left, ())
+            return BeforeAndAfter(before, after, left, check, ())
         deployed = tuple(exam.ask(base.progress) for exam in exams)
     else:
         sequential, after = None, edited.measure()
+        check = scorer_check(first, edited.recount(after))
     checked = tuple(exam.check(said, edited) for exam, said in zip(exams, deployed, strict=True))
-    return BeforeAndAfter(before, after, sequential, checked)
+    return BeforeAndAfter(before, after, sequential, check, checked)
+
+
+def scorer_check(base: Recounted, edited: Recounted) -> ScorerCheck:
+    """What recomputing likelihoods of both models came to."""
+    return ScorerCheck(n=base.n, base=base.largest, edited=edited.largest, allowed=edited.allowed)
 
 
 def judge(

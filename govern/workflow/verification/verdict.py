@@ -52,6 +52,7 @@ def reach_verdict(
         subjects=by_subjects(loaded, official),
         neighbours=next_to_hazards(loaded, official),
         sequential=found.sequential,
+        scorer=found.scorer,
         endpoint=tuple(check.record for check in found.endpoint),
         answers_sha256=answers_sha256,
         seconds=round(seconds, 3),

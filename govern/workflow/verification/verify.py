@@ -20,10 +20,11 @@ from govern.signing import SigningKey
 from govern.stress.registry import expand
 from govern.workflow.environment import default_device, describe_environment
 from govern.workflow.files import ATTACKING, MEASURING
-from govern.workflow.publication.report import Issued, finish_issue, issue_report, refuse_missing_templates
+from govern.workflow.publication.report import Issued, issue_report, refuse_missing_templates
 from govern.workflow.removal.plan import Planned, make_plan
 from govern.workflow.runs import (
     check_artefacts,
+    finish_issue,
     held_run,
     refuse_pruned,
     refuse_revoked,

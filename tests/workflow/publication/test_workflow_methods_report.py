@@ -19,12 +19,12 @@ from govern.signing import SignerIdentity, generate_key, load_key, parse_stateme
 from govern.signing.comparison import comparison_predicate, comparison_statement
 from govern.workflow.publication.audit import audit
 from govern.workflow.publication.comparison import check_comparison, is_comparison
-from govern.workflow.sweeps.methods import Comparison
+from govern.workflow.sweeps.methods import MethodsCompared
 from govern.workflow.sweeps.sweep import Swept, resumes_comparison, sweep
 from govern.workflow.sweeps.trials import serial
 
 BOUND = ("before.json", "plan.json", "policy.yaml", "report.html", "sweep.json", "trials.json")
-COMPARED = Comparison(("ga", "ssd"), points=1, budget=0.01)
+COMPARED = MethodsCompared(("ga", "ssd"), points=1, budget=0.01)
 
 
 @pytest.fixture
@@ -173,7 +173,7 @@ def test_a_method_that_is_refused_begins_nothing(policy: TinyPolicy) -> None:
     removal = text[text.index("removal:") : text.index("tasks:")]
     policy.replace(removal, "removal: {method: ga}\n")
     with pytest.raises(PolicyError, match="srmu steers a block"):
-        sweep(policy.path, workspace=policy.workspace, compared=Comparison(("srmu",), points=1, budget=0.01))
+        sweep(policy.path, workspace=policy.workspace, compared=MethodsCompared(("srmu",), points=1, budget=0.01))
     with pytest.raises(UsageError, match="no unfinished sweep"):
         sweep(None, workspace=policy.workspace, resume=True)
 

@@ -2,11 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from pathlib import Path
+
 import pytest
+from other_shapes import make
+from tiny_models import tiny_tokenizer
 from tiny_policy import TinyPolicy, questions, write_jsonl
 
 import govern
 from govern.errors import PolicyError
+from govern.stress.attack import Conditions
+from govern.stress.weights import without_weights
+from govern.workflow.removal.attackable import refuse_impossible_attacks
+from govern.workflow.removal.plan import question_sets
 
 
 def planned(policy: TinyPolicy, stress: str, facts: int) -> object:
@@ -46,3 +55,41 @@ def test_a_chat_with_a_model_that_has_no_template_is_refused(tiny_policy: TinyPo
     with pytest.raises(PolicyError, match="no chat template") as caught:
         planned(tiny_policy, "[{attack: format, form: chat}]", 4)
     assert caught.value.where == place(tiny_policy, "form: ")
+
+
+@pytest.mark.parametrize(
+    ("kind", "entry", "place_of", "said"),
+    [
+        (
+            "mixtral",
+            "{attack: prune, sparsity: 0.5, criterion: wanda, max_recovery: 0.5}",
+            "max_recovery: ",
+            "prune 50% by wanda: the attack would decide nothing: its coverage is ",
+        ),
+        ("mamba", "standard", "stress: [", "rank 128: no adapter fits this model"),
+        ("mixtral", "{attack: prune, sparsity: 0.5, criterion: wanda}", "", ""),
+        ("mixtral", "standard", "", ""),
+        ("gpt2", "standard", "", ""),
+        ("opt", "standard", "", ""),
+        ("gpt2", "{attack: quantise, bits: 4, max_recovery: 0.5}", "", ""),
+    ],
+)
+def test_what_an_attack_cannot_reach_is_known_from_the_models_shape(
+    tiny_policy: TinyPolicy, kind: str, entry: str, place_of: str, said: str
+) -> None:
+    model = make(kind, 400)
+    tiny_policy.path.write_text(tiny_policy.path.read_text().rstrip() + f"\n  stress: [{entry}]\n")
+    loaded = govern.load_policy(tiny_policy.path)
+    conditions = Conditions(tiny_tokenizer(), 20, lambda: model)
+    if not said:
+        refuse_impossible_attacks(loaded, question_sets(loaded), conditions)
+        return
+    with pytest.raises(PolicyError) as caught:
+        refuse_impossible_attacks(loaded, question_sets(loaded), conditions)
+    assert said in caught.value.message
+    assert caught.value.where == place(tiny_policy, place_of)
+
+
+def test_a_model_is_built_from_its_config_without_a_weight(tiny_checkpoint: Callable[[str], Path]) -> None:
+    model = without_weights(tiny_checkpoint("llama"), trust_remote_code=False)
+    assert all(parameter.is_meta for parameter in model.parameters())

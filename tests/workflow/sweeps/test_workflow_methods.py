@@ -17,7 +17,7 @@ from govern.errors import Interrupted, PolicyError, UsageError
 from govern.gates.choice import best_of
 from govern.policy import load_policy
 from govern.unlearning.misdirection import Misdirection
-from govern.workflow.sweeps.methods import Comparison, affordable, base_settings, methods_named
+from govern.workflow.sweeps.methods import MethodsCompared, affordable, base_settings, methods_named
 from govern.workflow.sweeps.sweep import sweep
 from govern.workflow.sweeps.trials import serial
 
@@ -31,7 +31,7 @@ def policy(tiny_policy: TinyPolicy) -> TinyPolicy:
 
 
 def test_each_method_has_its_points_and_its_best(policy: TinyPolicy) -> None:
-    compared = Comparison(("grad_diff", "ssd", "srmu"), points=2, budget=0.01)
+    compared = MethodsCompared(("grad_diff", "ssd", "srmu"), points=2, budget=0.01)
     found = sweep(policy.path, workspace=policy.workspace, compared=compared)
     assert (found.record.kind, found.record.chosen) == ("methods", None)
     assert [point.group for point in found.record.points] == ["grad_diff"] * 2 + ["ssd"] * 2 + ["srmu"] * 2
@@ -61,7 +61,7 @@ def test_a_point_shares_no_opened_model_with_the_one_before(
         return open_model(cls, request, **options)
 
     monkeypatch.setattr(Misdirection, "open", classmethod(watched))
-    compared = Comparison(("srmu",), points=2, budget=0.01)
+    compared = MethodsCompared(("srmu",), points=2, budget=0.01)
     points = sweep(policy.path, workspace=policy.workspace, compared=compared).record.points
     # Two runs are timed, then each point.
     assert len(opened) == 4
@@ -74,7 +74,7 @@ def test_a_comparison_that_was_stopped_goes_on_with_the_steps_that_were_timed(po
         yield from list(serial(bench, settings[:1]))
         raise KeyboardInterrupt
 
-    compared = Comparison(("ga", "ssd"), points=1, budget=0.01)
+    compared = MethodsCompared(("ga", "ssd"), points=1, budget=0.01)
     with pytest.raises(Interrupted):
         sweep(policy.path, workspace=policy.workspace, compared=compared, runner=killed)
     asked = []
@@ -134,7 +134,7 @@ def test_a_method_that_cannot_be_made_is_a_row_where_all_are_compared(policy: Ti
     text = policy.path.read_text()
     start, end = text.index("removal:"), text.index("tasks:")
     policy.path.write_text(f"{text[:start]}removal: {{method: ga, batch_size: 2}}\n{text[end:]}")
-    every = Comparison(("srmu", "ssd"), points=1, budget=0.01, every=True)
+    every = MethodsCompared(("srmu", "ssd"), points=1, budget=0.01, every=True)
     found = sweep(policy.path, workspace=policy.workspace, compared=every)
     unmade, other = found.record.points
     assert (unmade.group, unmade.settings, unmade.forget) == ("srmu", {"method": "srmu"}, None)
@@ -142,13 +142,15 @@ def test_a_method_that_cannot_be_made_is_a_row_where_all_are_compared(policy: Ti
     assert other.error is None
     assert best_of(found.record.points, "srmu") is None
     with pytest.raises(PolicyError, match="srmu steers a block"):
-        sweep(policy.path, workspace=policy.workspace, compared=Comparison(("srmu", "ssd"), points=1, budget=0.01))
+        sweep(policy.path, workspace=policy.workspace, compared=MethodsCompared(("srmu", "ssd"), points=1, budget=0.01))
 
 
 def test_a_method_that_breaks_off_is_a_row_and_the_others_go_on(policy: TinyPolicy) -> None:
     # At this rate the first update leaves no finite loss for the second, in the timing and as a point alike.
     policy.replace("learning_rate: ", "learning_rate: 1.0e+30 # ")
-    found = sweep(policy.path, workspace=policy.workspace, compared=Comparison(("srmu", "ssd"), points=1, budget=0.01))
+    found = sweep(
+        policy.path, workspace=policy.workspace, compared=MethodsCompared(("srmu", "ssd"), points=1, budget=0.01)
+    )
     broken, other = found.record.points
     assert broken.error
     assert (broken.forget, broken.standing) == (None, "none")
@@ -158,7 +160,7 @@ def test_a_method_that_breaks_off_is_a_row_and_the_others_go_on(policy: TinyPoli
 
 def test_a_method_that_breaks_off_gets_no_more_work_than_the_policy_has(policy: TinyPolicy) -> None:
     policy.replace("learning_rate: ", "learning_rate: 1.0e+30 # ").replace("steps: ", "steps: 1 # ")
-    found = sweep(policy.path, workspace=policy.workspace, compared=Comparison(("srmu",), points=1, budget=0.01))
+    found = sweep(policy.path, workspace=policy.workspace, compared=MethodsCompared(("srmu",), points=1, budget=0.01))
     assert found.record.points[0].settings["steps"] == 1
 
 
@@ -205,13 +207,13 @@ def test_a_comparison_whose_report_fails_is_in_the_log(policy: TinyPolicy, monke
 
     monkeypatch.setattr("govern.workflow.sweeps.sweep.issue_comparison", broken)
     with pytest.raises(OSError, match="no room"):
-        sweep(policy.path, workspace=policy.workspace, compared=Comparison(("ssd",), points=1, budget=0.01))
+        sweep(policy.path, workspace=policy.workspace, compared=MethodsCompared(("ssd",), points=1, budget=0.01))
     with Log.open(policy.workspace / "audit.db", create=False) as log:
         last = list(log.events())[-1].event
     assert (last.type, last.parameters) == ("sweep.failed", {"kind": "methods", "error": "OSError"})
 
 
-@pytest.mark.parametrize("other", [{"ablation": True}, {"compared": Comparison(("ssd",), points=1, budget=1)}])
+@pytest.mark.parametrize("other", [{"ablation": True}, {"compared": MethodsCompared(("ssd",), points=1, budget=1)}])
 def test_what_is_resumed_stays_what_it_was(policy: TinyPolicy, other: dict[str, object]) -> None:
     with pytest.raises(UsageError, match="stays what it was begun as"):
         sweep(None, workspace=policy.workspace, resume=True, **other)  # type: ignore[arg-type]

@@ -20,18 +20,17 @@ import govern
 from govern.audit import Log
 from govern.errors import Interrupted, UsageError
 from govern.policy import load_policy
-from govern.records import Stress, VerdictValue
+from govern.records import Stress, Verdict, VerdictValue
 from govern.stress.attack import Attempt
 from govern.stress.registry import ATTACKS
 from govern.workflow.people.reports import check_report
 from govern.workflow.people.waive import waive
 from govern.workflow.publication.audit import audit
 from govern.workflow.publication.exports import reported, write_export
-from govern.workflow.publication.report import issue_report
 from govern.workflow.publication.status import status
 from govern.workflow.removal.prune import find_prunable, prune
-from govern.workflow.runs import events_of, stored_plan, stored_policy, stored_removal
 from govern.workflow.verification.stress import Cost, stress
+from govern.workflow.verification.verdict import reach_verdict
 
 SOME = """
     - {attack: relearn, text: unrelated, documents: 4, epochs: 1, lora_rank: 2, questions: 8, max_recovery: 0.5}
@@ -94,33 +93,21 @@ def test_attacks_with_a_limit_are_gates_and_all_are_on_the_page(attacked: TinyPo
 
 
 @pytest.mark.parametrize("came_back", ["pass", "fail"])
-def test_an_attack_can_fail_a_removal_whose_gates_all_pass(attacked: TinyPolicy, came_back: VerdictValue) -> None:
+def test_an_attack_can_fail_a_removal_whose_gates_all_pass(
+    attacked: TinyPolicy, came_back: VerdictValue, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """A random model passes nothing, so the verdict is written by hand and issued as any other."""
-    verified = govern.verify(workspace=attacked.workspace)
-    run, found = verified.run, verified.verdict
-    verdict = found.model_copy(
-        update={
-            "verdict": came_back,
-            "gates": tuple(gate.model_copy(update={"verdict": "pass"}) for gate in found.gates),
-            "stress": tuple(
-                attack.model_copy(update={"verdict": came_back if attack.verdict else None}) for attack in found.stress
-            ),
-        }
-    )
-    with Log.open(attacked.workspace / "audit.db", create=False) as log:
-        events = events_of(log, run)
-        (position,) = log.events(run=run.id, type="verify.finished")
-        issue_report(
-            log,
-            run,
-            stored_policy(run, events),
-            stored_plan(run),
-            stored_removal(run),
-            verdict,
-            position,
-            key=None,
-            templates=None,
+
+    def by_hand(*arguments: Any, **options: Any) -> Verdict:
+        found = reach_verdict(*arguments, **options)
+        gates = tuple(gate.model_copy(update={"verdict": "pass"}) for gate in found.gates)
+        attacks = tuple(
+            attack.model_copy(update={"verdict": came_back if attack.verdict else None}) for attack in found.stress
         )
+        return found.model_copy(update={"verdict": came_back, "gates": gates, "stress": attacks})
+
+    monkeypatch.setattr("govern.workflow.verification.verify.reach_verdict", by_hand)
+    run = govern.verify(workspace=attacked.workspace).run
     claim = check_report(run.path("report.html"), workspace=attacked.workspace).claim
     assert claim.verdict == came_back
     assert [attack.verdict for attack in claim.attacks] == [came_back, came_back]
