@@ -24,6 +24,15 @@ PROOF_BYTES: Final = NOTE_BYTES + 4_000
 VERIFIER_KEY: Final = 1_000
 """Characters of a verifier key (name+id+base64)."""
 
+BUNDLE_BYTES: Final = 64 << 20
+"""The events of one tile, up to 256."""
+
+QUORUM_BYTES: Final = 100_000
+"""A quorum file."""
+
+QUORUM_NAMES: Final = 256
+"""Logs, witnesses and groups of a quorum file, of each kind."""
+
 EVENT_BYTES: Final = 4 << 20
 """An event's body. The largest of ours have some 100 kB."""
 

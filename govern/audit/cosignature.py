@@ -18,6 +18,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from govern import limits
 from govern.audit.checkpoint import (
     Checkpoint,
+    LogVerifier,
     VerifierKey,
     decode_base64,
     open_note,
@@ -88,6 +89,14 @@ def add_cosignature(note: bytes, line: bytes, cosigner: Cosigner) -> bytes:
     # What would be too large to read is not made.
     open_note(note + line)
     return note + line
+
+
+def signed_by(note: bytes, log: LogVerifier) -> bytes:
+    """A note with the signatures of one log's key alone, whoever else signed it. Raises IntegrityError."""
+    open_note(note)
+    text, _, lines = note.decode().partition("\n\n")
+    theirs = [f"{line}\n" for line in lines.split("\n")[:-1] if split_line(line)[:2] == (log.name, log.key_id)]
+    return f"{text}\n\n{''.join(theirs)}".encode()
 
 
 def format_request(request: Request) -> bytes:

@@ -35,6 +35,16 @@ class Frontier:
         self.size = 0
         self._peaks: list[bytes] = []
 
+    @classmethod
+    def at(cls, size: int, node: Node) -> Frontier:
+        """That of the first `size` leaves of a tree."""
+        found = cls()
+        for level in reversed(range(size.bit_length())):
+            if size >> level & 1:
+                found._peaks.append(node(level, (size >> level) - 1))
+        found.size = size
+        return found
+
     def append(self, leaf: bytes) -> list[bytes]:
         """Add a leaf's hash. Returns the hashes of the subtrees that it completes: levels 1, 2, … upwards."""
         completed: list[bytes] = []

@@ -8,17 +8,12 @@ the key is in any error.
 from __future__ import annotations
 
 import http.client
-import ipaddress
 import json
 import re
-import socket
-import threading
 import time
-import urllib.error
 import urllib.request
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
 from dataclasses import dataclass, field
 from string import ascii_uppercase
 from typing import TYPE_CHECKING, Any, Literal
@@ -29,6 +24,7 @@ from govern.errors import SourceError, UsageError
 from govern.evaluation.generation import continued
 from govern.evaluation.questions import Question
 from govern.progress import Progress, silent
+from govern.web import TooSlow, exchange, is_here
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
@@ -73,7 +69,7 @@ class Endpoint:
                 where=host,
                 hint=f"Put the key into the environment variable {KEY_VARIABLE}.",
             )
-        if self.key and parts.scheme == "http" and not _is_here(host):
+        if self.key and parts.scheme == "http" and not is_here(host):
             raise UsageError(
                 "the key would go over the network in the clear",
                 where=host,
@@ -107,95 +103,24 @@ class Endpoint:
                 **({"Authorization": f"Bearer {self.key}"} if self.key else {}),
             },
         )
-        opener = _OPENER_HERE if _is_here(urlsplit(url).hostname or "") else _OPENER
         for attempt in range(1, _TRIES + 1):
-            deadline = _Deadline()
             try:
-                with deadline, opener.open(request, timeout=_SECONDS) as reply:
-                    read = reply.read(_LONGEST_REPLY)
-                if not deadline.passed:
-                    return _text_of(read, form, url)
-            except urllib.error.HTTPError as error:
-                problem = f"the endpoint answered with status {error.code}"
-                error.close()
-                if error.code not in (408, 429) and error.code < 500:
+                answer = exchange(request, most=_LONGEST_REPLY, seconds=_SECONDS)
+                if answer.status < 300:
+                    return _text_of(answer.body, form, url)
+                problem = f"the endpoint answered with status {answer.status}"
+                if answer.status not in (408, 429) and answer.status < 500:
                     break
-            except (OSError, http.client.HTTPException) as error:
-                problem = f"the endpoint cannot be reached: {type(getattr(error, 'reason', error)).__name__}"
-            if deadline.passed:
+            except TooSlow:
                 problem = f"the endpoint did not finish an answer within {_SECONDS:g} seconds"
                 break
+            except (OSError, http.client.HTTPException) as error:
+                problem = f"the endpoint cannot be reached: {type(getattr(error, 'reason', error)).__name__}"
             if attempt < _TRIES:
                 time.sleep(0.5 * 2**attempt)
         raise SourceError(
             problem, where=url, hint=f"Check the URL and the model's name there; a key comes from {KEY_VARIABLE}."
         )
-
-
-class _Deadline:
-    """Cuts this thread's connection `_SECONDS` after it began, since a timeout starts anew with every byte."""
-
-    def __init__(self) -> None:
-        self.passed = False
-        self._socket: socket.socket | None = None
-        self._timer = threading.Timer(_SECONDS, self._cut)
-        self._timer.daemon = True
-
-    def __enter__(self) -> None:
-        _waiting.deadline = self
-        self._timer.start()
-
-    def __exit__(self, *_: object) -> None:
-        self._timer.cancel()
-
-    def watch(self, connected: socket.socket) -> None:
-        self._socket = connected
-        if self.passed:
-            self._cut()
-
-    def _cut(self) -> None:
-        self.passed = True
-        if self._socket is not None:
-            with suppress(OSError):
-                self._socket.shutdown(socket.SHUT_RDWR)
-
-
-_waiting = threading.local()
-
-
-class _Connection(http.client.HTTPConnection):
-    def connect(self) -> None:
-        super().connect()
-        _waiting.deadline.watch(self.sock)
-
-
-class _SecureConnection(http.client.HTTPSConnection):
-    def connect(self) -> None:
-        super().connect()
-        _waiting.deadline.watch(self.sock)
-
-
-class _Open(urllib.request.HTTPHandler):
-    def http_open(self, req: urllib.request.Request) -> http.client.HTTPResponse:
-        return self.do_open(_Connection, req)
-
-
-class _OpenSecurely(urllib.request.HTTPSHandler):
-    def https_open(self, req: urllib.request.Request) -> http.client.HTTPResponse:
-        return self.do_open(_SecureConnection, req)
-
-
-class _NoRedirect(urllib.request.HTTPRedirectHandler):
-    """A key is for the host that was named, so nobody is followed elsewhere."""
-
-    def redirect_request(self, *_: Any, **__: Any) -> None:
-        return None
-
-
-_OPENER = urllib.request.build_opener(_NoRedirect, _Open, _OpenSecurely)
-
-# A key in the clear is for this machine alone, so no proxy hears of it.
-_OPENER_HERE = urllib.request.build_opener(_NoRedirect, _Open, _OpenSecurely, urllib.request.ProxyHandler({}))
 
 
 def _text_of(reply: bytes, form: Form, url: str) -> str:
@@ -251,12 +176,3 @@ def _ids(tokenizer: PreTrainedTokenizerBase, prompt: str, form: Form) -> list[in
     message = [{"role": "user", "content": prompt}]
     text = str(tokenizer.apply_chat_template(message, add_generation_prompt=True, tokenize=False))
     return encode(text, tokenizer, special=False)
-
-
-def _is_here(host: str) -> bool:
-    if host == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False

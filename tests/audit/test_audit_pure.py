@@ -10,7 +10,17 @@ import govern.audit
 HEAVY = ("sqlalchemy", "sqlmodel", "sqlite3", "psycopg", "torch", "transformers", "numpy")
 
 
-@pytest.mark.parametrize("module", ["govern.evidence.verify", "govern.audit", "govern.audit.proof", "govern.signing"])
+@pytest.mark.parametrize(
+    "module",
+    [
+        "govern.evidence.verify",
+        "govern.audit",
+        "govern.audit.proof",
+        "govern.audit.quorum",
+        "govern.audit.tiles",
+        "govern.signing",
+    ],
+)
 def test_a_check_loads_nothing_heavy(module):
     script = f"import sys, {module}; print([name for name in {HEAVY} if name in sys.modules])"
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)

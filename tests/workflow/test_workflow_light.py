@@ -58,6 +58,8 @@ LIGHT = [
     "audit witness witness",
     "audit prove 2 --out event.proof",
     "audit check-proof event.proof --log-key KEYS/log.vkey",
+    "audit publish published",
+    "audit follow published --seen seen --log-key KEYS/log.vkey",
     "evidence pack latest pack --log-key KEYS/log.pem",
     "evidence verify pack",
     "keys generate --out new.pem",

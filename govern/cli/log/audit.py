@@ -9,8 +9,15 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from govern.cli.console import columns, output, print_json, say, tell
-from govern.cli.log import checkpoints, cosigning, timestamps
-from govern.cli.log.cosigning import CosignersOption, cosigned_lines, moment, public_cosigners
+from govern.cli.log import checkpoints, cosigning, tiles, timestamps, witnesses
+from govern.cli.log.cosigning import (
+    CosignersOption,
+    QuorumOption,
+    cosigned_lines,
+    moment,
+    public_cosigners,
+    read_quorum,
+)
 from govern.cli.log_key import VerifierOption, public_log_key
 from govern.cli.options import DEFAULT_WORKSPACE, JsonOption, NoInputOption, WorkspaceOption
 from govern.errors import ExitCode, UsageError
@@ -66,6 +73,7 @@ def verify_log(
     against: AgainstOption = None,
     log_key: VerifierOption = None,
     cosigner: CosignersOption = None,
+    quorum: QuorumOption = None,
     workspace: WorkspaceOption = DEFAULT_WORKSPACE,
     as_json: JsonOption = False,
     no_input: NoInputOption = False,
@@ -77,14 +85,15 @@ def verify_log(
 
     from govern.workflow.publication.audit import audit
 
-    if against is None and (log_key or cosigner):
-        name = "--log-key" if log_key else "--cosigner"
-        raise UsageError("a key is for checking a checkpoint", where=name, hint="Name one: --against FILE")
+    if against is None and (log_key or cosigner or quorum):
+        name = "--log-key" if log_key else "--cosigner" if cosigner else "--quorum"
+        raise UsageError("this is for checking a checkpoint", where=name, hint="Name one: --against FILE")
     audited = audit(
         workspace,
         against=against,
         verifier=public_log_key(log_key) if log_key else None,
         cosigners=public_cosigners(cosigner),
+        quorum=read_quorum(quorum) if quorum else None,
     )
     since = f"\nit goes on from the checkpoint of {audited.against.size} events" if audited.against else ""
     tell(
@@ -227,6 +236,11 @@ app.command("witness")(checkpoints.witness)
 app.command("request-cosignature")(cosigning.request_cosignature)
 app.command("cosign")(cosigning.cosign)
 app.command("accept-cosignature")(cosigning.accept_cosignature)
+app.command("collect-cosignatures")(witnesses.collect_cosignatures)
+app.command("serve-witness")(witnesses.serve_witness)
+app.command("publish")(tiles.publish)
+app.command("serve")(tiles.serve)
+app.command("follow")(tiles.follow)
 app.command("timestamp")(timestamps.timestamp)
 app.command("check-timestamp")(timestamps.check_timestamp)
 app.command("prove")(checkpoints.prove)

@@ -12,16 +12,30 @@ from govern.cli.console import printable, tell
 from govern.cli.log_key import VerifierOption, checkpoint_json, parse_public, required_log_key
 from govern.cli.options import DEFAULT_WORKSPACE, JsonOption, NoInputOption, WorkspaceOption
 from govern.cli.signer import read_password
-from govern.errors import UsageError
+from govern.errors import IntegrityError, UsageError
 from govern.shown import shown
 
 if TYPE_CHECKING:
     from govern.audit import Cosigner
+    from govern.audit.quorum import Quorum
+    from govern.signing import LogKey
 
 COSIGNER_HELP = "A witness's public key as you know it from elsewhere: the .vkey file, or its one line."
 CosignersOption = Annotated[
     list[str] | None,
     typer.Option("--cosigner", metavar="VKEY", help=f"{COSIGNER_HELP} It must have cosigned. May be given again."),
+]
+
+CosignerKeyOption = Annotated[
+    Path | None,
+    typer.Option("--key", help="The key to cosign with. keys/cosigner.pem of the workspace by default."),
+]
+QuorumOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--quorum",
+        help="A file that says which witnesses must have cosigned (C2SP tlog-policy). No policy of this program.",
+    ),
 ]
 
 
@@ -50,29 +64,17 @@ def cosign(
     *,
     out: Annotated[Path, typer.Option("--out", help="Where the cosignature goes: a new file, to hand back.")],
     log_key: VerifierOption = None,
-    key: Annotated[
-        Path | None,
-        typer.Option("--key", help="The key to cosign with. keys/cosigner.pem of the workspace by default."),
-    ] = None,
+    key: CosignerKeyOption = None,
     workspace: WorkspaceOption = DEFAULT_WORKSPACE,
     as_json: JsonOption = False,
     no_input: NoInputOption = False,
 ) -> None:
     """As a witness: check that somebody else's log only grew, record its checkpoint in this log, and cosign it."""
 
-    from govern.signing import load_log_key
     from govern.workflow.log.cosigning import cosign_request
-    from govern.workflow.people.keys import cosigner_key_path
 
     verifier = required_log_key(log_key, "a checkpoint")
-    path = key or cosigner_key_path(workspace)
-    if not path.exists():
-        raise UsageError(
-            "there is no key here to cosign with",
-            where=str(path),
-            hint="Make one: govern keys generate --cosigner",
-        )
-    signer = load_log_key(path, read_password(confirm=False, no_input=no_input))
+    signer = private_cosigner(key, workspace, no_input=no_input)
     done = cosign_request(workspace, request, out, verifier=verifier, key=signer)
     tell(
         {
@@ -108,6 +110,21 @@ def accept_cosignature(
     )
 
 
+def private_cosigner(key: Path | None, workspace: Path, *, no_input: bool) -> LogKey:
+    """The key to cosign with, asking for its password where needed. Raises UsageError where there is none."""
+    from govern.signing import load_log_key
+    from govern.workflow.people.keys import cosigner_key_path
+
+    path = key or cosigner_key_path(workspace)
+    if not path.exists():
+        raise UsageError(
+            "there is no key here to cosign with",
+            where=str(path),
+            hint="Make one: govern keys generate --cosigner",
+        )
+    return load_log_key(path, read_password(confirm=False, no_input=no_input))
+
+
 def public_cosigner(told: str) -> Cosigner:
     """A cosigner's key from a .vkey file or from its one line. Raises UsageError."""
     from govern.audit import parse_cosigner
@@ -118,6 +135,18 @@ def public_cosigner(told: str) -> Cosigner:
 def public_cosigners(told: list[str] | None) -> list[Cosigner]:
     """The cosigners that were named. Raises UsageError."""
     return [public_cosigner(vkey) for vkey in told or ()]
+
+
+def read_quorum(path: Path) -> Quorum:
+    """A quorum file. Raises UsageError naming the line that is wrong."""
+    from govern.audit.quorum import parse_quorum
+    from govern.workflow.log.checkpoints import read
+
+    try:
+        return parse_quorum(read(path))
+    except IntegrityError as error:
+        place = f"{path}, {error.where}" if error.where else str(path)
+        raise UsageError(error.message, where=place, hint="See c2sp.org/tlog-policy.") from None
 
 
 def cosigned_lines(cosigned: dict[str, int]) -> str:

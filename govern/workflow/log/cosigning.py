@@ -7,6 +7,7 @@ there as an event and answers with one line, and the holder puts the line under 
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -25,7 +26,10 @@ from govern.audit import (
     own_note,
     parse_request,
 )
+from govern.audit.cosignature import signed_by
 from govern.audit.merkle import verify_consistency
+from govern.audit.tiles import CHECKPOINT
+from govern.digests import sha256_bytes
 from govern.errors import IntegrityError, UsageError, at
 from govern.records.told import CheckpointCosigned, KeyGenerated, told
 from govern.signing import LogKey
@@ -79,27 +83,15 @@ def cosign_request(workspace: Path, request: Path, out: Path, *, verifier: LogVe
     place = Workspace.open(workspace)
     with FileLock(place.root / ".cosign.lock"), Log.open(place.database, create=False, trust=place.trust) as log:
         cosigner = Cosigner(log.verify().origin, key.public)
-        if cosigner.vkey not in cosigner_keys(log):
-            raise UsageError(
-                "this workspace's log does not name this key",
-                where=cosigner.vkey,
-                hint="Make a key to cosign with: govern keys generate --cosigner",
-            )
-        known = _known(log, verifier)
+        refuse_unknown_key(log, cosigner)
+        known = known_checkpoint(cosigned_logs(log), verifier)
         _check_grown(request, asked, checkpoint, known)
         if checkpoint != known:
-            log.append(
-                "checkpoint.cosigned",
-                parameters=CheckpointCosigned(
-                    origin=checkpoint.origin,
-                    size=checkpoint.size,
-                    root=checkpoint.root.hex(),
-                    log_key=verifier.vkey,
-                    note=own_note(asked.note).decode(),
-                ).to_json(),
-            )
+            record(log, checkpoint, asked.note, verifier)
         now = int(time.time())
-        write(out, cosign(checkpoint, cosigner, now, key.sign))
+        line = cosign(checkpoint, cosigner, now, key.sign)
+        show(place, checkpoint, signed_by(asked.note, verifier) + line)
+        write(out, line)
     return Cosigned(checkpoint, known.size if known else 0, cosigner, now)
 
 
@@ -126,6 +118,16 @@ def accept_cosignature(workspace: Path, answer: Path, cosigner: Cosigner) -> Kep
     )
 
 
+def refuse_unknown_key(log: Log, cosigner: Cosigner) -> None:
+    """Raise UsageError where a log does not name the key that is to cosign in its name."""
+    if cosigner.vkey not in cosigner_keys(log):
+        raise UsageError(
+            "this workspace's log does not name this key",
+            where=cosigner.vkey,
+            hint="Make a key to cosign with: govern keys generate --cosigner",
+        )
+
+
 def cosigner_keys(log: Log) -> set[str]:
     """The verifier keys of those that may cosign in a log's name: those that it names."""
     named = (told(stored.event, KeyGenerated).cosigner for stored in log.events(type="key.generated"))
@@ -138,19 +140,48 @@ def parse_request_file(path: Path) -> Request:
         return parse_request(read(path))
 
 
-def _known(log: Log, verifier: LogVerifier) -> Checkpoint | None:
-    """The newest checkpoint of the other log that this one remembers. Raises IntegrityError for another key of it."""
+def cosigned_logs(log: Log) -> dict[str, CheckpointCosigned]:
+    """What this log remembers of the others that it cosigned: the newest checkpoint of each, by its origin."""
     cosigned = (told(stored.event, CheckpointCosigned) for stored in log.events(type="checkpoint.cosigned"))
-    found = [seen for seen in cosigned if seen.origin == verifier.name]
-    if not found:
+    return {seen.origin: seen for seen in cosigned}
+
+
+def known_checkpoint(logs: Mapping[str, CheckpointCosigned], verifier: LogVerifier) -> Checkpoint | None:
+    """The newest checkpoint that is remembered of another log. Raises IntegrityError for another key of it."""
+    seen = logs.get(verifier.name)
+    if seen is None:
         return None
-    if found[-1].log_key != verifier.vkey:
+    if seen.log_key != verifier.vkey:
         raise IntegrityError(
             "this log was cosigned here under another key",
             where=verifier.vkey,
-            hint=f"The key that is known here is {found[-1].log_key}.",
+            hint=f"The key that is known here is {seen.log_key}.",
         )
-    return Checkpoint(verifier.name, found[-1].size, bytes.fromhex(found[-1].root))
+    return Checkpoint(verifier.name, seen.size, bytes.fromhex(seen.root))
+
+
+def record(log: Log, checkpoint: Checkpoint, note: bytes, verifier: LogVerifier) -> tuple[str, CheckpointCosigned]:
+    """Make another log's checkpoint an event of this one. Returns the event's leaf, and what it tells."""
+    seen = CheckpointCosigned(
+        origin=checkpoint.origin,
+        size=checkpoint.size,
+        root=checkpoint.root.hex(),
+        log_key=verifier.vkey,
+        note=signed_by(note, verifier).decode(),
+    )
+    return log.append("checkpoint.cosigned", parameters=seen.to_json()).leaf, seen
+
+
+def show(place: Workspace, checkpoint: Checkpoint, note: bytes) -> None:
+    """Put a cosigned checkpoint where those who watch the witness look for it (tlog-witness, monitor retrieval)."""
+    path = shown_folder(place) / sha256_bytes(checkpoint.origin.encode()) / CHECKPOINT
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_atomic(path, note)
+
+
+def shown_folder(place: Workspace) -> Path:
+    """The folder of the newest checkpoint of each log that this workspace cosigned."""
+    return place.root / "cosigned"
 
 
 def _check_grown(path: Path, asked: Request, checkpoint: Checkpoint, known: Checkpoint | None) -> None:

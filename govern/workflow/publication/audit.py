@@ -9,6 +9,7 @@ from pathlib import Path
 from filelock import FileLock
 
 from govern.audit import Checkpoint, Cosigner, Damage, Head, Log, LogVerifier, Stored, cosigned_at, fsck
+from govern.audit.quorum import Quorum
 from govern.errors import IntegrityError, at
 from govern.evidence.claims import History, revocation_of
 from govern.signing import AuditPosition
@@ -63,20 +64,21 @@ def audit(
     against: Path | None = None,
     verifier: LogVerifier | None = None,
     cosigners: Sequence[Cosigner] = (),
+    quorum: Quorum | None = None,
 ) -> Audited:
     """Check the log's chain, the trust documents, every artefact that the log binds and all that people signed.
 
     The log must go on from every checkpoint that the workspace keeps, and from those in the file `against`, which was
     kept elsewhere: one, or a witness's series. `verifier` is the log's key as the reader knows it; by default the keys
-    count that the log names. Each of `cosigners` must have cosigned the newest of them. Raises IntegrityError naming
-    the first event or artefact that is not what it was.
+    count that the log names. Each of `cosigners` must have cosigned the newest of them, and as many as `quorum` asks
+    for. Raises IntegrityError naming the first event or artefact that is not what it was.
     """
     place = Workspace.open(workspace)
     refuse_lost_log(place)
     with Log.read(place.database) as log:
         head = log.verify()
         named = _hold_against(log, head, against, [verifier] if verifier else log_verifiers(log)) if against else None
-        seen = cosigned_by(named, cosigners) if named else {}
+        seen = cosigned_by(named, cosigners, quorum) if named else {}
         kept = check_kept(place, log, head.tree)
         history = History(log.events())
         artefacts, reports, reviews = check_trust(place, history), 0, 0
@@ -175,10 +177,14 @@ def _hold_against(log: Log, head: Head, path: Path, verifiers: list[LogVerifier]
     return series[-1]
 
 
-def cosigned_by(kept: Kept, cosigners: Sequence[Cosigner]) -> dict[str, int]:
-    """When each cosigner saw a checkpoint, by its verifier key. Raises IntegrityError where one did not."""
+def cosigned_by(kept: Kept, cosigners: Sequence[Cosigner], quorum: Quorum | None = None) -> dict[str, int]:
+    """When each cosigner saw a checkpoint, by its verifier key.
+
+    Raises IntegrityError where one did not, or those of a quorum file are too few.
+    """
     with at(kept.path):
-        return {cosigner.vkey: cosigned_at(kept.note, cosigner) for cosigner in cosigners}
+        seen = {cosigner.vkey: cosigned_at(kept.note, cosigner) for cosigner in cosigners}
+        return seen | (quorum.check(kept.note) if quorum else {})
 
 
 def refuse_lost_event(log: Log, position: AuditPosition, report: Path) -> None:
