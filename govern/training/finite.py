@@ -12,11 +12,8 @@ from govern.errors import RemovalError
 
 
 def refuse_not_finite(model: nn.Module, run: Callable[[], object]) -> None:
-    """Raise RemovalError with the name of the first weight of the model that holds a NaN or an infinity, or else of the
-    first module whose output does while `run` runs; return where there is none."""
-    for name, weight in model.named_parameters():
-        if not weight.isfinite().all():
-            raise _refusal(f"the weight {name!r} of the base model holds values that are not finite")
+    """Raise RemovalError with the name of the first module whose output holds a NaN or an infinity while `run` runs;
+    return where there is none. Weights are looked at when a model is loaded."""
     found: list[str] = []
 
     def watch(name: str) -> Callable[..., None]:
@@ -35,10 +32,8 @@ def refuse_not_finite(model: nn.Module, run: Callable[[], object]) -> None:
         for hook in hooks:
             hook.remove()
     if found:
-        raise _refusal(f"what the base model computes at {found[0]!r} is not finite on this text")
-
-
-def _refusal(message: str) -> RemovalError:
-    return RemovalError(
-        message, where="model.source", hint="The method is not at fault: start from a model whose numbers are finite."
-    )
+        raise RemovalError(
+            f"what the base model computes at {found[0]!r} is not finite on this text",
+            where="model.source",
+            hint="The method is not at fault: start from a model whose numbers are finite.",
+        )

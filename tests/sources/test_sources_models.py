@@ -23,8 +23,8 @@ from govern.sources.manifest import BUILTIN_MODELS, Manifest, Part, manifest_of
 
 
 def test_a_folder_beside_the_policy_is_a_model(tiny_llama) -> None:
-    found = resolve_model("file:model", revision=None, base=tiny_llama.parent)
-    assert found == ResolvedModel(tiny_llama.parent / "model", "file:model", None, None)
+    source = f"file:{tiny_llama.name}"
+    assert resolve_model(source, revision=None, base=tiny_llama.parent) == ResolvedModel(tiny_llama, source, None, None)
 
 
 def test_the_licence_is_the_card_s(tiny_llama, tmp_path) -> None:

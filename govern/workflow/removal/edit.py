@@ -55,11 +55,12 @@ def refuse_unstored(settings: Any, path: Path, *, layers: int, trust_remote_code
 
     last: int | None = getattr(settings, "layer", None)
     model = empty_model(path, layers=None if last is None else last + 1, trust_remote_code=trust_remote_code)
-    if last is not None:
-        _rehearse(model, first=min(settings.train.layers), last=last)
+    # Another distribution's method need not say what it trains: then it may be any weight.
+    trained = settings.changing(layers) if hasattr(settings, "changing") else getattr(settings, "train", None)
+    if last is not None and trained is not None:
+        _rehearse(model, first=min(trained.layers), last=last)
     own = {id(parameter): name for name, parameter in model.named_parameters()}
     chosen = dict(model.named_parameters())
-    trained = settings.changing(layers) if hasattr(settings, "changing") else settings.train
     if trained is not None:
         blocks = find_blocks(model)
         chosen = {
