@@ -69,6 +69,7 @@ class Server(ThreadingHTTPServer):
     """Serves until it is told to shut down. `tell` hears of what went wrong here, and never of what a client sent."""
 
     daemon_threads = True
+    request_queue_size = 2 * CONNECTIONS
 
     def __init__(self, service: Service, host: str, port: int, tell: Callable[[Exception], None]) -> None:
         self.service = service
