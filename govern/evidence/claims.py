@@ -7,17 +7,17 @@ database, no network and no clock.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final, TypeVar
 
 from pydantic import ValidationError
 
 from govern.audit.body import Stored
-from govern.digests import sha256_bytes
 from govern.errors import IntegrityError, at
 from govern.evidence import names
-from govern.records import Act, AuditPosition, Benchmark, Event, EventType, Record, Revocation, Stress, Trust, Verdict
+from govern.evidence.history import FORGED, History, Read, bound, forged
+from govern.records import Act, Benchmark, Event, EventType, Record, Revocation, Stress, Trust, Verdict
 from govern.records.told import (
     TOLD,
     BenchmarkFinished,
@@ -26,85 +26,15 @@ from govern.records.told import (
     ReproduceFinished,
     RunPruned,
     StressFinished,
-    TrustChanged,
     VerifyFinished,
     ran_in,
     told,
 )
 from govern.signing import PublicKey, ReportPredicate, load_public, parse_statement, report_predicate, verify
 from govern.signing.acts import Kind, Signed, verify_act
-from govern.signing.trust_document import verify_rotation, verify_trust
 
 A = TypeVar("A", bound=Act)
 R = TypeVar("R", bound=Record)
-
-Read = Callable[[str], bytes]
-"""Reads an artefact by its name. Raises IntegrityError where it is missing."""
-
-_FORGED: Final = "Somebody else wrote it into the log. Keep the log as evidence, and restore it from a backup."
-
-
-class History:
-    """A log's events, in their order, read once.
-
-    An event's time is its writer's word. What counts is the order: an event is as late as the latest before it says.
-    """
-
-    def __init__(self, entries: Iterable[Stored]) -> None:
-        """Take in the events of a log that checked out, oldest first."""
-        self.entries = tuple(entries)
-        self._by_run: dict[str | None, list[Stored]] = {}
-        self._times: list[str] = []
-        latest = ""
-        for stored in self.entries:
-            self._by_run.setdefault(stored.event.run, []).append(stored)
-            latest = max(latest, f"{stored.event.time[:19]}Z")
-            self._times.append(latest)
-
-    @property
-    def origin(self) -> str | None:
-        """The log's name; None where it has no events."""
-        return self.entries[0].event.origin if self.entries else None
-
-    def of(self, run: str | None, *types: EventType) -> list[Stored]:
-        """The events of a run, of these types where any are named."""
-        return [stored for stored in self._by_run.get(run, ()) if not types or stored.event.type in types]
-
-    def all(self, *types: EventType) -> list[Stored]:
-        """The events of these types, of whatever run."""
-        return [stored for stored in self.entries if stored.event.type in types]
-
-    def logged(self, stored: Stored) -> str:
-        """When the log took an event in (`UtcTime`): no earlier than anything before it, whatever the clock said."""
-        return self._times[stored.event.seq]
-
-    def took_in(self, statement: str, audit: AuditPosition) -> Stored | None:
-        """The event that takes in what somebody signed at `audit`, by its statement's SHA-256.
-
-        None where it is another log's, or where this is an older copy of the log. Raises IntegrityError where this log
-        has gone on from there otherwise, or knows nothing of the statement.
-        """
-        if audit.origin != self.origin or audit.seq >= len(self.entries) - 1:
-            return None
-        if self.entries[audit.seq].leaf != audit.leaf:
-            raise IntegrityError(
-                f"it stands on event {audit.seq} with leaf sha256:{audit.leaf}, and the log has "
-                f"sha256:{self.entries[audit.seq].leaf} there",
-                hint="The log was cut or replaced after it was signed. Restore it from a backup.",
-            )
-        for stored in self.entries[audit.seq + 1 :]:
-            event = stored.event
-            if statement in event.digests.values() or event.parameters.get("statement") == statement:
-                return stored
-        raise IntegrityError(
-            "the log that it stands on, which is this workspace's, knows nothing of it",
-            hint="Ask the issuer which one is theirs. Do not rely on this one.",
-        )
-
-    def has(self, stored: Stored, seq: int, origin: str, leaf: str) -> bool:
-        """Whether the log has that event before `stored`."""
-        before = self.entries[seq] if seq < stored.event.seq else None
-        return before is not None and (before.event.origin, before.leaf) == (origin, leaf)
 
 
 @dataclass(frozen=True)
@@ -163,7 +93,7 @@ def believe_run(history: History, run: str, read: Read, *, within: str = "") -> 
     if applied is None:
         late = [stored for stored in entries if not stored.event.type.startswith("apply.")]
         if late:
-            raise _forged(late[0].event, "speaks of a removal that was never finished")
+            raise forged(late[0].event, "speaks of a removal that was never finished")
         return RunFacts(run, None, None, None)
     for stored in entries:
         _check_event(stored.event, applied.event, read)
@@ -208,7 +138,7 @@ def check_claim(
         if found != expected:
             raise IntegrityError(
                 f"the report's {what.replace('_', ' ')} is not what the log says: signed was {expected}, found {found}",
-                hint="The report is about something else. " + _FORGED,
+                hint="The report is about something else. " + FORGED,
             )
 
 
@@ -237,56 +167,9 @@ def revocation_of(revoked: Sequence[Signed[Revocation]], trust: Trust | None) ->
             raise IntegrityError(
                 f"event {signed.seq} revokes the removal with a key that nobody vouches for",
                 where=f"key {signed.fingerprint}",
-                hint=_FORGED,
+                hint=FORGED,
             )
     return revoked[0] if revoked else None
-
-
-@dataclass(frozen=True)
-class Trusting:
-    """The trust document that the log names last, the digest of its file and its root key.
-
-    `since` says at which event each key came into the series: before it, nobody vouched for that key, whatever the
-    document says of its time.
-    """
-
-    trust: Trust
-    sha256: str
-    root: PublicKey
-    since: Mapping[str, int]
-
-    def vouched(self, signed: Signed[Any]) -> bool:
-        """Whether somebody vouched for the key when the log took the act in."""
-        return signed.seq > self.since.get(signed.fingerprint, signed.seq)
-
-
-def believe_trust(history: History, read: Read, *, within: str = "") -> Trusting | None:
-    """The newest trust document that the log names, with its whole series checked; None where it names none.
-
-    Raises IntegrityError where a document, a signature or a rotation does not hold, or the log names them out of order.
-    """
-    changes = history.all("trust.changed")
-    earlier: Trusting | None = None
-    since: dict[str, int] = {}
-    for serial, stored in enumerate(changes, 1):
-        event, folder = stored.event, f"trust/{serial:03d}"
-        if told(event, TrustChanged).serial != serial or event.run is not None:
-            raise _forged(event, f"is not document {serial} of the series of trust documents")
-        with at(f"{within}{folder}"):
-            files = {name: _bound(event, f"{folder}/{name}", read) for name in _TRUST_FILES}
-            root = load_public(files[names.ROOT_KEY])
-            trust = verify_trust(files[names.TRUST], files[names.TRUST_BUNDLE], root)
-            for entry in trust.keys:
-                since.setdefault(entry.fingerprint, event.seq)
-            found = Trusting(trust, event.digests.get(names.TRUST, ""), root, since)
-            if (trust.serial, event.actor) != (serial, root.fingerprint):
-                raise IntegrityError(f"this is document {trust.serial} of the series")
-            if event.digests[f"{folder}/{names.TRUST}"] != found.sha256:
-                raise IntegrityError("the log puts another document in force than the one in the series")
-            if earlier is not None:
-                _check_step(earlier, found, files[names.TRUST], event, folder, read)
-        earlier = found
-    return earlier
 
 
 def log_keys(history: History) -> list[str]:
@@ -304,13 +187,12 @@ class VerdictFile:
 
 
 _MODELS: Final = ("policy_digest", "model_before", "model_after")
-_TRUST_FILES: Final = (names.TRUST, names.TRUST_BUNDLE, names.ROOT_KEY)
 
 
 def _applied(entries: list[Stored]) -> Stored | None:
     finished = [stored for stored in entries if stored.event.type == "apply.finished"]
     if len(finished) > 1:
-        raise _forged(finished[1].event, "finishes a removal for the second time")
+        raise forged(finished[1].event, "finishes a removal for the second time")
     return finished[0] if finished else None
 
 
@@ -355,7 +237,7 @@ def _check_event(event: Event, applied: Event, read: Read) -> None:
         case "run.pruned":
             for name in told(event, RunPruned).dropped:
                 if name != names.DELTA and not name.startswith("inputs/"):
-                    raise _forged(event, f"drops {name}, which is no weight")
+                    raise forged(event, f"drops {name}, which is no weight")
         case _:
             pass
     if event.type.endswith(".finished"):
@@ -370,14 +252,14 @@ def _report(
 ) -> Believed:
     before = [stored for stored in verified if stored.event.seq < issued.event.seq]
     if not before:
-        raise _forged(issued.event, "issues the report of a verification that never was")
+        raise forged(issued.event, "issues the report of a verification that never was")
     event = issued.event
     folders = {path.rpartition("/")[0] for path in event.digests if path.endswith(f"/{names.STATEMENT}")}
     # The first reports lay at the top of the run alone.
     folder = f"{folders.pop()}/" if len(folders) == 1 else ""
     with at(f"{within}{folder}{names.STATEMENT}"):
         payload, bundle, pem = (
-            _bound(event, f"{folder}{name}", read) for name in (names.STATEMENT, names.REPORT_BUNDLE, names.SIGNER)
+            bound(event, f"{folder}{name}", read) for name in (names.STATEMENT, names.REPORT_BUNDLE, names.SIGNER)
         )
         key = load_public(pem)
         if verify(bundle, key) != payload:
@@ -404,9 +286,9 @@ def _acts(
         paths = {path.rpartition("/")[2]: path for path in event.digests}
         for name in (kind.bundle, kind.key):
             if name not in paths:
-                raise _forged(event, f"does not say what {name} is")
+                raise forged(event, f"does not say what {name} is")
         with at(f"{within}{paths[kind.bundle]}"):
-            bundle, pem = _bound(event, paths[kind.bundle], read), _bound(event, paths[kind.key], read)
+            bundle, pem = bound(event, paths[kind.bundle], read), bound(event, paths[kind.key], read)
             key = load_public(pem)
             act = verify_act(kind, bundle, key)
             check_act(kind, bundle, key, event, _files(act, entries, applied.event), applied.event)
@@ -432,23 +314,6 @@ def _files(act: Act, entries: list[Stored], applied: Event) -> dict[str, str]:
     raise IntegrityError("the signature is over a report or a delta that this run never had")
 
 
-def _check_step(earlier: Trusting, later: Trusting, document: bytes, event: Event, folder: str, read: Read) -> None:
-    """That a trust document goes on from the one before it."""
-    if later.trust.previous != earlier.sha256:
-        raise IntegrityError("this trust document does not follow the one before it")
-    if not {entry.fingerprint for entry in later.trust.keys} >= {entry.fingerprint for entry in earlier.trust.keys}:
-        raise IntegrityError("a key was taken out of the trust document instead of being ended")
-    rotated = f"{folder}/{names.BY_OLD}" in event.digests
-    if later.root != earlier.root and not rotated:
-        raise IntegrityError("the root key changed, and the old one did not agree")
-    if rotated:
-        old, new, by_old, by_new = (_bound(event, f"{folder}/{name}", read) for name in names.ROTATION_FILES)
-        keys = load_public(old), load_public(new)
-        verify_rotation(document, (by_old, by_new), old=keys[0], new=keys[1])
-        if later.root != earlier.root and keys != (earlier.root, later.root):
-            raise IntegrityError("the rotation is not between the two root keys")
-
-
 def _verdict(event: Event, read: Read) -> VerdictFile:
     digest, verdict = _artefact(event, names.VERDICT, Verdict, read)
     return VerdictFile(verdict.verdict, digest)
@@ -458,30 +323,13 @@ def _artefact(event: Event, name: str, kind: type[R], read: Read) -> tuple[str, 
     """The one record of this name that an event binds, and its digest."""
     paths = [path for path in event.digests if path.endswith(f"/{name}")]
     if len(paths) != 1:
-        raise _forged(event, f"does not say what {name} is")
+        raise forged(event, f"does not say what {name} is")
     try:
-        return event.digests[paths[0]], kind.parse(_bound(event, paths[0], read))
+        return event.digests[paths[0]], kind.parse(bound(event, paths[0], read))
     except ValidationError:
         raise IntegrityError("this is not what its name says", where=f"{event.run}/{paths[0]}") from None
 
 
-def _bound(event: Event, path: str, read: Read) -> bytes:
-    """A file as an event binds it."""
-    data = read(path)
-    if path not in event.digests:
-        raise _forged(event, f"does not bind {path}")
-    if (found := sha256_bytes(data)) != event.digests[path]:
-        raise IntegrityError(
-            f"{path} was changed: the log knows it as sha256:{event.digests[path]}, it is sha256:{found}",
-            hint="Restore it from a backup. Treat what rests on it as unproven until then.",
-        )
-    return data
-
-
 def _agree(event: Event, *pairs: tuple[object, object]) -> None:
     if any(found != expected for found, expected in pairs):
-        raise _forged(event, "tells something else than the removal and the files that it speaks of")
-
-
-def _forged(event: Event, what: str) -> IntegrityError:
-    return IntegrityError(f"event {event.seq}, {event.type}, {what}", hint=_FORGED)
+        raise forged(event, "tells something else than the removal and the files that it speaks of")

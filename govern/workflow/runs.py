@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING
 from govern.audit import Log
 from govern.digests import sha256_file
 from govern.errors import IntegrityError, UsageError
-from govern.evidence.claims import History, RunFacts, believe_run
+from govern.evidence.claims import RunFacts, believe_run
+from govern.evidence.history import History
 from govern.records import Event, Plan, Removal, Sweep, Verification
 from govern.records.told import ApplyBegan, RunPruned, VerifyFinished, ran_in, told
 from govern.workflow.files import PLAN, POLICY, REMOVAL, SWEEP

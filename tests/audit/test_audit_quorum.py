@@ -16,9 +16,15 @@ from govern.audit import Checkpoint, Cosigner, LogVerifier, add_cosignature, cos
 from govern.audit.quorum import parse_quorum
 from govern.errors import IntegrityError
 
-LOG_KEY = Ed25519PrivateKey.generate()
+
+def key_of(name: str) -> Ed25519PrivateKey:
+    """A key that is the same in every process, since tests are named after what it signs."""
+    return Ed25519PrivateKey.from_private_bytes(name.encode().ljust(32, b"."))
+
+
+LOG_KEY = key_of("log")
 LOG = LogVerifier("govern-log/1", LOG_KEY.public_key().public_bytes_raw())
-KEYS = {name: Ed25519PrivateKey.generate() for name in ("X1", "X2", "X3", "Y1", "Y2", "Y3")}
+KEYS = {name: key_of(name) for name in ("X1", "X2", "X3", "Y1", "Y2", "Y3")}
 WITNESSES = {name: Cosigner(f"{name}.example", key.public_key().public_bytes_raw()) for name, key in KEYS.items()}
 TREE = Checkpoint(LOG.name, 7, bytes(range(32)))
 NOTE = sign_checkpoint(TREE, LOG, LOG_KEY.sign)

@@ -20,7 +20,7 @@ from govern.audit import Log, Stored
 from govern.cli import app
 from govern.digests import sha256_bytes
 from govern.evaluation.answers import Answers, Perplexity
-from govern.evidence.claims import History
+from govern.evidence.history import History
 from govern.records import Plan, Sweep, Verdict
 from govern.signing import PublicKey, load_public
 from govern.signing.waivers import WAIVER

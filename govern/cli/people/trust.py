@@ -13,7 +13,7 @@ from govern.cli.signer import in_token, load_signer, read_public
 from govern.errors import UsageError
 
 if TYPE_CHECKING:
-    from govern.evidence.claims import Trusting
+    from govern.evidence.trusting import Trusting
     from govern.records import TrustEntry
     from govern.signing import SigningKey
 

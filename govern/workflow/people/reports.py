@@ -8,7 +8,7 @@ from typing import Any
 
 from govern.audit import Stored
 from govern.errors import IntegrityError, UsageError, at
-from govern.evidence.claims import History
+from govern.evidence.history import History
 from govern.signing import ReportPredicate, load_trusted, report_predicate
 from govern.signing.page import CheckedPage, check_page, refuse_changed
 from govern.workflow.people.trust import in_force

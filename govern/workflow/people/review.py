@@ -7,7 +7,9 @@ from pathlib import Path
 
 from govern.clock import now
 from govern.errors import UsageError
-from govern.evidence.claims import Believed, History, RunFacts, Trusting
+from govern.evidence.claims import Believed, RunFacts
+from govern.evidence.history import History
+from govern.evidence.trusting import Trusting
 from govern.records import Decision, SignOff, Trust, TrustEntry, same_person
 from govern.signing import SigningKey
 from govern.signing.acts import Signed

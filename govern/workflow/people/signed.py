@@ -14,7 +14,9 @@ from govern.audit import Log
 from govern.clock import now
 from govern.digests import sha256_bytes
 from govern.errors import UsageError
-from govern.evidence.claims import History, RunFacts, Trusting
+from govern.evidence.claims import RunFacts
+from govern.evidence.history import History
+from govern.evidence.trusting import Trusting
 from govern.records import Act, Reviewer, TrustEntry
 from govern.signing import SigningKey
 from govern.signing.acts import Kind, Signed, sign_act

@@ -18,8 +18,9 @@ from govern.audit import Log
 from govern.clock import now
 from govern.digests import sha256_bytes, sha256_file
 from govern.errors import IntegrityError, UsageError
-from govern.evidence.claims import History, Trusting, believe_trust
+from govern.evidence.history import History
 from govern.evidence.names import BY_NEW, BY_OLD, NEW_KEY, OLD_KEY, ROOT_KEY, TRUST_BUNDLE
+from govern.evidence.trusting import Trusting, believe_trust
 from govern.records import Trust, TrustEntry, same_person
 from govern.records.told import TrustChanged, told
 from govern.signing import PublicKey, SigningKey

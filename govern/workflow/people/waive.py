@@ -7,7 +7,8 @@ from pathlib import Path
 
 from govern.clock import now
 from govern.errors import UsageError
-from govern.evidence.claims import RunFacts, Trusting
+from govern.evidence.claims import RunFacts
+from govern.evidence.trusting import Trusting
 from govern.gates.max_recovery import KIND as MAX_RECOVERY
 from govern.records import GateName, Waiver
 from govern.signing import AttackClaim, GateClaim, SigningKey

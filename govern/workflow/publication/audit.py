@@ -11,7 +11,8 @@ from filelock import FileLock
 from govern.audit import Checkpoint, Cosigner, Damage, Head, Log, LogVerifier, Stored, cosigned_at, fsck
 from govern.audit.quorum import Quorum
 from govern.errors import IntegrityError, at
-from govern.evidence.claims import History, revocation_of
+from govern.evidence.claims import revocation_of
+from govern.evidence.history import History
 from govern.signing import AuditPosition
 from govern.signing.reviews import SIGN_OFF
 from govern.signing.waivers import REVOCATION

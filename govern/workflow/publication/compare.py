@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from govern.audit import Log
-from govern.evidence.claims import History
+from govern.evidence.history import History
 from govern.reporting.comparison import Comparison
 from govern.reporting.comparison import compare as compare_documents
 from govern.workflow.publication.exports import document_of

@@ -10,7 +10,7 @@ from govern.audit import Log, Stored, format_proof, own_note
 from govern.clock import now
 from govern.errors import UsageError
 from govern.evidence import CheckedPack, names, verify_pack, write_pack
-from govern.evidence.claims import History
+from govern.evidence.history import History
 from govern.records import EventType
 from govern.records.told import KeyGenerated, told
 from govern.signing import LogKey

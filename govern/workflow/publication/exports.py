@@ -9,7 +9,7 @@ from urllib.parse import quote
 
 from govern.audit import Log
 from govern.errors import UsageError
-from govern.evidence.claims import History
+from govern.evidence.history import History
 from govern.policy import LoadedPolicy
 from govern.records import ENDPOINT, Verdict, Waiver
 from govern.reporting.document import Issue, RunDocument, Signer

@@ -14,7 +14,7 @@ from govern.audit import Log
 from govern.clock import now
 from govern.digests import sha256_bytes, sha256_file
 from govern.errors import IntegrityError, UsageError, at
-from govern.evidence.claims import History
+from govern.evidence.history import History
 from govern.records.told import SitePublished
 from govern.reporting.document import RunDocument
 from govern.reporting.forms import utc

@@ -7,7 +7,9 @@ from pathlib import Path
 
 from govern.audit import Log
 from govern.clock import now
-from govern.evidence.claims import History, Trusting, revocation_of
+from govern.evidence.claims import revocation_of
+from govern.evidence.history import History
+from govern.evidence.trusting import Trusting
 from govern.records import Revocation, VerdictValue, Verification, Waiver
 from govern.signing.acts import Signed
 from govern.signing.reviews import Standing

@@ -20,7 +20,7 @@ from govern.audit import Log
 from govern.cli import app
 from govern.digests import canonical_json, sha256_bytes
 from govern.errors import IntegrityError, UsageError
-from govern.evidence.claims import History
+from govern.evidence.history import History
 from govern.evidence.names import ISSUED_FILES, KINDS
 from govern.records import Event, Reviewer, Revocation
 from govern.signing import sign, throwaway_key
