@@ -29,7 +29,7 @@ from govern.corpora.tokens import TokenCorpus
 from govern.evaluation.harness import evaluate, perplexity
 from govern.models import apply_delta, load_model, load_tokenizer, read_tensors
 from govern.policy import load_policy
-from govern.unlearning.protocol import Request, Topic
+from govern.unlearning.protocol import RemovalRequest, Topic
 from govern.unlearning.registry import METHODS
 from govern.workflow.removal.plan import Planned, make_plan, question_sets
 
@@ -64,7 +64,7 @@ def solve(solver: str, planned: Planned, out: Path) -> dict[str, float]:
     """Run one solver in this process and leave its delta in `out`."""
     (topic,) = planned.topics
     forget = TokenCorpus(topic.forget.documents[:: _FORGET_EVERY[solver]])
-    request = Request(
+    request = RemovalRequest(
         model_path=planned.model.path,
         topics=(Topic(topic.name, forget, topic.retain),),
         settings=settings_of(solver, planned),

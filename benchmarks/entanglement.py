@@ -28,7 +28,7 @@ from govern.evaluation.questions import OwnTask, load_questions
 from govern.models import apply_delta, load_model, load_tokenizer, read_tensors
 from govern.policy import load_policy
 from govern.unlearning.points import Points
-from govern.unlearning.protocol import Request
+from govern.unlearning.protocol import RemovalRequest
 from govern.unlearning.registry import METHODS
 from govern.workflow.removal.plan import make_plan, question_sets
 
@@ -68,7 +68,7 @@ def main() -> None:
     print(f"{len(questions[0])} questions about symbols, {len(questions[1])} about numbers", flush=True)
     before = ask()
     print(f"{'unedited':24}{before[0]:9.1%}{before[1]:9.1%}", flush=True)
-    points = Points(Request(planned.model.path, planned.topics, None))
+    points = Points(RemovalRequest(planned.model.path, planned.topics, None))
     curves: dict[tuple[str, int], list[Place]] = {}
     for seed in arguments.seeds:
         for name in ("srmu", "rmu"):

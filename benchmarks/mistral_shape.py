@@ -32,7 +32,7 @@ from rmu_baseline import random_topic
 from safetensors.torch import save_file
 from transformers import MistralConfig
 
-from govern.unlearning.protocol import Request
+from govern.unlearning.protocol import RemovalRequest
 from govern.unlearning.registry import METHODS
 from govern.unlearning.srmu import SrmuClosedFormSettings, SrmuSettings
 
@@ -121,7 +121,7 @@ def measure(solver: str, folder: Path) -> dict[str, float]:
         if stage == "unlearn":
             ticks.append(time.perf_counter())
 
-    METHODS["srmu"].edit(Request(model_path=folder, topics=(topic,), settings=settings, progress=progress))
+    METHODS["srmu"].edit(RemovalRequest(model_path=folder, topics=(topic,), settings=settings, progress=progress))
     return {
         "seconds": time.perf_counter() - started,
         "step": ticks[-1] - ticks[-2] if len(ticks) > 1 else 0.0,

@@ -37,7 +37,7 @@ from govern.policy import load_policy
 from govern.records import Score
 from govern.stress.relearning import sentences_without
 from govern.training import FineTuning, fine_tune
-from govern.unlearning.protocol import Request
+from govern.unlearning.protocol import RemovalRequest
 from govern.unlearning.registry import METHODS
 from govern.workflow.removal.plan import Planned, make_plan, question_sets
 
@@ -72,7 +72,7 @@ def edit(planned: Planned, seed: int) -> tuple[PreTrainedModel, float]:
     parameters = {**planned.plan.parameters, "seed": seed}
     settings = METHODS[str(parameters["method"])].settings(parameters)
     started = time.perf_counter()
-    done = METHODS[settings.method].edit(Request(planned.model.path, planned.topics, settings))
+    done = METHODS[settings.method].edit(RemovalRequest(planned.model.path, planned.topics, settings))
     seconds = time.perf_counter() - started
     model = load_model(planned.model.path, dtype=torch.float32)
     apply_delta(model, done.tensors)

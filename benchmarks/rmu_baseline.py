@@ -34,7 +34,7 @@ from govern.corpora.tokens import TokenCorpus
 from govern.sources import resolve_model
 from govern.unlearning.batches import Batch, Deck, generator
 from govern.unlearning.direction import direction
-from govern.unlearning.protocol import Request, Topic
+from govern.unlearning.protocol import RemovalRequest, Topic
 from govern.unlearning.registry import METHODS
 from govern.unlearning.rmu import RmuSettings
 
@@ -108,7 +108,7 @@ def ours(path: Path, topic: Topic, settings: RmuSettings, tick: Tick = lambda: N
         if stage == "unlearn":
             tick()
 
-    edit = METHODS["rmu"].edit(Request(model_path=path, topics=(topic,), settings=settings, progress=progress))
+    edit = METHODS["rmu"].edit(RemovalRequest(model_path=path, topics=(topic,), settings=settings, progress=progress))
     return [(point.forget_loss, point.retain_loss) for point in edit.curve]
 
 

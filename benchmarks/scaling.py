@@ -21,7 +21,7 @@ from machine import describe
 from rmu_baseline import random_topic
 from transformers import LlamaConfig, LlamaForCausalLM
 
-from govern.unlearning.protocol import Request
+from govern.unlearning.protocol import RemovalRequest
 from govern.unlearning.registry import METHODS
 from govern.unlearning.rmu import RmuSettings
 
@@ -67,7 +67,7 @@ def fastest_step(model: Path, batch: int, steps: int) -> float:
             ticks.append(time.process_time())
 
     topic = random_topic(batch * (steps + 1), _DOCUMENT, _VOCABULARY)
-    METHODS["rmu"].edit(Request(model_path=model, topics=(topic,), settings=settings, progress=progress))
+    METHODS["rmu"].edit(RemovalRequest(model_path=model, topics=(topic,), settings=settings, progress=progress))
     return min(after - before for before, after in itertools.pairwise(ticks))
 
 

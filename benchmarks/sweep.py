@@ -21,7 +21,7 @@ from govern.corpora.tokens import TokenCorpus
 from govern.models import load_tokenizer
 from govern.sources import resolve_model, resolve_texts
 from govern.unlearning.points import Points
-from govern.unlearning.protocol import Request, Topic
+from govern.unlearning.protocol import RemovalRequest, Topic
 from govern.unlearning.registry import METHODS
 from govern.unlearning.settings import SweepRange
 from govern.unlearning.srmu import SrmuClosedFormSettings, SrmuSettings
@@ -57,13 +57,13 @@ def main() -> None:
 
     def seconds_alone(settings: object) -> float:
         started = time.process_time()
-        METHODS["srmu"].edit(Request(path, topics, settings))
+        METHODS["srmu"].edit(RemovalRequest(path, topics, settings))
         return time.process_time() - started
 
     def seconds_together(points: list[object]) -> list[float]:
         """The time at which each point was done, from the start."""
         started, ends = time.process_time(), []
-        shared = Points(Request(path, topics, points[0]))
+        shared = Points(RemovalRequest(path, topics, points[0]))
         for point in points:
             shared.edit(point)
             ends.append(time.process_time() - started)

@@ -18,7 +18,7 @@ from govern.audit.checkpoint import (
 )
 from govern.audit.cosignature import (
     Cosigner,
-    Request,
+    CosigningRequest,
     add_cosignature,
     cosign,
     cosigned_at,
@@ -38,13 +38,13 @@ if TYPE_CHECKING:
 __all__ = [
     "Checkpoint",
     "Cosigner",
+    "CosigningRequest",
     "Damage",
     "Finding",
     "Head",
     "Log",
     "LogVerifier",
     "Proof",
-    "Request",
     "Stored",
     "add_cosignature",
     "cosign",

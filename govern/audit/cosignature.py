@@ -41,7 +41,7 @@ class Cosigner(VerifierKey):
 
 
 @dataclass(frozen=True)
-class Request:
+class CosigningRequest:
     """What a witness is asked: the size it knows, the hashes that lead from there to the checkpoint, and its note."""
 
     old: int
@@ -99,13 +99,13 @@ def signed_by(note: bytes, log: LogVerifier) -> bytes:
     return f"{text}\n\n{''.join(theirs)}".encode()
 
 
-def format_request(request: Request) -> bytes:
+def format_request(request: CosigningRequest) -> bytes:
     """The request's text."""
     lines = [f"old {request.old}", *(base64.b64encode(found).decode() for found in request.hashes), "", ""]
     return "\n".join(lines).encode() + request.note
 
 
-def parse_request(data: bytes) -> Request:
+def parse_request(data: bytes) -> CosigningRequest:
     """Read a request from untrusted bytes; nothing in it is checked yet. Raises IntegrityError."""
     limits.check_size(data, limits.PROOF_BYTES, "request for a cosignature")
     head, blank, note = data.partition(b"\n\n")
@@ -119,7 +119,7 @@ def parse_request(data: bytes) -> Request:
     decoded = tuple(decode_base64(text) for text in hashes)
     if any(len(found) != HASH_SIZE for found in decoded):
         raise _malformed()
-    return Request(int(matched[1]), decoded, note)
+    return CosigningRequest(int(matched[1]), decoded, note)
 
 
 def _check(checkpoint: Checkpoint, cosigner: Cosigner, signature: tuple[str, bytes, bytes]) -> int:

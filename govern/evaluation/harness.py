@@ -42,7 +42,7 @@ from govern.evaluation.questions import (
     part_of,
     question_id,
 )
-from govern.evaluation.recount import Kept
+from govern.evaluation.recount import ScoredTexts
 from govern.evaluation.scoring import Scorer
 from govern.progress import Progress, silent
 from govern.sources import cache_folder
@@ -65,7 +65,7 @@ def evaluate(
     limit: int | None = None,
     part: Part | None = None,
     only: Collection[str] | None = None,
-    kept: Kept | None = None,
+    kept: ScoredTexts | None = None,
     progress: Progress = silent,
 ) -> tuple[Answers, ...]:
     """Ask a model all questions of all tasks, or those of one `part`, or `only` those with these ids: own tasks, or

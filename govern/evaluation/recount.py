@@ -34,7 +34,7 @@ def tolerance(dtype: torch.dtype) -> float:
 
 
 @dataclass
-class Kept:
+class ScoredTexts:
     """Likelihoods as they were scored, on the `TEXTS` texts with the smallest checksums.
 
     `texts` maps a text without its last token, behind its checksum, to the likelihoods of what was scored there, by
@@ -69,7 +69,7 @@ class Recounted:
         return self.largest <= self.allowed
 
 
-def recount(model: PreTrainedModel, kept: Kept) -> Recounted:
+def recount(model: PreTrainedModel, kept: ScoredTexts) -> Recounted:
     """Recompute what was kept. The difference of a continuation is shared out over its tokens."""
     differences = [
         abs(plain - likelihood) / (len(text) - begin + 1)

@@ -24,7 +24,7 @@ from transformers import DynamicCache, PreTrainedModel, PreTrainedTokenizerBase
 from govern.corpora import encode, encode_choices
 from govern.corpora.tokenizing import alike
 from govern.evaluation.positions import forget_length, keeps_few_logits, may_share, switches_at
-from govern.evaluation.recount import Kept, tolerance
+from govern.evaluation.recount import ScoredTexts, tolerance
 from govern.progress import Progress, silent
 
 _TOKENS_PER_BATCH = 1024
@@ -57,7 +57,7 @@ class Scorer(HFLM):  # type: ignore[misc]
         self.parted = False
         self.cut: set[tuple[str, str]] = set()
         self.merged: set[tuple[str, str]] = set()
-        self.kept = Kept()
+        self.kept = ScoredTexts()
         self._progress = progress
 
     def tok_encode(

@@ -31,7 +31,7 @@ from govern.records.told import (
     told,
 )
 from govern.signing import PublicKey, ReportPredicate, load_public, parse_statement, report_predicate, verify
-from govern.signing.acts import Kind, Signed, verify_act
+from govern.signing.acts import ActKind, Signed, verify_act
 
 A = TypeVar("A", bound=Act)
 R = TypeVar("R", bound=Record)
@@ -75,7 +75,7 @@ class RunFacts:
     unreported: Stored | None
     acts: Mapping[EventType, tuple[Signed[Any], ...]] = field(default_factory=dict)
 
-    def of(self, kind: Kind[A], *, before: int | None = None) -> tuple[Signed[A], ...]:
+    def of(self, kind: ActKind[A], *, before: int | None = None) -> tuple[Signed[A], ...]:
         """The acts of a kind, oldest first; those that stand before the event `before`, if it is given."""
         return tuple(signed for signed in self.acts.get(kind.event, ()) if before is None or signed.seq < before)
 
@@ -143,7 +143,7 @@ def check_claim(
 
 
 def check_act(
-    kind: Kind[A], bundle: bytes, key: PublicKey, event: Event, files: Mapping[str, str] | None, applied: Event
+    kind: ActKind[A], bundle: bytes, key: PublicKey, event: Event, files: Mapping[str, str] | None, applied: Event
 ) -> A:
     """The act that an event took in, over these files. Raises IntegrityError where they do not belong together."""
     act = verify_act(kind, bundle, key)
@@ -276,7 +276,7 @@ def _report(
 
 
 def _acts(
-    history: History, kind: Kind[A], entries: list[Stored], applied: Stored, read: Read, within: str
+    history: History, kind: ActKind[A], entries: list[Stored], applied: Stored, read: Read, within: str
 ) -> tuple[Signed[A], ...]:
     found: list[Signed[A]] = []
     for stored in entries:

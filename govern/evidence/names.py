@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from govern.signing.acts import Kind
+from govern.signing.acts import ActKind
 from govern.signing.reviews import SIGN_OFF
 from govern.signing.trust_document import TRUST_FILE
 from govern.signing.waivers import REVOCATION, WAIVER
@@ -54,7 +54,7 @@ LOG_FILES: Final = (CHECKPOINT, LOG_KEY, LOG_EVENT)
 ROTATION_FILES: Final = (OLD_KEY, NEW_KEY, BY_OLD, BY_NEW)
 TRUST_FILES: Final = (TRUST, TRUST_BUNDLE, ROOT_KEY, TRUST_EVENT)
 # What people signed over a run lies in numbered folders of each kind's series: a bundle, its key and its event.
-KINDS: Final[tuple[Kind[Any], ...]] = (SIGN_OFF, WAIVER, REVOCATION)
+KINDS: Final[tuple[ActKind[Any], ...]] = (SIGN_OFF, WAIVER, REVOCATION)
 PEOPLE_FILES: Final = {kind.series: (kind.bundle, kind.key, ISSUED_EVENT) for kind in KINDS}
 
 

@@ -35,7 +35,7 @@ from govern.records import (
 )
 from govern.records.told import KeyGenerated, told
 from govern.signing import PublicKey, ReportPredicate, load_public, parse_statement, report_predicate, verify
-from govern.signing.acts import Kind, Signed, verify_act
+from govern.signing.acts import ActKind, Signed, verify_act
 from govern.signing.model_signature import WHOLE, verify_model
 from govern.signing.reviews import SIGN_OFF, Standing, standing
 from govern.signing.statement import parse_canonical
@@ -294,7 +294,7 @@ def _check_trust(pack: _Pack, issued: Event, root: PublicKey | None) -> Trust | 
     return trust
 
 
-def _check_acts(pack: _Pack, kind: Kind[A], claim: ReportPredicate, issued: Event) -> tuple[Signed[A], ...]:
+def _check_acts(pack: _Pack, kind: ActKind[A], claim: ReportPredicate, issued: Event) -> tuple[Signed[A], ...]:
     """Each act of a kind with its event: numbered from 1, in the log's order, bound by the log, key by key."""
     series = kind.series
     numbers = sorted({found[2] for name in pack.files if (found := _PEOPLE.fullmatch(name)) and found[1] == series})

@@ -30,7 +30,7 @@ _LARGEST = 1e308
 
 
 @dataclass(frozen=True, kw_only=True)
-class Kind:
+class LimitWords:
     """A kind of limit, as it is told to people and programs."""
 
     name: LimitKind
@@ -51,7 +51,7 @@ class Kind:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Gate(Kind, Generic[MeasuredT]):
+class Gate(LimitWords, Generic[MeasuredT]):
     """A kind that holds one number, from before and after a removal, against a threshold.
 
     `passed`, `failed` and `between` are the reasons: clauses about `{bound}`, or `{lower}` and `{upper}`, and

@@ -10,7 +10,7 @@ from pydantic import JsonValue
 
 from govern.errors import UsageError
 from govern.evaluation.answers import Answers
-from govern.gates.kind import Kind
+from govern.gates.kind import LimitWords
 from govern.records import AttackResult, Interval, Origin, VerdictValue
 
 if TYPE_CHECKING:
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 METHOD = "Fieller's bounds on a ratio over facts, t quantile"
 
 
-KIND = Kind(
+KIND = LimitWords(
     name="max_recovery",
     rule="recovered at most",
     bounded="what came back",

@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from importlib import import_module
 from typing import Any, Literal, get_args
 
-from govern.gates.kind import Gate, Kind
+from govern.gates.kind import Gate, LimitWords
 from govern.records import GateKind, GateResult, LimitKind
 
-KINDS: dict[str, Kind] = {name: import_module(f"govern.gates.{name}").KIND for name in get_args(LimitKind)}
+KINDS: dict[str, LimitWords] = {name: import_module(f"govern.gates.{name}").KIND for name in get_args(LimitKind)}
 """What every kind says of itself: `records.verdict` lists their names, and each is a module of this room."""
 
 GATES: dict[str, Gate[Any]] = {name: kind for name, kind in KINDS.items() if isinstance(kind, Gate)}

@@ -89,7 +89,7 @@ def changed_tensors(base: Path, edited: Path, *, progress: Progress = silent) ->
         raise UsageError(
             "the edited model is the base model: no tensor differs",
             where=str(edited),
-            hint="Name the model that was edited under `removal.model`, and the untouched one under `model`.",
+            hint="Name the model that was edited under `removal.model`, and the base model under `model`.",
         )
     return changed
 

@@ -108,7 +108,7 @@ UtilityGate = Annotated[
 ]
 
 
-class Verification(Part):
+class VerificationPlan(Part):
     """How the removal is judged. Every gate must pass."""
 
     confidence: Annotated[float, Field(ge=0.5, lt=1)] = Field(

@@ -24,7 +24,7 @@ class Hazard(Part):
     category: Text = Field(description="The kind of harm, such as CBRN, cyber, privacy or copyright.")
 
 
-class Deployment(Part):
+class DeploymentPlan(Part):
     """What only people can say about the edited model in use; the report repeats it, and says where it is silent."""
 
     intended_use: Text | None = Field(default=None, description="What the edited model is for, and what it is not for.")
@@ -45,7 +45,7 @@ class Deployment(Part):
             yield Problem((), "`deployment` says nothing", "Remove it, or write one of its fields.")
 
 
-class Request(Part):
+class SubjectRequest(Part):
     """The request that a policy serves. Whose it is, only salted fingerprints say."""
 
     kind: Literal["privacy", "copyright"] = Field(description="What kind of request it is.")

@@ -12,10 +12,10 @@ from pydantic import Field, ValidationError, create_model
 
 from govern.errors import UsageError
 from govern.evaluation.official import OFFICIAL, WIKITEXT, is_official
-from govern.policy.gates import ForgetGate, PerplexityGate, TaskGate, Verification, WikitextGate
+from govern.policy.gates import ForgetGate, PerplexityGate, TaskGate, VerificationPlan, WikitextGate
 from govern.policy.inputs import DEFAULT_TOPIC, Model, Task, TextSource
 from govern.policy.part import Name, Part, Problem, Text, did_you_mean
-from govern.policy.people import Deployment, Hazard, Owner, Request, Review
+from govern.policy.people import DeploymentPlan, Hazard, Owner, Review, SubjectRequest
 from govern.sources import parse_source
 from govern.unlearning.external import ExternalSettings
 from govern.unlearning.registry import METHODS, is_offered, method_named
@@ -52,13 +52,13 @@ class Policy(Part):
     rationale: Text = Field(description="Why this knowledge has to go, and why these thresholds.")
     owner: Owner = Field(description="Who answers for the policy.")
     hazard: Hazard = Field(description="What kind of knowledge has to go.")
-    request: Request | None = Field(
+    request: SubjectRequest | None = Field(
         default=None,
         # Left out of the policy's digest where it is absent: a policy without it means what it meant before.
         exclude_if=lambda request: request is None,
         description="The privacy or copyright request that the policy serves, where it serves one.",
     )
-    deployment: Deployment | None = Field(
+    deployment: DeploymentPlan | None = Field(
         default=None,
         exclude_if=lambda deployment: deployment is None,  # as for `request`
         description="What only people can say: intended use, residual risk, monitoring, rollback.",
@@ -72,7 +72,7 @@ class Policy(Part):
         description="What a sweep tries beside the coefficients. `govern sweep` then chooses the settings.",
     )
     tasks: tuple[Task, ...] = Field(default=(), description="Question sets of the policy's own.")
-    verification: Verification = Field(description="How the removal is judged.")
+    verification: VerificationPlan = Field(description="How the removal is judged.")
     review: Review = Field(default=Review(), description="Who has to sign the report.")
 
     def problems(self) -> Iterator[Problem]:

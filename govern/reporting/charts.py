@@ -81,7 +81,7 @@ class Spot(Record):
 class FrontChart(Record):
     """What is left of what has to go (x, over all of [0, 1]) against what is kept (y), for every point of a sweep.
 
-    `before` is the unedited model, `ceiling` the width of what the policy allows on x, where it has one ceiling.
+    `before` is the base model, `ceiling` the width of what the policy allows on x, where it has one ceiling.
     """
 
     spots: tuple[Spot, ...]
@@ -265,7 +265,7 @@ def _curve(name: str, curve: Sequence[CurvePoint], losses: Sequence[float]) -> C
 
 
 def front_chart(sweep: Sweep) -> FrontChart:
-    """The points of a sweep, the front that no other beats joined by a line, and the unedited model."""
+    """The points of a sweep, the front that no other beats joined by a line, and the base model."""
     scored = [
         (point.number, point.forget.value, point.utility.value)
         for point in sweep.points
@@ -304,7 +304,7 @@ def front_chart(sweep: Sweep) -> FrontChart:
 
 
 def methods_chart(sweep: Sweep, best: Sequence[SweepPoint]) -> MethodsChart:
-    """The best point of each method with both intervals, and the unedited model."""
+    """The best point of each method with both intervals, and the base model."""
     scored = [(point.group, point.forget, point.utility) for point in best if point.forget and point.utility]
     kept = [sweep.utility_before.value]
     kept += [value for _, _, utility in scored for value in (utility.interval.low, utility.interval.high)]

@@ -73,17 +73,17 @@ _SAID = (
 )
 
 
-class Said(Record):
+class PolicyWord(Record):
     """What the policy says of one thing that only people can say; None where it is silent."""
 
     label: Line
     fact: Fact | None
 
 
-def said(documents: Documents, plan: Plan) -> tuple[Said, ...]:
+def said(documents: Documents, plan: Plan) -> tuple[PolicyWord, ...]:
     """What the policy's `deployment` says, and where it is silent."""
     return tuple(
-        Said(
+        PolicyWord(
             label=label,
             fact=documents.fact(f"/plan/deployment/{name}", label, kind="prose")
             if plan.deployment and getattr(plan.deployment, name)

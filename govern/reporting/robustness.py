@@ -1,4 +1,4 @@
-"""What attacks brought back, with the untouched model as control: a table of all, and each in detail."""
+"""What attacks brought back, with the base model as control: a table of all, and each in detail."""
 
 from __future__ import annotations
 

@@ -15,7 +15,7 @@ from govern.reporting.facts import Documents, Fact, Field, Line, Table, Text, co
 from govern.reporting.forms import VERDICTS, percent, utc
 from govern.reporting.gates import GateView, attack_gates, gate_views
 from govern.reporting.not_claimed import not_claimed
-from govern.reporting.provenance import Said
+from govern.reporting.provenance import PolicyWord
 from govern.reporting.reason import ReasonView, build_reason
 from govern.reporting.results import ResultView
 from govern.reporting.robustness import ROBUSTNESS, AttackView, attack_views, untried
@@ -91,7 +91,7 @@ class ReportView(Record):
     tensors: Table
     tensor_shares: tuple[str, ...]
     not_claimed: tuple[Fact, ...]
-    said: tuple[Said, ...]
+    said: tuple[PolicyWord, ...]
     monitoring: tuple[Fact, ...]
     monitoring_commands: tuple[Command, ...]
     rollback: tuple[Fact, ...]

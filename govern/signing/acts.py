@@ -16,7 +16,7 @@ A = TypeVar("A", bound=Act)
 
 
 @dataclass(frozen=True)
-class Kind(Generic[A]):
+class ActKind(Generic[A]):
     """One kind of act: what it is called and claims, the event that takes it in, and where its files lie in a run.
 
     Each act is a numbered folder of `series` with the files `bundle` and `key`.
@@ -41,12 +41,12 @@ class Signed(Generic[A]):
     seq: int = 0
 
 
-def sign_act(kind: Kind[A], act: A, files: Mapping[str, str], key: SigningKey) -> bytes:
+def sign_act(kind: ActKind[A], act: A, files: Mapping[str, str], key: SigningKey) -> bytes:
     """The person's bundle. `files` maps each file that the act is over to its SHA-256."""
     return sign(make_statement(files, kind.predicate, act), key)
 
 
-def verify_act(kind: Kind[A], bundle: bytes, key: PublicKey, files: Mapping[str, str] | None = None) -> A:
+def verify_act(kind: ActKind[A], bundle: bytes, key: PublicKey, files: Mapping[str, str] | None = None) -> A:
     """The act that `key` signed, over these `files` where they are given. Raises IntegrityError."""
     statement = parse_statement(verify(bundle, key))
     act = parse_predicate(statement, kind.predicate, kind.record, kind.name)

@@ -44,22 +44,22 @@ class _Material(_Part):
     key: _Key = Field(alias="publicKey")
 
 
-class _Signature(_Part):
+class _ModelSignature(_Part):
     sig: str
 
 
-class _Envelope(_Part):
+class _ModelEnvelope(_Part):
     payload: str
     kind: Literal["application/vnd.in-toto+json"] = Field(alias="payloadType")
-    signatures: Annotated[tuple[_Signature, ...], Field(min_length=1, max_length=1)]
+    signatures: Annotated[tuple[_ModelSignature, ...], Field(min_length=1, max_length=1)]
 
 
-class _Bundle(_Part):
+class _ModelBundle(_Part):
     media: Literal[
         "application/vnd.dev.sigstore.bundle.v0.3+json", "application/vnd.dev.sigstore.bundle+json;version=0.3"
     ] = Field(alias="mediaType")
     material: _Material = Field(alias="verificationMaterial")
-    envelope: _Envelope = Field(alias="dsseEnvelope")
+    envelope: _ModelEnvelope = Field(alias="dsseEnvelope")
 
 
 class _Digest(_Part):
@@ -97,7 +97,7 @@ class Serialization(_Part):
         return self
 
 
-class Manifest(_Part):
+class ModelManifest(_Part):
     """What a signature says a model consists of, its resources in the order in which they were signed."""
 
     serialization: Serialization
@@ -135,12 +135,12 @@ class _Statement(_Part):
     type: Literal["https://in-toto.io/Statement/v1"] = Field(alias="_type")
     subject: Annotated[tuple[_Subject, ...], Field(min_length=1, max_length=1)]
     predicate_type: Literal["https://model_signing/signature/v1.0"] = Field(alias="predicateType")
-    predicate: Manifest
+    predicate: ModelManifest
 
 
-def read_manifest(bundle: bytes, key: PublicKey) -> Manifest:
+def read_manifest(bundle: bytes, key: PublicKey) -> ModelManifest:
     """What `key` signed as a model, by whatever tool. Raises IntegrityError where it did not, or unsoundly."""
-    parsed = _parse(_Bundle, bundle, "model signature")
+    parsed = _parse(_ModelBundle, bundle, "model signature")
     if parsed.material.key.hint != sha256_bytes(key.pem):
         raise IntegrityError("the model was signed with another key", where=f"key {key.fingerprint}")
     payload = decode_part(parsed.envelope.payload, "payload")
@@ -152,7 +152,7 @@ def read_manifest(bundle: bytes, key: PublicKey) -> Manifest:
     return statement.predicate
 
 
-def check_model(model: Path, manifest: Manifest) -> None:
+def check_model(model: Path, manifest: ModelManifest) -> None:
     """Hold a model, a folder or one file, against what was signed. Raises IntegrityError naming what differs.
 
     Links are followed where the signer allowed them, and only to files inside of the model.

@@ -14,7 +14,7 @@ from govern.signing.keys import PublicKey, SigningKey, load_public
 from govern.signing.statement import SignerIdentity, Statement, parse_statement
 
 
-class Beside(NamedTuple):
+class PageFiles(NamedTuple):
     """What the files beside a page are called."""
 
     statement: str
@@ -22,7 +22,7 @@ class Beside(NamedTuple):
     signer: str
 
 
-REPORT_FILES: Final = Beside("statement.json", "report.sigstore.json", "signer.pub")
+REPORT_FILES: Final = PageFiles("statement.json", "report.sigstore.json", "signer.pub")
 
 
 class _Claim(Protocol):
@@ -55,7 +55,7 @@ def sign_page(
     pages: Mapping[str, bytes],
     statement_of: Callable[[dict[str, str]], bytes],
     key: SigningKey,
-    names: Beside = REPORT_FILES,
+    names: PageFiles = REPORT_FILES,
 ) -> dict[str, bytes]:
     """The files beside `pages`; `statement_of` makes the statement from the pages' SHA-256 by name."""
     statement = statement_of({name: sha256_bytes(data) for name, data in pages.items()})
@@ -63,7 +63,7 @@ def sign_page(
 
 
 def check_page(
-    page: Path, claim_of: Callable[[Statement], ClaimT], names: Beside = REPORT_FILES
+    page: Path, claim_of: Callable[[Statement], ClaimT], names: PageFiles = REPORT_FILES
 ) -> CheckedPage[ClaimT]:
     """Check the signature beside a page, and that its statement, read by `claim_of`, names its signer and the page.
 

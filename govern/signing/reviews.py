@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from typing import Final, Literal
 
 from govern.records import SignOff, Trust, TrustEntry, VerdictValue, same_person
-from govern.signing.acts import Kind, Signed, held_by, is_issuer
+from govern.signing.acts import ActKind, Signed, held_by, is_issuer
 
-SIGN_OFF: Final = Kind(
+SIGN_OFF: Final = ActKind(
     name="sign-off",
     predicate="urn:govern:predicate:sign-off:v1",
     record=SignOff,

@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import Final, Literal
 
 from govern.records import Revocation, Trust, TrustEntry, Waiver
-from govern.signing.acts import Kind, Signed, held_by, is_issuer
+from govern.signing.acts import ActKind, Signed, held_by, is_issuer
 
-WAIVER: Final = Kind(
+WAIVER: Final = ActKind(
     name="waiver",
     predicate="urn:govern:predicate:waiver:v1",
     record=Waiver,
@@ -16,7 +16,7 @@ WAIVER: Final = Kind(
     bundle="waiver.sigstore.json",
     key="approver.pub",
 )
-REVOCATION: Final = Kind(
+REVOCATION: Final = ActKind(
     name="revocation",
     predicate="urn:govern:predicate:revocation:v1",
     record=Revocation,

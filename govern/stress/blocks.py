@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from govern.errors import RemovalError
-from govern.stress.attack import Attack, Conditions, Refusal
+from govern.stress.attack import Attack, AttackRefusal, Conditions
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -46,7 +46,7 @@ class Inside(Attack):
 
     takes_streams: ClassVar[bool] = False
 
-    def refusals(self, conditions: Conditions) -> Iterator[Refusal]:
+    def refusals(self, conditions: Conditions) -> Iterator[AttackRefusal]:
         """A model without a list of blocks."""
         from govern.unlearning.activations import find_blocks
 
@@ -54,9 +54,11 @@ class Inside(Attack):
         try:
             find_blocks(model)
         except RemovalError as error:
-            yield Refusal("attack", f"{error.message}, so there is nothing to look into", "Leave this attack out.")
+            yield AttackRefusal(
+                "attack", f"{error.message}, so there is nothing to look into", "Leave this attack out."
+            )
             return
         # Gemma 3n
         if getattr(model.config.get_text_config(decoder=True), "altup_num_inputs", 1) > 1 and not self.takes_streams:
             message = "the model's blocks hand on several vectors for each token, and this attack reads one"
-            yield Refusal("attack", message, "Leave this attack out.")
+            yield AttackRefusal("attack", message, "Leave this attack out.")

@@ -11,7 +11,7 @@ from pydantic import Field, model_validator
 from govern.corpora import TokenCorpus
 from govern.errors import GovernError
 from govern.progress import Progress
-from govern.stress.attack import WHERE, Attempt, Conditions, Effort, Refusal, Target
+from govern.stress.attack import WHERE, AttackRefusal, Attempt, Conditions, Effort, Target
 from govern.stress.exam import Exam
 from govern.stress.tuning import Tuning, shuffled
 
@@ -46,11 +46,11 @@ class Endurance(Tuning):
         """Every stage's steps and questions."""
         return Effort(sum(self.steps(end - start) for start, end in self._spans()), asked * len(self.stages))
 
-    def refusals(self, conditions: Conditions) -> Iterator[Refusal]:
+    def refusals(self, conditions: Conditions) -> Iterator[AttackRefusal]:
         """A stage that is longer than the retain text, or what any attack on weights refuses."""
         yield from super().refusals(conditions)
         if self.stages[-1] > conditions.retained:
-            yield Refusal(
+            yield AttackRefusal(
                 "stages",
                 f"the last stage needs {self.stages[-1]} documents, and the retain text has {conditions.retained}",
                 "Name shorter `stages`, or add retain text.",

@@ -11,7 +11,7 @@ from pydantic import Field
 from govern.errors import GovernError
 from govern.evaluation.questions import Question
 from govern.progress import Progress
-from govern.stress.attack import WHERE, Attack, Attempt, Conditions, Effort, Refusal, Target
+from govern.stress.attack import WHERE, Attack, AttackRefusal, Attempt, Conditions, Effort, Target
 from govern.stress.exam import Exam, Kind
 
 FRAMES = (
@@ -48,10 +48,10 @@ class Format(Attack):
         """The questions, and for a paraphrase the others in every frame."""
         return Effort(questions=asked + (len(FRAMES) * others if self.form == "paraphrase" else 0))
 
-    def refusals(self, conditions: Conditions) -> Iterator[Refusal]:
+    def refusals(self, conditions: Conditions) -> Iterator[AttackRefusal]:
         """A chat without a template."""
         if self.form == "chat" and not conditions.tokenizer.chat_template:
-            yield Refusal("form", "the model has no chat template to ask in", "Leave out `form: chat`.")
+            yield AttackRefusal("form", "the model has no chat template to ask in", "Leave out `form: chat`.")
 
     def attempt(self, target: Target, exam: Exam, progress: Progress) -> Attempt:
         """Ask in the form that is named. Raises GovernError for a chat with a model that has no template."""

@@ -10,7 +10,7 @@ from pydantic import Field
 from govern.corpora import TokenCorpus
 from govern.errors import GovernError
 from govern.progress import Progress
-from govern.stress.attack import WHERE, Attempt, Conditions, Refusal, Target
+from govern.stress.attack import WHERE, AttackRefusal, Attempt, Conditions, Target
 from govern.stress.exam import Exam
 from govern.stress.weights import Matrix, Tampering, coverage, matrices, shortfall
 
@@ -41,7 +41,7 @@ class Pruning(Tampering):
         """Whether it changes a matrix: what goes into each expert is not seen, so Wanda leaves experts as they are."""
         return matrix.is_map if self.criterion == "wanda" else matrix.reachable
 
-    def refusals(self, conditions: Conditions) -> Iterator[Refusal]:
+    def refusals(self, conditions: Conditions) -> Iterator[AttackRefusal]:
         """As for all weights; what a removal will change is not known before it is made."""
         return super().refusals(conditions) if self.weights == "all" else iter(())
 

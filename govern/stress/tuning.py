@@ -12,7 +12,7 @@ from pydantic import Field, JsonValue
 
 from govern.corpora import TokenCorpus
 from govern.progress import Progress
-from govern.stress.attack import Conditions, Refusal
+from govern.stress.attack import AttackRefusal, Conditions
 from govern.stress.weights import Matrix, Tampering, coverage, matrices, shortfall
 
 if TYPE_CHECKING:
@@ -47,7 +47,7 @@ class Tuning(Tampering):
         """Whether it changes a matrix: an adapter does not sit everywhere."""
         return matrix.reachable if self.lora_rank else True
 
-    def refusals(self, conditions: Conditions) -> Iterator[Refusal]:
+    def refusals(self, conditions: Conditions) -> Iterator[AttackRefusal]:
         """What any attack on weights refuses, and a model that no adapter fits."""
         refused = list(super().refusals(conditions))
         yield from refused
@@ -59,7 +59,9 @@ class Tuning(Tampering):
         try:
             adapt(model, 1, seed=0, stacked=self._stacked(matrices(model)))
         except ValueError as error:
-            yield Refusal("lora_rank", f"no adapter fits this model: {error}", "Train every weight: `lora_rank: null`.")
+            yield AttackRefusal(
+                "lora_rank", f"no adapter fits this model: {error}", "Train every weight: `lora_rank: null`."
+            )
 
     def _stacked(self, found: Mapping[str, Matrix]) -> tuple[str, ...]:
         return tuple(name for name, each in found.items() if self.reaches(each) and not each.is_map)

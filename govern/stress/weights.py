@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from govern.errors import RemovalError
-from govern.stress.attack import Attack, Conditions, Refusal
+from govern.stress.attack import Attack, AttackRefusal, Conditions
 
 LEAST_COVERAGE = 0.95
 """The share of the weights that count that an attack has to reach where its limit is to decide."""
@@ -127,16 +127,16 @@ class Tampering(Attack):
         """Whether it changes a matrix."""
         return matrix.reachable
 
-    def refusals(self, conditions: Conditions) -> Iterator[Refusal]:
+    def refusals(self, conditions: Conditions) -> Iterator[AttackRefusal]:
         """A model without a list of blocks, and a limit where too little is reached for it to decide."""
         try:
             found = matrices(conditions.model())
         except RemovalError as error:
-            yield Refusal("attack", f"{error.message}, so what counts is not known", "Leave this attack out.")
+            yield AttackRefusal("attack", f"{error.message}, so what counts is not known", "Leave this attack out.")
             return
         why = shortfall(coverage(found, [name for name, each in found.items() if self.reaches(each)]))
         if why and self.max_recovery is not None:
-            yield Refusal("max_recovery", f"the attack would decide nothing: {why}", "Leave out `max_recovery`.")
+            yield AttackRefusal("max_recovery", f"the attack would decide nothing: {why}", "Leave out `max_recovery`.")
 
 
 def without_weights(path: Path, *, trust_remote_code: bool) -> PreTrainedModel:

@@ -8,7 +8,7 @@ from pydantic import Field
 
 from govern.errors import UsageError
 from govern.unlearning.method import Method
-from govern.unlearning.protocol import Edit, Request
+from govern.unlearning.protocol import Edit, RemovalRequest
 from govern.unlearning.settings import Settings
 
 
@@ -30,7 +30,7 @@ class ExternalSettings(Settings):
     seed: ClassVar[int] = 0  # nothing here is random
 
 
-def external(request: Request[ExternalSettings]) -> Edit:
+def external(request: RemovalRequest[ExternalSettings]) -> Edit:
     """Compare the base model with `request.edited`; how the edit was made, nobody here knows.
 
     Raises UsageError where nothing differs, IntegrityError where the edited tensors are not finite.

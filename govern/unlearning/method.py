@@ -18,14 +18,14 @@ from govern.models.headers import Entry
 from govern.records import Cost, Origin
 from govern.unlearning.checkpoint_tensors import stored_tensors
 from govern.unlearning.memory import memory_advice
-from govern.unlearning.protocol import Edit, Request, Scope
+from govern.unlearning.protocol import Edit, RemovalRequest, Scope
 from govern.unlearning.settings import Settings
 
 if TYPE_CHECKING:
     from govern.unlearning.misdirection import Misdirection
 
 
-class Refusal(NamedTuple):
+class MethodRefusal(NamedTuple):
     """Something that the model cannot do. `location` is the path below the policy's `removal`, such as
     ("train", "layers", 1), so that the caller can name its line and column."""
 
@@ -46,7 +46,7 @@ LEARNING_RATE = Tuned("learning_rate", 2e-5, 5.0)
 
 
 @dataclass(frozen=True)
-class Beside:
+class BesideUnits:
     """What a method does beside its units of work: timed once by `changes`, and done `often` times a unit.
 
     `grows` is the setting that stays in its proportion to the units.
@@ -64,10 +64,10 @@ class Work:
 
     unit: str
     fixed: Mapping[str, int] = field(default_factory=dict)
-    beside: Beside | None = None
+    beside: BesideUnits | None = None
 
 
-Check = Callable[[Any, int, Mapping[str, Entry]], tuple[Refusal, ...]]
+Check = Callable[[Any, int, Mapping[str, Entry]], tuple[MethodRefusal, ...]]
 Costing = Callable[[Any, Scope, int, Mapping[str, Entry]], Cost]
 
 
@@ -84,8 +84,8 @@ class Method:
     name: str
     scope: Scope
     kinds: tuple[type[Settings], ...]
-    run: Callable[[Request[Any]], Edit] | None = None
-    steer: Callable[[Misdirection, Request[Any]], Edit] | None = None
+    run: Callable[[RemovalRequest[Any]], Edit] | None = None
+    steer: Callable[[Misdirection, RemovalRequest[Any]], Edit] | None = None
     check: Check | None = None
     cost: Costing | None = None
     tuned: Tuned | None = None
@@ -109,7 +109,7 @@ class Method:
         """Settings from plain values. Raises pydantic.ValidationError."""
         return TypeAdapter(self.schema).validate_python(given)
 
-    def edit(self, request: Request[Any]) -> Edit:
+    def edit(self, request: RemovalRequest[Any]) -> Edit:
         """Edit the model at `request.model_path`; leave its files as they are.
 
         Raises RemovalError where a value is left to a sweep, the model lacks what the settings name, the loss diverges
@@ -123,7 +123,7 @@ class Method:
 
             return self.steer(Misdirection.open(request), request)
 
-    def refusals(self, settings: Any, model_path: Path, layers: int) -> tuple[Refusal, ...]:
+    def refusals(self, settings: Any, model_path: Path, layers: int) -> tuple[MethodRefusal, ...]:
         """What the model in `model_path`, of `layers` decoder blocks, cannot do of `settings`; no weight is loaded."""
         return self.check(settings, layers, stored_tensors(model_path)) if self.check else ()
 

@@ -20,7 +20,7 @@ from govern.unlearning.batches import Deck
 from govern.unlearning.checkpoint_tensors import stored_tensors
 from govern.unlearning.importance import Average, Statistic
 from govern.unlearning.parameters import TrainedParameters
-from govern.unlearning.protocol import Request
+from govern.unlearning.protocol import RemovalRequest
 from govern.unlearning.settings import Descent, Steering
 from govern.unlearning.settings_check import check_steering
 from govern.unlearning.workers import Workers
@@ -46,7 +46,7 @@ class TopicText:
     retain: Deck
 
 
-def topic_texts(request: Request[Any], deal: Callable[[TokenCorpus, str], Deck]) -> tuple[TopicText, ...]:
+def topic_texts(request: RemovalRequest[Any], deal: Callable[[TokenCorpus, str], Deck]) -> tuple[TopicText, ...]:
     """Each topic's text in batches, as `deal` makes them of a corpus and a seed of its own."""
     texts = []
     for topic in request.topics:
@@ -56,7 +56,7 @@ def topic_texts(request: Request[Any], deal: Callable[[TokenCorpus, str], Deck])
     return tuple(texts)
 
 
-def fingerprint_of(request: Request[Any], weights: str) -> str:
+def fingerprint_of(request: RemovalRequest[Any], weights: str) -> str:
     """What a checkpoint is of: the settings, the text, and the digest of the weights that it started from."""
     return canonical_digest(
         {
@@ -162,7 +162,7 @@ class Misdirection:
     measuring: Measuring | None = None
 
     @classmethod
-    def open(cls, request: Request[SteeringT], *, room: int = _KEPT_BYTES) -> Misdirection:
+    def open(cls, request: RemovalRequest[SteeringT], *, room: int = _KEPT_BYTES) -> Misdirection:
         """Load blocks 0 … ℓ and deal the topics' text into batches. Raises RemovalError where the model refuses.
 
         `room`: bytes for what the frozen model says of the batches.

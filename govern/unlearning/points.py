@@ -11,7 +11,7 @@ import torch
 
 from govern.unlearning.memory import memory_advice
 from govern.unlearning.misdirection import Misdirection
-from govern.unlearning.protocol import Edit, Request
+from govern.unlearning.protocol import Edit, RemovalRequest
 from govern.unlearning.registry import method_named
 from govern.unlearning.settings import Descent, MethodSettings
 from govern.unlearning.solvers.closed_form import Equations, MeasuredBlock, Waypoints, measure_block
@@ -32,7 +32,7 @@ class Points:
     so points that differ in c alone should follow one another, and those of one α, and those of one set of layers.
     """
 
-    def __init__(self, request: Request[Any]) -> None:
+    def __init__(self, request: RemovalRequest[Any]) -> None:
         self.request = request
         self._opened: tuple[dict[str, Any], Misdirection] | None = None
         self._measured: tuple[str, MeasuredBlock] | None = None
@@ -49,7 +49,7 @@ class Points:
         setup.trained.reset()
         return method.steer(replace(setup, measuring=partial(self._measure, setup, settings)), request)
 
-    def _open(self, request: Request[Any]) -> Misdirection:
+    def _open(self, request: RemovalRequest[Any]) -> Misdirection:
         # The closed form deals the text in another order than descent does.
         key = {**request.settings.model_dump(include=_OPENED), "descent": isinstance(request.settings, Descent)}
         if self._opened is None or self._opened[0] != key:

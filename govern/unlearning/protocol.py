@@ -30,7 +30,7 @@ class Topic:
 
 
 @dataclass(frozen=True)
-class Request(Generic[SettingsT]):
+class RemovalRequest(Generic[SettingsT]):
     """One call of a method.
 
     `model_path` is a folder with config, tokenizer and safetensors. `checkpoint` is a folder that belongs to this

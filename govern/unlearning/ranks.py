@@ -7,12 +7,12 @@ from pathlib import Path
 from typing import Any
 
 from govern.corpora import read_tokens, write_tokens
-from govern.unlearning.protocol import Request, Topic
+from govern.unlearning.protocol import RemovalRequest, Topic
 from govern.unlearning.registry import method_named
 from govern.unlearning.workers import Workers
 
 
-def hand_out(request: Request[Any]) -> None:
+def hand_out(request: RemovalRequest[Any]) -> None:
     """On rank 0: send the request to the other ranks. They read the model and the checkpoint from the same paths."""
     if request.workers.size == 1:
         return
@@ -40,7 +40,7 @@ def follow(workers: Workers) -> None:
     corpora = [read_tokens(workers.broadcast(None)) for _ in range(2 * len(note["topics"]))]
     method = method_named(note["method"])
     method.edit(
-        Request(
+        RemovalRequest(
             model_path=Path(note["model_path"]),
             topics=tuple(map(Topic, note["topics"], corpora[::2], corpora[1::2])),
             settings=method.settings(note["settings"]),

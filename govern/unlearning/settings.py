@@ -83,7 +83,7 @@ def _kind_of_grid(value: Any) -> str:
     return next((kind for kind in ("values", "relative") if kind in given), "range")
 
 
-class Sweep(Settings):
+class CoefficientSweep(Settings):
     """A grid of coefficients, one of which a sweep chooses before the policy is applied."""
 
     sweep: Annotated[

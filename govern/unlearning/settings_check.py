@@ -6,44 +6,44 @@ import re
 from collections.abc import Collection, Mapping
 
 from govern.models.headers import Entry
-from govern.unlearning.method import Refusal
+from govern.unlearning.method import MethodRefusal
 from govern.unlearning.settings import Steering, Trained
 
 # What the names of all experts' tensors have in common, and of nothing else: shared experts are plain modules.
 EXPERT = ".experts."
 
 
-def check_steering(settings: Steering, layers: int, tensors: Mapping[str, Entry]) -> tuple[Refusal, ...]:
+def check_steering(settings: Steering, layers: int, tensors: Mapping[str, Entry]) -> tuple[MethodRefusal, ...]:
     """What a model of `layers` blocks, whose checkpoint holds `tensors`, refuses; empty where all is well."""
-    refusals: list[Refusal] = []
+    refusals: list[MethodRefusal] = []
     last = layers - 1
     if settings.layer > last:
-        refusals.append(Refusal(("layer",), f"layer {settings.layer} is out of range: the model has 0 to {last}"))
+        refusals.append(MethodRefusal(("layer",), f"layer {settings.layer} is out of range: the model has 0 to {last}"))
     for place, layer in enumerate(settings.train.layers):
         if layer > settings.layer:
             message = f"layer {layer} lies above layer {settings.layer}, whose output it cannot change"
-            refusals.append(Refusal(("train", "layers", place), message))
+            refusals.append(MethodRefusal(("train", "layers", place), message))
     reached = [refusal.location for refusal in refusals]
     refusals += [each for each in check_trained(settings.train, layers, tensors) if each.location not in reached]
     return tuple(refusals)
 
 
-def check_trained(train: Trained, layers: int, tensors: Collection[str]) -> list[Refusal]:
+def check_trained(train: Trained, layers: int, tensors: Collection[str]) -> list[MethodRefusal]:
     """What such a model refuses of the modules and blocks that are to change."""
     refusals = []
     last = layers - 1
     for place, layer in enumerate(train.layers):
         location = ("train", "layers", place)
         if layer > last:
-            refusals.append(Refusal(location, f"layer {layer} is out of range: the model has 0 to {last}"))
+            refusals.append(MethodRefusal(location, f"layer {layer} is out of range: the model has 0 to {last}"))
         if layer in train.layers[:place]:
-            refusals.append(Refusal(location, f"layer {layer} is named twice"))
+            refusals.append(MethodRefusal(location, f"layer {layer} is named twice"))
     blocks = [layer for layer in train.layers if layer <= last]
     for place, module in enumerate(train.modules):
         for layer in blocks:
             message = _refuse_module(names_within(tensors, layer), layer, module)
             if message:
-                refusals.append(Refusal(("train", "modules", place), message))
+                refusals.append(MethodRefusal(("train", "modules", place), message))
                 break
     return refusals
 

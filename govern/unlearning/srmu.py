@@ -11,9 +11,9 @@ from pydantic import Field
 
 from govern.models.headers import Entry
 from govern.unlearning.costs import steering_cost
-from govern.unlearning.method import Method, Refusal, Tuned
-from govern.unlearning.protocol import Edit, Request
-from govern.unlearning.settings import Descent, Positive, Relative, Settings, Steering, Sweep, undecided
+from govern.unlearning.method import Method, MethodRefusal, Tuned
+from govern.unlearning.protocol import Edit, RemovalRequest
+from govern.unlearning.settings import CoefficientSweep, Descent, Positive, Relative, Settings, Steering, undecided
 from govern.unlearning.settings_check import check_steering
 
 if TYPE_CHECKING:
@@ -44,7 +44,7 @@ class SrmuTarget(Settings):
     direction_scale: Literal["unit", "raw"] = Field(
         default="unit", description="unit divides V by its norm, so that c has the scale of RMU's; raw does not."
     )
-    coefficient: Positive | Relative | Sweep = Field(description="c: how far h is steered.")
+    coefficient: Positive | Relative | CoefficientSweep = Field(description="c: how far h is steered.")
 
 
 class SrmuSettings(SrmuTarget, Steering, Descent):
@@ -67,7 +67,7 @@ class SrmuClosedFormSettings(SrmuTarget, Steering):
     )
 
 
-def srmu(setup: Misdirection, request: Request[SrmuSettings | SrmuClosedFormSettings]) -> Edit:
+def srmu(setup: Misdirection, request: RemovalRequest[SrmuSettings | SrmuClosedFormSettings]) -> Edit:
     """Steer h on forget text towards T = c · V̂ ⊙ I_norm and keep it where it was on retain text (eqs. 2 to 5).
 
     Raises RemovalError where the loss diverges, or the closed form does not apply; IntegrityError where
@@ -118,21 +118,21 @@ def aim_at(settings: SrmuTarget, topic: TopicText, survey: Survey) -> Aim:
         generator=generator(f"{topic.seed}/direction"),
     )
     coefficient = settings.coefficient
-    if isinstance(coefficient, Sweep):
+    if isinstance(coefficient, CoefficientSweep):
         raise undecided("coefficient")
     c = coefficient.relative * survey.forget_norm if isinstance(coefficient, Relative) else coefficient
     return Aim((c * v.to(importance) * importance).float(), c, survey.forget_norm)  # line 4
 
 
-def _check(settings: Steering, layers: int, tensors: Mapping[str, Entry]) -> tuple[Refusal, ...]:
+def _check(settings: Steering, layers: int, tensors: Mapping[str, Entry]) -> tuple[MethodRefusal, ...]:
     refusals = check_steering(settings, layers, tensors)
     if not isinstance(settings, SrmuClosedFormSettings):
         return refusals
     if len(settings.train.modules) > 1:
-        refusals += (Refusal(("train", "modules", 1), "the closed form solves for one module a block"),)
+        refusals += (MethodRefusal(("train", "modules", 1), "the closed form solves for one module a block"),)
     if settings.layer not in settings.train.layers:
         message = f"the closed form steers each trained block, so layer {settings.layer} is one"
-        refusals += (Refusal(("train", "layers"), message),)
+        refusals += (MethodRefusal(("train", "layers"), message),)
     return refusals
 
 

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from govern.unlearning.registry import method_named
-from govern.unlearning.settings import MethodSettings, Settings, Sweep
+from govern.unlearning.settings import CoefficientSweep, MethodSettings, Settings
 
 # A method's coefficient, whatever it calls it.
 COEFFICIENTS = ("coefficient", "scale")
@@ -16,10 +16,10 @@ COEFFICIENTS = ("coefficient", "scale")
 AXES = ("solver", "retain_weight", "direction", "importance")
 
 
-def swept_coefficient(settings: Settings) -> tuple[str, Sweep] | None:
+def swept_coefficient(settings: Settings) -> tuple[str, CoefficientSweep] | None:
     """The field that holds a grid of coefficients, and the grid; None where the settings name one value."""
     found = ((name, getattr(settings, name, None)) for name in COEFFICIENTS)
-    return next(((name, grid) for name, grid in found if isinstance(grid, Sweep)), None)
+    return next(((name, grid) for name, grid in found if isinstance(grid, CoefficientSweep)), None)
 
 
 def grid_of(

@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 from govern.audit import (
     Checkpoint,
     Cosigner,
+    CosigningRequest,
     LogVerifier,
-    Request,
     add_cosignature,
     cosign,
     cosigned_at,
@@ -120,9 +120,9 @@ def test_no_mutated_cosignature_is_accepted(data: st.DataObject) -> None:
 
 
 def test_a_request_comes_back() -> None:
-    request = Request(3, (bytes(32), bytes(range(32))), NOTE)
+    request = CosigningRequest(3, (bytes(32), bytes(range(32))), NOTE)
     assert parse_request(format_request(request)) == request
-    text = format_request(Request(0, (), NOTE))
+    text = format_request(CosigningRequest(0, (), NOTE))
     assert text.startswith(b"old 0\n\ngovern-log/1\n7\n")
 
 

@@ -35,7 +35,7 @@ from govern import limits
 from govern.audit import (
     Checkpoint,
     Cosigner,
-    Request,
+    CosigningRequest,
     add_cosignature,
     cosign,
     cosigned_at,
@@ -153,7 +153,7 @@ MADE = [
     Artefact("cosigned", lambda data: (cosigned_at(data, COSIGNER), open_checkpoint(data, LOG_KEY)), same, COSIGNED),
     Artefact("cosignature", lambda data: open_checkpoint(add_cosignature(NOTE, data, COSIGNER), LOG_KEY), same, LINE),
     Artefact("own note", lambda data: open_checkpoint(own_note(data), LOG_KEY), same, COSIGNED),
-    Artefact("request", is_request, another, format_request(Request(3, (bytes(32), bytes(range(32))), NOTE))),
+    Artefact("request", is_request, another, format_request(CosigningRequest(3, (bytes(32), bytes(range(32))), NOTE))),
     Artefact("cosigner", text(lambda data: parse_cosigner(data)), made=COSIGNER.vkey.encode()),
     Artefact("proof", parse_proof, another, bytes_of("event.tlog-proof")),
     Artefact(

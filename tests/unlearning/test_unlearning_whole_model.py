@@ -14,7 +14,7 @@ from govern.corpora import TokenCorpus
 from govern.errors import IntegrityError, RemovalError
 from govern.models import load_model, read_tensors
 from govern.training import FineTuning, fine_tune
-from govern.unlearning.protocol import Request, Topic
+from govern.unlearning.protocol import RemovalRequest, Topic
 from govern.unlearning.registry import METHODS as REGISTERED
 from govern.unlearning.whole_model import loop, measuring
 from govern.unlearning.whole_model.depn import measured, top_neurons
@@ -184,7 +184,7 @@ def edits(known):
         base = SHARED if method in {"ssd", "depn"} else {**TRAINED, "steps": 20}
         given = {**base, "batch_size": 4, **changes}
         wanted = REGISTERED[method].settings({"method": method, **given})
-        edit = REGISTERED[method].edit(Request(model_path=path, topics=topics, settings=wanted))
+        edit = REGISTERED[method].edit(RemovalRequest(model_path=path, topics=topics, settings=wanted))
         found[method] = tuple(surprise(path, part, edit.tensors) for part in (topics[0].forget, topics[0].retain))
     return found
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import torch
 from tiny_decoders import documents
 
-from govern.unlearning.protocol import Request, Topic
+from govern.unlearning.protocol import RemovalRequest, Topic
 from govern.unlearning.registry import METHODS
 
 BASE = {
@@ -47,7 +47,7 @@ def request(path, base=BASE, *, topics=TOPICS[:1], checkpoint=None, progress=Non
     merged = {**base, **changes}
     settings = METHODS[merged["method"]].settings(merged)
     more = {"progress": progress} if progress else {}
-    return Request(model_path=path, topics=topics, settings=settings, checkpoint=checkpoint, **more)
+    return RemovalRequest(model_path=path, topics=topics, settings=settings, checkpoint=checkpoint, **more)
 
 
 def run(asked):

@@ -20,7 +20,7 @@ from govern.cli.verdict import EXIT, show_attacks
 from govern.errors import ExitCode
 
 if TYPE_CHECKING:
-    from govern.workflow.verification.stress import Cost
+    from govern.workflow.verification.stress import AttackCost
 
 
 def stress(
@@ -51,7 +51,7 @@ def stress(
     raise typer.Exit(EXIT[found.stress.verdict] if found.stress.verdict else ExitCode.OK)
 
 
-def show_costs(costs: tuple[Cost, ...]) -> None:
+def show_costs(costs: tuple[AttackCost, ...]) -> None:
     """Say on stderr what is about to be done, before it starts."""
     from rich.text import Text
 

@@ -21,7 +21,7 @@ from govern.records import CurvePoint
 from govern.unlearning.batches import Deck, generator
 from govern.unlearning.importance import Average, Statistic
 from govern.unlearning.misdirection import Aim, Misdirection, Survey, TopicText
-from govern.unlearning.protocol import Edit, Request
+from govern.unlearning.protocol import Edit, RemovalRequest
 from govern.unlearning.solvers.linearity import linear_scale
 from govern.unlearning.solvers.state import State, load_state, save_state
 from govern.unlearning.workers import Workers
@@ -356,7 +356,7 @@ def measure_block(
 Measuring = Callable[[int, Waypoints], tuple[MeasuredBlock, Equations]]
 
 
-def solve(setup: Misdirection, aiming: Aiming, settings: SrmuClosedFormSettings, request: Request[Any]) -> Edit:
+def solve(setup: Misdirection, aiming: Aiming, settings: SrmuClosedFormSettings, request: RemovalRequest[Any]) -> Edit:
     """Solve the trained blocks in order, one pass over all text a block; the state is saved after each block.
 
     The curve holds, for each block and topic, the losses at the solution before it is rounded to the model's dtype.

@@ -16,7 +16,7 @@ from govern.unlearning.batches import Deck, generator
 from govern.unlearning.direction import direction
 from govern.unlearning.memory import sum_of_squares
 from govern.unlearning.misdirection import Aim, Misdirection, TopicText
-from govern.unlearning.protocol import Edit, Request
+from govern.unlearning.protocol import Edit, RemovalRequest
 from govern.unlearning.settings import Descending, Descent
 from govern.unlearning.solvers.adamw_state import restore_adamw, stored_adamw
 from govern.unlearning.solvers.state import State, load_state, save_state
@@ -41,7 +41,7 @@ def descend(
     aims: Mapping[str, Aim],
     targets: Targets,
     settings: Descending | SrmuSettings,
-    request: Request[Any],
+    request: RemovalRequest[Any],
 ) -> Edit:
     """Minimise eq. 5 by AdamW, topics in turn.
 
@@ -113,7 +113,7 @@ def descend(
     return Edit(trained.tensors(), tuple(curve), figures)
 
 
-def descend_to_random(setup: Misdirection, coefficient: Callable[[float], float], request: Request[Any]) -> Edit:
+def descend_to_random(setup: Misdirection, coefficient: Callable[[float], float], request: RemovalRequest[Any]) -> Edit:
     """The same with T = c · u, u a random unit vector of each topic's own, and c from the mean ‖h‖ of its first batch.
 
     That is the target of RMU.

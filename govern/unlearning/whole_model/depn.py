@@ -23,8 +23,8 @@ from govern.errors import RemovalError
 from govern.models.headers import Entry
 from govern.records import Cost
 from govern.unlearning.costs import whole_model_cost
-from govern.unlearning.method import Method, Refusal, Tuned, Work
-from govern.unlearning.protocol import Edit, Request, Scope
+from govern.unlearning.method import Method, MethodRefusal, Tuned, Work
+from govern.unlearning.protocol import Edit, RemovalRequest, Scope
 from govern.unlearning.settings import Trained
 from govern.unlearning.whole_model.method import check_whole_model
 from govern.unlearning.whole_model.settings import Measured, Passes
@@ -58,7 +58,7 @@ class DepnSettings(Measured):
         return Passes(self.points, self.points)
 
 
-def depn(request: Request[DepnSettings]) -> Edit:
+def depn(request: RemovalRequest[DepnSettings]) -> Edit:
     """Measure every neuron on forget text and zero the columns of those that it depends on most. Raises as `ssd` does.
 
     Also where the named module is no plain linear map, or fewer neurons are left than are to be erased.
@@ -186,10 +186,10 @@ def _input(module: nn.Module, given: Tensor) -> Iterator[None]:
         handle.remove()
 
 
-def _check(settings: DepnSettings, layers: int, tensors: Mapping[str, Entry]) -> tuple[Refusal, ...]:
+def _check(settings: DepnSettings, layers: int, tensors: Mapping[str, Entry]) -> tuple[MethodRefusal, ...]:
     refusals = check_whole_model(settings, layers, tensors)
     if settings.train is not None and len(settings.train.modules) > 1:
-        refusals += (Refusal(("train", "modules", 1), "neurons are the inputs of one module a block"),)
+        refusals += (MethodRefusal(("train", "modules", 1), "neurons are the inputs of one module a block"),)
     return refusals
 
 

@@ -17,7 +17,7 @@ from govern.records import CurvePoint
 from govern.unlearning.batches import Deck
 from govern.unlearning.memory import sum_of_squares
 from govern.unlearning.misdirection import TopicText, fingerprint_of, topic_texts
-from govern.unlearning.protocol import Edit, Request
+from govern.unlearning.protocol import Edit, RemovalRequest
 from govern.unlearning.solvers.adamw_state import restore_adamw, stored_adamw
 from govern.unlearning.solvers.state import State, load_state, save_state
 from govern.unlearning.whole_model.settings import Objective, WholeModel
@@ -40,7 +40,7 @@ class Session:
     progress: Progress
 
     @classmethod
-    def open(cls, request: Request[WholeT]) -> Session:
+    def open(cls, request: RemovalRequest[WholeT]) -> Session:
         """Load the model and deal the text. Raises RemovalError where the model refuses, or several processes ask."""
         settings: Any = request.settings
         if request.workers.size > 1:
@@ -80,7 +80,7 @@ class Session:
         return found
 
 
-def minimise(loss: Loss, request: Request[Any]) -> Edit:
+def minimise(loss: Loss, request: RemovalRequest[Any]) -> Edit:
     """Minimise an objective from beginning to end.
 
     Raises RemovalError where the model lacks what the settings name, the loss diverges or nothing changed;

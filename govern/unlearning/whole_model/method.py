@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 from govern.models.headers import Entry
 from govern.unlearning.costs import whole_model_cost
-from govern.unlearning.method import LEARNING_RATE, Method, Refusal, Work
-from govern.unlearning.protocol import Edit, Request, Scope
+from govern.unlearning.method import LEARNING_RATE, Method, MethodRefusal, Work
+from govern.unlearning.protocol import Edit, RemovalRequest, Scope
 from govern.unlearning.settings_check import EXPERT, check_trained
 from govern.unlearning.whole_model.settings import Objective, WholeModel
 
@@ -24,7 +24,7 @@ def objective(
 ) -> Method:
     """A method that is nothing but a loss, minimised from beginning to end."""
 
-    def run(request: Request[Any]) -> Edit:
+    def run(request: RemovalRequest[Any]) -> Edit:
         from govern.unlearning.whole_model.loop import minimise
 
         return minimise(loss, request)
@@ -35,7 +35,7 @@ def objective(
 def trained(
     name: str,
     settings: type[Objective],
-    run: Callable[[Request[Any]], Edit],
+    run: Callable[[RemovalRequest[Any]], Edit],
     scope: Scope = "logit",
     work: Work = Work("steps"),  # noqa: B008 - frozen
 ) -> Method:
@@ -52,17 +52,17 @@ def trained(
     )
 
 
-def check_whole_model(settings: WholeModel, layers: int, tensors: Mapping[str, Entry]) -> tuple[Refusal, ...]:
+def check_whole_model(settings: WholeModel, layers: int, tensors: Mapping[str, Entry]) -> tuple[MethodRefusal, ...]:
     """What a model of `layers` blocks, whose checkpoint holds `tensors`, refuses; empty where all is well."""
-    refusals: list[Refusal] = []
+    refusals: list[MethodRefusal] = []
     changing = settings.changing(layers)
     if changing is not None:
         for location, message in check_trained(changing, layers, tensors):
             # What the method chose by itself is nowhere in the policy, so the method is at fault there.
-            refusals.append(Refusal(location if settings.train else ("method",), message))
+            refusals.append(MethodRefusal(location if settings.train else ("method",), message))
     elif settings.rank is None and any(EXPERT in f".{name}." for name in tensors):
         refusals.append(
-            Refusal(
+            MethodRefusal(
                 ("method",),
                 "the model is a mixture of experts, whose weights the checkpoint keeps otherwise than the model does; "
                 "name modules that it has once under `train`, or train an adapter (lora_rank)",
@@ -71,7 +71,7 @@ def check_whole_model(settings: WholeModel, layers: int, tensors: Mapping[str, E
     strange = next((name for name, entry in tensors.items() if entry.dtype not in _FLOATS), None)
     if strange is not None:
         refusals.append(
-            Refusal(
+            MethodRefusal(
                 ("method",),
                 f"the checkpoint stores {strange!r} as {tensors[strange].dtype}, and training needs floating point: "
                 "start from the model before it was quantised",

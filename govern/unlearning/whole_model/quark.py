@@ -19,8 +19,8 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 
 from pydantic import Field
 
-from govern.unlearning.method import Beside, Work
-from govern.unlearning.protocol import Edit, Request
+from govern.unlearning.method import BesideUnits, Work
+from govern.unlearning.protocol import Edit, RemovalRequest
 from govern.unlearning.whole_model.method import trained
 from govern.unlearning.whole_model.predictions import Predictions, divergence
 from govern.unlearning.whole_model.settings import Objective, Passes
@@ -50,7 +50,7 @@ class QuarkSettings(Objective):
         return Passes(2, 1)
 
 
-def quark(request: Request[QuarkSettings]) -> Edit:
+def quark(request: RemovalRequest[QuarkSettings]) -> Edit:
     """Explore and learn in turn. Raises as `minimise` does."""
     import torch
 
@@ -195,5 +195,5 @@ METHOD = trained(
     "quark",
     QuarkSettings,
     quark,
-    work=Work("steps", beside=Beside({"explore_every": 1}, lambda settings: 1 / settings.explore_every)),
+    work=Work("steps", beside=BesideUnits({"explore_every": 1}, lambda settings: 1 / settings.explore_every)),
 )

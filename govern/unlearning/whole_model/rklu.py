@@ -17,8 +17,8 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 
 from pydantic import Field
 
-from govern.unlearning.method import Beside, Work
-from govern.unlearning.protocol import Edit, Request
+from govern.unlearning.method import BesideUnits, Work
+from govern.unlearning.protocol import Edit, RemovalRequest
 from govern.unlearning.settings import Positive
 from govern.unlearning.whole_model.method import trained
 from govern.unlearning.whole_model.predictions import Predictions, divergence
@@ -50,7 +50,7 @@ class RkluSettings(RetainedObjective):
         return Passes(3 + retained, 1 + retained)
 
 
-def rklu(request: Request[RkluSettings]) -> Edit:
+def rklu(request: RemovalRequest[RkluSettings]) -> Edit:
     """Train the strengthened model, then distil from the teacher that follows. Raises as `minimise` does."""
     from govern.unlearning.whole_model.loop import Session, descend
 
@@ -99,7 +99,7 @@ METHOD = trained(
     work=Work(
         "steps",
         {"strengthening_steps": 1},
-        Beside(
+        BesideUnits(
             {"strengthening_steps": 3},
             lambda settings: settings.strengthening_steps / settings.steps,
             grows="strengthening_steps",

@@ -15,7 +15,7 @@ from pydantic import Field
 
 from govern.unlearning.costs import whole_model_cost
 from govern.unlearning.method import Method, Tuned, Work
-from govern.unlearning.protocol import Edit, Request
+from govern.unlearning.protocol import Edit, RemovalRequest
 from govern.unlearning.settings import Positive
 from govern.unlearning.whole_model.method import check_whole_model
 from govern.unlearning.whole_model.settings import Measured
@@ -38,7 +38,7 @@ class SsdSettings(Measured):
 _ROLES = ("forget", "retain")
 
 
-def ssd(request: Request[SsdSettings]) -> Edit:
+def ssd(request: RemovalRequest[SsdSettings]) -> Edit:
     """Measure every chosen weight on both texts and dampen those selected.
 
     Raises RemovalError where the model lacks what the settings name or nothing is selected, IntegrityError where

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Literal
 
 from pydantic import Field
 
-from govern.unlearning.protocol import Edit, Request
+from govern.unlearning.protocol import Edit, RemovalRequest
 from govern.unlearning.settings import Positive
 from govern.unlearning.whole_model.method import trained
 from govern.unlearning.whole_model.settings import Objective
@@ -27,7 +27,7 @@ class TaskArithmeticSettings(Objective):
     coefficient: Positive = Field(default=1.0, description="λ: how much of what was learnt is subtracted.")
 
 
-def task_arithmetic(request: Request[TaskArithmeticSettings]) -> Edit:
+def task_arithmetic(request: RemovalRequest[TaskArithmeticSettings]) -> Edit:
     """Fine-tune on the forget text and subtract what was learnt. Raises as `minimise` does."""
     from govern.models import read_tensors
     from govern.unlearning.whole_model.loop import Session, descend

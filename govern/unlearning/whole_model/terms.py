@@ -54,7 +54,7 @@ class Term:
 Loss = Callable[["Student", Turn, Any], Iterator[Term]]
 
 
-class Memory(Protocol):
+class ObjectiveMemory(Protocol):
     """What an objective keeps from step to step beside the weights, for a checkpoint."""
 
     def tensors(self) -> dict[str, Tensor]:
@@ -73,7 +73,7 @@ class Stretch:
     weight_decay: float
     stage: str = "unlearn"
     more: Mapping[str, Parameter] = field(default_factory=dict)
-    memory: Memory | None = None
+    memory: ObjectiveMemory | None = None
     keep: bool = False  # the last step's state too, for a stretch that another one follows
 
 

@@ -18,7 +18,7 @@ from govern.workspace import Workspace, write_atomic
 
 
 @dataclass(frozen=True)
-class Kept:
+class KeptCheckpoint:
     """A checkpoint, its signed note verbatim, the file that holds it and the key that signed it."""
 
     checkpoint: Checkpoint
@@ -27,7 +27,7 @@ class Kept:
     verifier: LogVerifier
 
 
-def sign_head(workspace: Path, *, key: LogKey, out: Path | None = None) -> Kept:
+def sign_head(workspace: Path, *, key: LogKey, out: Path | None = None) -> KeptCheckpoint:
     """Sign the log's head and keep it, in the new file `out` as well where it is given.
 
     The whole log is recomputed first and held against every checkpoint that the workspace keeps: what was cut or
@@ -50,7 +50,9 @@ def sign_head(workspace: Path, *, key: LogKey, out: Path | None = None) -> Kept:
     if earlier and earlier[-1].checkpoint == tree:
         kept = earlier[-1]
     else:
-        kept = Kept(tree, sign_checkpoint(tree, verifier, key.sign), _folder(place) / str(tree.size), verifier)
+        kept = KeptCheckpoint(
+            tree, sign_checkpoint(tree, verifier, key.sign), _folder(place) / str(tree.size), verifier
+        )
         kept.path.parent.mkdir(exist_ok=True)
         write_atomic(kept.path, kept.note)
     if out is not None:
@@ -58,7 +60,7 @@ def sign_head(workspace: Path, *, key: LogKey, out: Path | None = None) -> Kept:
     return kept
 
 
-def newest(place: Workspace, log: Log) -> Kept:
+def newest(place: Workspace, log: Log) -> KeptCheckpoint:
     """The newest checkpoint that the workspace keeps, held against the log. Raises UsageError where there is none."""
     kept = check_kept(place, log, log.tree_head())
     if not kept:
@@ -68,14 +70,14 @@ def newest(place: Workspace, log: Log) -> Kept:
     return kept[-1]
 
 
-def check_kept(place: Workspace, log: Log, tree: Checkpoint) -> list[Kept]:
+def check_kept(place: Workspace, log: Log, tree: Checkpoint) -> list[KeptCheckpoint]:
     """Hold every checkpoint that the workspace keeps against the log's `tree`, oldest first. Raises IntegrityError."""
     paths = kept_paths(place)
     verifiers = log_verifiers(log) if paths else []
     return [check_one(path, log, tree, verifiers) for path in paths]
 
 
-def check_one(path: Path, log: Log, tree: Checkpoint, verifiers: Sequence[LogVerifier]) -> Kept:
+def check_one(path: Path, log: Log, tree: Checkpoint, verifiers: Sequence[LogVerifier]) -> KeptCheckpoint:
     """Hold one checkpoint that the workspace keeps against the log's `tree`. Raises IntegrityError naming its file."""
     with at(path):
         try:
@@ -107,7 +109,7 @@ def log_verifiers(log: Log) -> list[LogVerifier]:
     return verifiers
 
 
-def read_series(path: Path, verifiers: Sequence[LogVerifier]) -> list[Kept]:
+def read_series(path: Path, verifiers: Sequence[LogVerifier]) -> list[KeptCheckpoint]:
     """The checkpoints in a file that was kept elsewhere: one, or a witness's series, all of one key and growing.
 
     Raises UsageError where it cannot be read, IntegrityError naming it where it is not such a file.
@@ -148,12 +150,12 @@ def refuse_existing(path: Path) -> None:
         )
 
 
-def _open(note: bytes, path: Path, verifiers: Sequence[LogVerifier]) -> Kept:
+def _open(note: bytes, path: Path, verifiers: Sequence[LogVerifier]) -> KeptCheckpoint:
     """Read a checkpoint that one of the keys signed. Raises IntegrityError."""
     refused = IntegrityError("the log names no key that signs checkpoints")
     for verifier in verifiers:
         try:
-            return Kept(open_checkpoint(note, verifier), note, path, verifier)
+            return KeptCheckpoint(open_checkpoint(note, verifier), note, path, verifier)
         except IntegrityError as error:
             refused = error
     raise refused

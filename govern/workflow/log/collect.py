@@ -13,11 +13,11 @@ from urllib.parse import urlsplit
 from filelock import FileLock
 
 from govern import limits, web
-from govern.audit import Log, Request, add_cosignature, format_request, own_note
+from govern.audit import CosigningRequest, Log, add_cosignature, format_request, own_note
 from govern.audit.checkpoint import split_line
 from govern.audit.quorum import Quorum, Witness
 from govern.errors import GovernError, IntegrityError, SourceError
-from govern.workflow.log.checkpoints import Kept, check_kept, newest, read
+from govern.workflow.log.checkpoints import KeptCheckpoint, check_kept, newest, read
 from govern.workspace import Workspace, write_atomic
 
 SECONDS: Final = 20.0
@@ -30,7 +30,7 @@ _SIZE = re.compile(rb"(0|[1-9][0-9]{0,18})\n")
 class Collected:
     """The checkpoint, when each witness cosigned it, why others did not (both by name), and whether that is enough."""
 
-    kept: Kept
+    kept: KeptCheckpoint
     cosigned: dict[str, int]
     problems: dict[str, str]
     met: bool
@@ -62,7 +62,7 @@ def collect(workspace: Path, quorum: Quorum) -> Collected:
     return Collected(kept, cosigned, problems, quorum.met(cosigned))
 
 
-def _submit(log: Log, kept: Kept, witness: Witness, old: int) -> bytes:
+def _submit(log: Log, kept: KeptCheckpoint, witness: Witness, old: int) -> bytes:
     """What the witness answers. It is asked once more, from where it says that its memory ends."""
     if witness.url is None or urlsplit(witness.url).scheme not in ("http", "https"):
         raise SourceError("the quorum file has no address of it")
@@ -71,7 +71,7 @@ def _submit(log: Log, kept: Kept, witness: Witness, old: int) -> bytes:
         if old > size:
             raise SourceError(f"it knows {old} events of this log, and the newest checkpoint here is of {size}")
         hashes = log.prove_consistency(old, size) if 0 < old < size else []
-        answer = _ask(witness.url, format_request(Request(old, tuple(hashes), own_note(kept.note))))
+        answer = _ask(witness.url, format_request(CosigningRequest(old, tuple(hashes), own_note(kept.note))))
         if answer.status == 200:
             return answer.body
         told = _SIZE.fullmatch(answer.body)
@@ -93,7 +93,7 @@ def _ask(url: str, request: bytes) -> web.Answer:
     return answer
 
 
-def _keep(place: Workspace, kept: Kept, witness: Witness, lines: bytes) -> Kept:
+def _keep(place: Workspace, kept: KeptCheckpoint, witness: Witness, lines: bytes) -> KeptCheckpoint:
     """Put the witness's line under the checkpoint; lines by others are not looked at. Raises IntegrityError."""
     cosigner = witness.cosigner
     for line in lines.splitlines(keepends=True)[: limits.NOTE_SIGNATURES]:
@@ -105,5 +105,5 @@ def _keep(place: Workspace, kept: Kept, witness: Witness, lines: bytes) -> Kept:
             with FileLock(place.root / ".cosign.lock"):
                 note = add_cosignature(read(kept.path), line, cosigner)
                 write_atomic(kept.path, note)
-            return Kept(kept.checkpoint, note, kept.path, kept.verifier)
+            return KeptCheckpoint(kept.checkpoint, note, kept.path, kept.verifier)
     raise IntegrityError("there is no cosignature by its key in what it answered")

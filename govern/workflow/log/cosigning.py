@@ -16,9 +16,9 @@ from filelock import FileLock
 from govern.audit import (
     Checkpoint,
     Cosigner,
+    CosigningRequest,
     Log,
     LogVerifier,
-    Request,
     add_cosignature,
     cosign,
     format_request,
@@ -33,7 +33,7 @@ from govern.digests import sha256_bytes
 from govern.errors import IntegrityError, UsageError, at
 from govern.records.told import CheckpointCosigned, KeyGenerated, told
 from govern.signing import LogKey
-from govern.workflow.log.checkpoints import Kept, check_kept, newest, read, refuse_existing, write
+from govern.workflow.log.checkpoints import KeptCheckpoint, check_kept, newest, read, refuse_existing, write
 from govern.workspace import Workspace, write_atomic
 
 
@@ -65,7 +65,7 @@ def request_cosignature(workspace: Path, out: Path, *, old: int = 0) -> Checkpoi
                 hint="Sign a new one: govern audit checkpoint",
             )
         hashes = log.prove_consistency(old, size) if 0 < old < size else []
-    write(out, format_request(Request(old, tuple(hashes), own_note(kept.note))))
+    write(out, format_request(CosigningRequest(old, tuple(hashes), own_note(kept.note))))
     return kept.checkpoint
 
 
@@ -95,7 +95,7 @@ def cosign_request(workspace: Path, request: Path, out: Path, *, verifier: LogVe
     return Cosigned(checkpoint, known.size if known else 0, cosigner, now)
 
 
-def accept_cosignature(workspace: Path, answer: Path, cosigner: Cosigner) -> Kept:
+def accept_cosignature(workspace: Path, answer: Path, cosigner: Cosigner) -> KeptCheckpoint:
     """Put a witness's line under the checkpoint that it is for, in the workspace's `checkpoints`.
 
     Raises IntegrityError where it is for none of them.
@@ -110,7 +110,7 @@ def accept_cosignature(workspace: Path, answer: Path, cosigner: Cosigner) -> Kep
         except IntegrityError:
             continue
         write_atomic(kept.path, note)
-        return Kept(kept.checkpoint, note, kept.path, kept.verifier)
+        return KeptCheckpoint(kept.checkpoint, note, kept.path, kept.verifier)
     raise IntegrityError(
         f"this is no cosignature by {cosigner.vkey} of a checkpoint that this workspace keeps",
         where=str(answer),
@@ -134,7 +134,7 @@ def cosigner_keys(log: Log) -> set[str]:
     return {vkey for vkey in named if vkey is not None}
 
 
-def parse_request_file(path: Path) -> Request:
+def parse_request_file(path: Path) -> CosigningRequest:
     """A request in a file. Raises IntegrityError naming it, UsageError where it cannot be read."""
     with at(path):
         return parse_request(read(path))
@@ -184,7 +184,7 @@ def shown_folder(place: Workspace) -> Path:
     return place.root / "cosigned"
 
 
-def _check_grown(path: Path, asked: Request, checkpoint: Checkpoint, known: Checkpoint | None) -> None:
+def _check_grown(path: Path, asked: CosigningRequest, checkpoint: Checkpoint, known: Checkpoint | None) -> None:
     size = known.size if known else 0
     if asked.old != size:
         raise UsageError(

@@ -24,20 +24,20 @@ from govern.audit.tiles import (
     top,
 )
 from govern.errors import UsageError, at
-from govern.workflow.log.checkpoints import Kept, kept_paths, newest
+from govern.workflow.log.checkpoints import KeptCheckpoint, kept_paths, newest
 from govern.workflow.log.follow import read_checkpoint, read_folder
 from govern.workspace import Workspace, write_atomic, writing
 
 
 @dataclass(frozen=True)
-class Published:
+class PublishedLog:
     """The checkpoint that a folder now hands out, and how many files were written for it."""
 
     checkpoint: Checkpoint
     written: int
 
 
-def publish(workspace: Path, folder: Path) -> Published:
+def publish(workspace: Path, folder: Path) -> PublishedLog:
     """Write the log up to its newest checkpoint as tiles into `folder`, or add what came since the last time.
 
     The checkpoint is written last, so the folder is whole at every moment; what was killed is completed by the next
@@ -60,10 +60,10 @@ def publish(workspace: Path, folder: Path) -> Published:
             with at(folder):
                 Tree(read_folder(folder), kept.checkpoint.size).check(kept.checkpoint)
             target.write(CHECKPOINT, kept.note)
-    return Published(kept.checkpoint, target.written)
+    return PublishedLog(kept.checkpoint, target.written)
 
 
-def _known(folder: Path, log: Log, kept: Kept) -> int:
+def _known(folder: Path, log: Log, kept: KeptCheckpoint) -> int:
     """The number of events that the folder hands out already."""
     known = read_checkpoint(folder / CHECKPOINT, kept.verifier)
     if known is None:

@@ -15,7 +15,16 @@ from pathlib import Path
 from filelock import FileLock
 
 from govern import limits
-from govern.audit import Checkpoint, Cosigner, Log, LogVerifier, Request, cosign, open_checkpoint, parse_request
+from govern.audit import (
+    Checkpoint,
+    Cosigner,
+    CosigningRequest,
+    Log,
+    LogVerifier,
+    cosign,
+    open_checkpoint,
+    parse_request,
+)
 from govern.audit.cosignature import signed_by
 from govern.audit.merkle import EMPTY_ROOT, verify_consistency
 from govern.errors import IntegrityError, UsageError
@@ -86,7 +95,7 @@ class WitnessService:
         with self._one, FileLock(self._place.root / ".cosign.lock"):
             return self._cosigned(asked, checkpoint, verifier)
 
-    def _cosigned(self, asked: Request, checkpoint: Checkpoint, verifier: LogVerifier) -> Reply:
+    def _cosigned(self, asked: CosigningRequest, checkpoint: Checkpoint, verifier: LogVerifier) -> Reply:
         known = self._known(verifier)
         size = known.size if known else 0
         if asked.old != size:

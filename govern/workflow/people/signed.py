@@ -19,7 +19,7 @@ from govern.evidence.history import History
 from govern.evidence.trusting import Trusting
 from govern.records import Act, Reviewer, TrustEntry
 from govern.signing import SigningKey
-from govern.signing.acts import Kind, Signed, sign_act
+from govern.signing.acts import ActKind, Signed, sign_act
 from govern.workflow.people.trust import in_force
 from govern.workflow.runs import believed, check_artefacts, held_run, refuse_revoked
 from govern.workspace import RunFolder, Workspace
@@ -62,7 +62,7 @@ class Desk:
             )
         return trusting, entry
 
-    def draft(self, kind: Kind[A], **said: Any) -> A:
+    def draft(self, kind: ActKind[A], **said: Any) -> A:
         """An act of now, over the log as it stands. Raises UsageError naming the field that cannot be said."""
         try:
             return kind.record(run=self.run.id, audit=self.log.position(), time=now(), **said)
@@ -72,7 +72,7 @@ class Desk:
                 finding["msg"].removeprefix("Value error, "), where=".".join(map(str, finding["loc"]))
             ) from None
 
-    def sign(self, kind: Kind[A], act: A, files: Mapping[str, str], *, model_before: str | None = None) -> Acted[A]:
+    def sign(self, kind: ActKind[A], act: A, files: Mapping[str, str], *, model_before: str | None = None) -> Acted[A]:
         """Sign an act over these files (name → SHA-256), keep it and log it.
 
         Its folder follows the last one that the log knows. What a killed command left there is bound by no event and
@@ -113,7 +113,7 @@ def open_for_signing(workspace: Path, run_id: str | None, key: SigningKey) -> It
         yield Desk(place, log, run, History(log.events()), key)
 
 
-def read_acts(log: Log, run: RunFolder, kind: Kind[A], *, before: int | None = None) -> tuple[Signed[A], ...]:
+def read_acts(log: Log, run: RunFolder, kind: ActKind[A], *, before: int | None = None) -> tuple[Signed[A], ...]:
     """Every act of a kind over a run, oldest first, each held against the log; those before the event `before`.
 
     Raises IntegrityError.

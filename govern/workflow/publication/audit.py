@@ -17,7 +17,14 @@ from govern.signing import AuditPosition
 from govern.signing.reviews import SIGN_OFF
 from govern.signing.waivers import REVOCATION
 from govern.workflow.files import POLICY, REPORT
-from govern.workflow.log.checkpoints import Kept, check_kept, check_one, kept_paths, log_verifiers, read_series
+from govern.workflow.log.checkpoints import (
+    KeptCheckpoint,
+    check_kept,
+    check_one,
+    kept_paths,
+    log_verifiers,
+    read_series,
+)
 from govern.workflow.people.trust import check_trust, in_force, repair_trust
 from govern.workflow.publication.comparison import check_comparison
 from govern.workflow.runs import (
@@ -170,7 +177,7 @@ def find_damage(workspace: Path) -> list[Damage]:
     return damage
 
 
-def _hold_against(log: Log, head: Head, path: Path, verifiers: list[LogVerifier]) -> Kept:
+def _hold_against(log: Log, head: Head, path: Path, verifiers: list[LogVerifier]) -> KeptCheckpoint:
     series = read_series(path, verifiers)
     for known in series:
         with at(path):
@@ -178,7 +185,7 @@ def _hold_against(log: Log, head: Head, path: Path, verifiers: list[LogVerifier]
     return series[-1]
 
 
-def cosigned_by(kept: Kept, cosigners: Sequence[Cosigner], quorum: Quorum | None = None) -> dict[str, int]:
+def cosigned_by(kept: KeptCheckpoint, cosigners: Sequence[Cosigner], quorum: Quorum | None = None) -> dict[str, int]:
     """When each cosigner saw a checkpoint, by its verifier key.
 
     Raises IntegrityError where one did not, or those of a quorum file are too few.

@@ -14,7 +14,7 @@ from govern.evidence.history import History
 from govern.records import EventType
 from govern.records.told import KeyGenerated, told
 from govern.signing import LogKey
-from govern.workflow.log.checkpoints import Kept, sign_head
+from govern.workflow.log.checkpoints import KeptCheckpoint, sign_head
 from govern.workflow.people.review import report_of
 from govern.workflow.people.trust import check_trust, in_force
 from govern.workflow.runs import applied_run, believed
@@ -99,7 +99,7 @@ def _add_trust(place: Workspace, log: Log, files: dict[str, bytes], events: dict
     events[names.TRUST_EVENT] = list(log.events(type="trust.changed"))[-1]
 
 
-def _add_proofs(log: Log, kept: Kept, files: dict[str, bytes], events: Mapping[str, Stored]) -> None:
+def _add_proofs(log: Log, kept: KeptCheckpoint, files: dict[str, bytes], events: Mapping[str, Stored]) -> None:
     # A pack's reader cannot check cosignatures without knowing the cosigners, and nothing unchecked lies in a pack.
     note = own_note(kept.note)
     files[names.CHECKPOINT] = note

@@ -20,7 +20,7 @@ from govern.reporting.document import RunDocument
 from govern.reporting.forms import utc
 from govern.reporting.site import INDEX, Site, SiteRun, outcome, render_site, sign_off
 from govern.signing import SigningKey, throwaway_key
-from govern.signing.page import Beside, check_page, identity, sign_page
+from govern.signing.page import PageFiles, check_page, identity, sign_page
 from govern.signing.site import RunClaim, SitePredicate, State, site_predicate, site_statement
 from govern.version import __version__
 from govern.workflow.files import BUNDLE, REPORT, REPORT_MARKDOWN, SIGNER, STATEMENT
@@ -32,13 +32,13 @@ from govern.workflow.runs import events_of, read_history, stored_policy
 from govern.workspace import RunFolder, Workspace, write_atomic
 from govern.workspace.atomic import sync_folder
 
-SIGNATURE: Final = Beside("site.json", "site.sigstore.json", "signer.pub")
+SIGNATURE: Final = PageFiles("site.json", "site.sigstore.json", "signer.pub")
 # What of a run's folder the site shows.
 COPIED: Final = (REPORT, REPORT_MARKDOWN, STATEMENT, BUNDLE, SIGNER)
 
 
 @dataclass(frozen=True)
-class Published:
+class PublishedSite:
     """A site in its place."""
 
     path: Path
@@ -59,7 +59,7 @@ class CheckedSite:
     files: int
 
 
-def publish_site(out: Path, *, workspace: Path, key: SigningKey | None, templates: Path | None = None) -> Published:
+def publish_site(out: Path, *, workspace: Path, key: SigningKey | None, templates: Path | None = None) -> PublishedSite:
     """Write the site of a workspace to `out`, in the place of the site that was there.
 
     Without a `key` it is signed by a throw-away one and says so. Raises IntegrityError where the log or an artefact is
@@ -111,7 +111,7 @@ def publish_site(out: Path, *, workspace: Path, key: SigningKey | None, template
                 ).to_json(),
             )
             _put_in_place(temporary, out)
-    return Published(out, len(site.runs), len(files) + len(signature), fingerprint, signing_key.throwaway)
+    return PublishedSite(out, len(site.runs), len(files) + len(signature), fingerprint, signing_key.throwaway)
 
 
 def check_site(folder: Path, *, workspace: Path) -> CheckedSite:

@@ -20,7 +20,7 @@ from govern.policy import LoadedPolicy, load_policy
 from govern.progress import Progress, silent
 from govern.records import Environment, Plan, Removal, TensorChange
 from govern.records.told import ApplyBegan
-from govern.unlearning.protocol import Request
+from govern.unlearning.protocol import RemovalRequest
 from govern.unlearning.ranks import hand_out
 from govern.unlearning.registry import method_named
 from govern.unlearning.workers import ALONE, Workers
@@ -246,7 +246,7 @@ def remove(
     checkpoint = run.path(CHECKPOINT)
     checkpoint.mkdir(exist_ok=True)
     started = time.monotonic()
-    request = Request(
+    request = RemovalRequest(
         model_path=planned.model.path,
         topics=planned.topics,
         settings=settings,

@@ -14,7 +14,7 @@ from govern.models.loading import empty_model
 from govern.models.names import missing_weights, names_of, stored_entries, with_copies
 from govern.records import EditCheck
 from govern.unlearning.method import Method
-from govern.unlearning.protocol import Edit, Request
+from govern.unlearning.protocol import Edit, RemovalRequest
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 _SMALL: Final = 200_000_000  # weights: 0.8 GB in float32
 
 
-def make_edit(method: Method, request: Request[Any]) -> Edit:
+def make_edit(method: Method, request: RemovalRequest[Any]) -> Edit:
     """The edit that a method makes, with every copy that the checkpoint stores of a tied weight.
 
     Raises RemovalError where the method gives up, where a figure of it is no finite number, or where it edits two

@@ -19,7 +19,7 @@ from govern.progress import Progress, silent
 from govern.records import Environment, Plan, Removal
 from govern.records.told import ReproduceFinished
 from govern.sources import ResolvedModel, resolve_model
-from govern.unlearning.protocol import Edit, Request, Topic
+from govern.unlearning.protocol import Edit, RemovalRequest, Topic
 from govern.unlearning.registry import bound_method
 from govern.workflow.environment import describe_environment
 from govern.workflow.files import CHECKPOINT, DELTA
@@ -206,7 +206,7 @@ def make_again(
     checkpoint.mkdir()
     return make_edit(
         method,
-        Request(
+        RemovalRequest(
             model_path=model.path,
             topics=topics,
             # What a sweep chose stands in the plan, not in the policy.

@@ -14,7 +14,7 @@ from govern.digests import canonical_json
 from govern.errors import GovernError, PolicyError, UsageError
 from govern.policy import LoadedPolicy
 from govern.progress import Progress, silent
-from govern.unlearning.protocol import Request
+from govern.unlearning.protocol import RemovalRequest
 from govern.unlearning.registry import METHODS
 from govern.unlearning.settings import Descent, MethodSettings, Relative, Steering
 from govern.unlearning.sweeping import swept_coefficient
@@ -58,7 +58,7 @@ def methods_named(words: str) -> tuple[str, ...]:
 def method_trials(
     folder: RunFolder,
     loaded: LoadedPolicy,
-    request: Request[Any],
+    request: RemovalRequest[Any],
     compared: MethodsCompared | None,
     progress: Progress,
     *,
@@ -137,7 +137,7 @@ def base_settings(loaded: LoadedPolicy, name: str) -> MethodSettings:
 
 
 def affordable(
-    base: MethodSettings, request: Request[Any], budget: float, clock: Callable[[], float]
+    base: MethodSettings, request: RemovalRequest[Any], budget: float, clock: Callable[[], float]
 ) -> dict[str, int]:
     """As much work as fits into the budget (seconds), told from runs of one and of three units; at most that of `base`.
 

@@ -28,7 +28,7 @@ from govern.stress.attack import Target
 from govern.stress.exam import Exam
 from govern.stress.relearning import Relearning
 from govern.unlearning.points import Points
-from govern.unlearning.protocol import Edit, Request
+from govern.unlearning.protocol import Edit, RemovalRequest
 from govern.unlearning.settings import MethodSettings
 from govern.workflow.sweeps.memory import PeakMemory
 
@@ -44,7 +44,7 @@ class Bench:
     `apart`: a point shares no opened model with the one before, so that its time and memory are those of a removal.
     """
 
-    request: Request[Any]
+    request: RemovalRequest[Any]
     base_digest: str
     tasks: tuple[OwnTask | str, ...]
     share: float
@@ -65,7 +65,7 @@ class Attacker:
     related: TokenCorpus
 
 
-class Said(Record):
+class SelectionAnswers(Record):
     """What one model said to the selection questions and the held-back texts, and under the attack, if there is one."""
 
     answers: tuple[Answers, ...]
@@ -81,7 +81,7 @@ class Said(Record):
 class Outcome:
     """What became of one point: what the edited model said, or why there is none."""
 
-    said: Said | None
+    said: SelectionAnswers | None
     error: str | None
     change_norm: float | None
     target_norm: float | None
@@ -111,7 +111,7 @@ class _Station:
             if self.bench.apart:
                 self.points = Points(self.points.request)
 
-    def ask(self, tensors: Mapping[str, Tensor], progress: Progress) -> Said:
+    def ask(self, tensors: Mapping[str, Tensor], progress: Progress) -> SelectionAnswers:
         """Put the selection questions and the held-back texts to the model as it is; `tensors` are those changed."""
         bench = self.bench
         answers = evaluate(
@@ -124,7 +124,7 @@ class _Station:
             progress=progress,
         )
         texts = bench.held_back
-        return Said(
+        return SelectionAnswers(
             answers=answers,
             perplexities=tuple(perplexity(self.model, text, name=name, progress=progress) for name, text in texts),
             attacked=tuple(self._attacked(tensors, progress)),
@@ -155,7 +155,7 @@ class _Station:
             trust_remote_code=request.trust_remote_code,
         )
 
-    def ask_edited(self, tensors: Mapping[str, Tensor], progress: Progress) -> Said:
+    def ask_edited(self, tensors: Mapping[str, Tensor], progress: Progress) -> SelectionAnswers:
         """The same of the model with these tensors in place; they are taken out again."""
         base = read_tensors(self.bench.request.model_path, tensors)
         apply_delta(self.model, tensors)
@@ -182,7 +182,7 @@ def leave() -> None:
     _station = None
 
 
-def score_base(bench: Bench, *, progress: Progress = silent) -> Said:
+def score_base(bench: Bench, *, progress: Progress = silent) -> SelectionAnswers:
     """What the base model says."""
     return _at(bench).ask({}, progress)
 

@@ -18,14 +18,14 @@ from govern.progress import Progress
 from govern.records import Environment, Plan
 from govern.stress.exam import FEWEST_FACTS, Exam
 from govern.unlearning.external import ExternalSettings
-from govern.unlearning.protocol import Request
+from govern.unlearning.protocol import RemovalRequest
 from govern.unlearning.settings import MethodSettings
 from govern.unlearning.sweeping import grid_of
 from govern.workflow.files import BEFORE, PLAN, POLICY, TRIALS
 from govern.workflow.removal.apply import refuse_other_machine
 from govern.workflow.removal.plan import Planned, check_removal, make_plan, question_sets, resolve_corpus
 from govern.workflow.runs import bound_digests, events_of
-from govern.workflow.sweeps.points import Attacker, Bench, Said, score_base
+from govern.workflow.sweeps.points import Attacker, Bench, SelectionAnswers, score_base
 from govern.workspace import RunFolder
 
 
@@ -192,7 +192,7 @@ def bench_of(
     apart: bool,
 ) -> Bench:
     """What all points share."""
-    request: Request[Any] = Request(
+    request: RemovalRequest[Any] = RemovalRequest(
         model_path=planned.model.path,
         topics=planned.topics,
         settings=loaded.policy.removal,
@@ -241,10 +241,10 @@ def attacker_of(loaded: LoadedPolicy, planned: Planned, sets: Sets) -> Attacker 
     return Attacker(attack, tuple(exams.values()), unrelated=planned.text("retain"), related=planned.text("forget"))
 
 
-def ask_before(folder: RunFolder, bench: Bench, progress: Progress) -> Said:
+def ask_before(folder: RunFolder, bench: Bench, progress: Progress) -> SelectionAnswers:
     """What the base model says, kept so that a resumed sweep compares with the same."""
     if folder.path(BEFORE).is_file():
-        return Said.parse(folder.read(BEFORE))
+        return SelectionAnswers.parse(folder.read(BEFORE))
     said = score_base(bench, progress=progress)
     folder.write(BEFORE, said.canonical())
     return said

@@ -26,7 +26,7 @@ from govern.workflow.runs import check_artefacts, events_of
 from govern.workflow.stage import stage
 from govern.workflow.sweeps.ablation import Trial, ablation_trials, at_equal_length
 from govern.workflow.sweeps.methods import MethodsCompared, base_settings, method_trials
-from govern.workflow.sweeps.points import Said, leave
+from govern.workflow.sweeps.points import SelectionAnswers, leave
 from govern.workflow.sweeps.prepared import (
     Sets,
     ask_before,
@@ -250,7 +250,7 @@ def conclude(
     planned: Planned,
     swept: Mapping[str, Sequence[Any]],
     sets: Sets,
-    before: Said,
+    before: SelectionAnswers,
     points: Sequence[SweepPoint],
     began: float,
 ) -> tuple[Sweep, bool]:

@@ -17,7 +17,7 @@ from govern.unlearning.settings import MethodSettings
 from govern.workflow.removal.plan import Planned
 from govern.workflow.sweeps.ablation import Trial
 from govern.workflow.sweeps.methods import Unmade
-from govern.workflow.sweeps.points import Bench, Outcome, Said, score_point
+from govern.workflow.sweeps.points import Bench, Outcome, SelectionAnswers, score_point
 from govern.workflow.sweeps.prepared import Sets
 from govern.workspace import RunFolder
 
@@ -41,7 +41,7 @@ class Trials:
     planned: Planned
     bench: Bench
     sets: Sets
-    before: Said
+    before: SelectionAnswers
     runner: Runner
     progress: Progress
 
@@ -130,7 +130,9 @@ def _unmade(number: int, trial: Unmade) -> SweepPoint:
     )
 
 
-def judge(loaded: LoadedPolicy, sets: Sets, before: Said, after: Said) -> tuple[GateResult, ...]:
+def judge(
+    loaded: LoadedPolicy, sets: Sets, before: SelectionAnswers, after: SelectionAnswers
+) -> tuple[GateResult, ...]:
     """Hold every gate of the policy against the selection questions and texts that stand for it."""
 
     def measured(asked: Threshold) -> tuple[Answers, Answers] | tuple[Perplexity, Perplexity] | None:
@@ -146,21 +148,21 @@ def judge(loaded: LoadedPolicy, sets: Sets, before: Said, after: Said) -> tuple[
     return hold(verification.thresholds(), measured, confidence=verification.confidence)
 
 
-def scores(loaded: LoadedPolicy, sets: Sets, said: Said) -> tuple[Score, Score]:
+def scores(loaded: LoadedPolicy, sets: Sets, said: SelectionAnswers) -> tuple[Score, Score]:
     """How much of what has to go is left, and how much of what must stay: accuracies over selection questions."""
     confidence = loaded.policy.verification.confidence
     forget, utility = gated_answers(loaded, sets, said)
     return score(forget, confidence=confidence), score(utility, confidence=confidence)
 
 
-def under_attack(loaded: LoadedPolicy, said: Said) -> Score | None:
+def under_attack(loaded: LoadedPolicy, said: SelectionAnswers) -> Score | None:
     """How much of what has to go is right after the attack, of the half of the facts that it was not made with."""
     if not said.attacked:
         return None
     return score(said.attacked, confidence=loaded.policy.verification.confidence)
 
 
-def gated_answers(loaded: LoadedPolicy, sets: Sets, said: Said) -> tuple[list[Answers], list[Answers]]:
+def gated_answers(loaded: LoadedPolicy, sets: Sets, said: SelectionAnswers) -> tuple[list[Answers], list[Answers]]:
     """The answers that stand for the forget gates and for the utility gates, each set once."""
     verification = loaded.policy.verification
     tasks = [gate for gate in verification.utility if isinstance(gate, TaskGate)]
@@ -172,5 +174,5 @@ def gated_answers(loaded: LoadedPolicy, sets: Sets, said: Said) -> tuple[list[An
     return forget, utility
 
 
-def _perplexity(said: Said, name: str) -> Perplexity:
+def _perplexity(said: SelectionAnswers, name: str) -> Perplexity:
     return next(found for found in said.perplexities if found.task == name)

@@ -21,7 +21,7 @@ from govern.workflow.environment import default_device, describe_environment
 from govern.workflow.files import DELTA
 from govern.workflow.runs import check_artefacts, held_run, refuse_pruned, stored_plan, stored_policy, stored_removal
 from govern.workflow.stage import stage
-from govern.workflow.verification.measure import Memory
+from govern.workflow.verification.measure import AnswerMemory
 from govern.workspace import RunFolder
 
 if TYPE_CHECKING:
@@ -153,7 +153,7 @@ def _ask_all(session: _Session, run: RunFolder, loaded: LoadedPolicy, removal: R
         if (digest, verification.dtype) not in session.replied:
             ask = partial(_ask, session, role, path, changed, verification.dtype, source.trust_remote_code)
             kept = cache_folder() / "benchmarks" if lasting and role != "edited" else None
-            memory = Memory(kept, digest, session.environment, verification.dtype)
+            memory = AnswerMemory(kept, digest, session.environment, verification.dtype)
             (found,) = memory.answers(session.name, session.pack.digest, _Replied, ask)
             session.replied[digest, verification.dtype] = found
         replies[role] = session.replied[digest, verification.dtype].replies

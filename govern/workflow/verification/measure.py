@@ -20,7 +20,7 @@ from govern.evaluation.answers import Answers, Perplexity
 from govern.evaluation.harness import evaluate, official_questions, perplexity, word_perplexity
 from govern.evaluation.official import OFFICIAL, OfficialTask
 from govern.evaluation.questions import OwnTask, Question, questions_of
-from govern.evaluation.recount import Kept, Recounted, recount
+from govern.evaluation.recount import Recounted, ScoredTexts, recount
 from govern.policy import LoadedPolicy
 from govern.progress import Progress, silent
 from govern.records import Environment, Record
@@ -54,7 +54,7 @@ class Measurement:
 
 
 @dataclass(frozen=True)
-class Memory:
+class AnswerMemory:
     """One model's answers as files, each named by all they depend on: the model, its dtype, the questions, the harness.
 
     A file that is damaged or of another version is as good as none. Without a `folder` nothing is kept.
@@ -99,9 +99,9 @@ class ModelUnderTest:
     planned: Planned
     loaded: LoadedPolicy
     mirror: Path | None
-    memory: Memory
+    memory: AnswerMemory
     progress: Progress
-    kept: Kept = field(default_factory=Kept)
+    kept: ScoredTexts = field(default_factory=ScoredTexts)
 
     def measure(self) -> Measurement:
         """Ask every certifying question and read every held-back text."""

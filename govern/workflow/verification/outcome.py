@@ -8,7 +8,7 @@ from pathlib import Path
 
 from govern.evaluation.answers import Answers, Perplexity
 from govern.evaluation.endpoint import Endpoint
-from govern.evaluation.recount import Kept, Recounted
+from govern.evaluation.recount import Recounted, ScoredTexts
 from govern.gates.registry import Threshold, hold
 from govern.models import apply_delta, load_model, load_tokenizer, read_delta
 from govern.policy import LoadedPolicy
@@ -18,7 +18,7 @@ from govern.sources import cache_folder
 from govern.workflow.files import DELTA, MEASURING
 from govern.workflow.removal.plan import Planned
 from govern.workflow.verification.endpoint import EndpointFinding, endpoint_exams
-from govern.workflow.verification.measure import Measurement, Memory, ModelUnderTest
+from govern.workflow.verification.measure import AnswerMemory, Measurement, ModelUnderTest
 from govern.workflow.verification.sequential import measure_in_sequence, undecided
 from govern.workspace import RunFolder
 
@@ -70,7 +70,7 @@ def measure_both(
     # A base model's answers outlive the run, so only code that can be named may have given them.
     kept = cache_folder() / "answers" if environment.dirty is False or environment.commit is None else None
     base = ModelUnderTest(
-        model, tokenizer, planned, loaded, mirror, Memory(kept, removal.base_model_digest, environment, dtype),
+        model, tokenizer, planned, loaded, mirror, AnswerMemory(kept, removal.base_model_digest, environment, dtype),
         labelled(progress, "before"),
     )  # fmt: skip
     before = base.measure()
@@ -83,9 +83,9 @@ def measure_both(
     apply_delta(model, delta)
     edited = replace(
         base,
-        memory=Memory(run.path(MEASURING), removal.edited_model_digest, environment, dtype),
+        memory=AnswerMemory(run.path(MEASURING), removal.edited_model_digest, environment, dtype),
         progress=labelled(progress, "after"),
-        kept=Kept(),
+        kept=ScoredTexts(),
     )
     if fail_fast:
         before, after, sequential = measure_in_sequence(

@@ -29,7 +29,7 @@ from govern.workflow.files import ATTACKING, DELTA
 from govern.workflow.removal.plan import Planned, make_plan, question_sets
 from govern.workflow.runs import check_artefacts, held_run, refuse_pruned, stored_plan, stored_policy, stored_removal
 from govern.workflow.stage import stage
-from govern.workflow.verification.measure import Memory, certifying_questions
+from govern.workflow.verification.measure import AnswerMemory, certifying_questions
 from govern.workflow.verification.side_by_side import fits_side_by_side, side_by_side
 from govern.workspace import RunFolder
 
@@ -40,7 +40,7 @@ STRESS = "stress.json"
 
 
 @dataclass(frozen=True, kw_only=True)
-class Cost(Effort):
+class AttackCost(Effort):
     """What one attack takes on one task's questions, for both models together."""
 
     name: str
@@ -62,7 +62,7 @@ def stress(
     workspace: Path,
     mirror: Path | None = None,
     device: str | None = None,
-    announce: Callable[[tuple[Cost, ...]], None] | None = None,
+    announce: Callable[[tuple[AttackCost, ...]], None] | None = None,
     progress: Progress = silent,
 ) -> Stressed:
     """Attack a run, the latest applied one by default, with what its policy lists, or else with the standard attacks.
@@ -138,14 +138,14 @@ def make_exams(loaded: LoadedPolicy, attacks: Sequence[Attack], mirror: Path | N
     return tuple(exams)
 
 
-def costs(exams: Sequence[Exam], attacks: Sequence[Attack], device: str) -> tuple[Cost, ...]:
+def costs(exams: Sequence[Exam], attacks: Sequence[Attack], device: str) -> tuple[AttackCost, ...]:
     """What each attack will take at most."""
     found = []
     for exam, attack in product(exams, attacks):
         taken = exam.first(attack.questions)
         one = attack.effort(asked=len(taken.asked), others=len(taken.others), device=device)
         both = {name: 2 * getattr(one, name) for name in ("steps", "questions", "prefixes")}
-        found.append(Cost(name=attack.describe(), task=exam.task, searched=one.searched, **both))
+        found.append(AttackCost(name=attack.describe(), task=exam.task, searched=one.searched, **both))
     return tuple(found)
 
 
@@ -159,7 +159,7 @@ def attack_all(
     environment: Environment,
     progress: Progress,
     *,
-    announce: Callable[[tuple[Cost, ...]], None] | None = None,
+    announce: Callable[[tuple[AttackCost, ...]], None] | None = None,
 ) -> tuple[AttackResult, ...]:
     """Ask both models, attack both, ask again, and say what came back. `announce` is told the cost first.
 
@@ -191,10 +191,12 @@ def attack_all(
     lasting = environment.dirty is False or environment.commit is None
     kept = cache_folder() / "attacks" if lasting else run.path(ATTACKING)
 
-    def side(load: Callable[[], PreTrainedModel], folder: Path, model_digest: str) -> tuple[Target, Memory]:
+    def side(load: Callable[[], PreTrainedModel], folder: Path, model_digest: str) -> tuple[Target, AnswerMemory]:
         # A tokenizer each: truncation and padding are its state.
         tokenizer = load_tokenizer(planned.model.path, trust_remote_code=trust)
-        return Target(load, tokenizer, unrelated, related, base, by_module), Memory(folder, model_digest, environment)
+        return Target(load, tokenizer, unrelated, related, base, by_module), AnswerMemory(
+            folder, model_digest, environment
+        )
 
     sides = {
         "base": side(base, kept, removal.base_model_digest),
@@ -252,7 +254,11 @@ def _attempt(attack: Attack, exam: Exam, target: Target, progress: Progress) -> 
 
 
 def _answer(
-    name: str, digest: str, ask: Callable[[Target, Progress], Attempt], side: tuple[Target, Memory], progress: Progress
+    name: str,
+    digest: str,
+    ask: Callable[[Target, Progress], Attempt],
+    side: tuple[Target, AnswerMemory],
+    progress: Progress,
 ) -> Attempt:
     """What one model says, as it is kept or by asking it."""
     target, memory = side

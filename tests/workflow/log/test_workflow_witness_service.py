@@ -28,9 +28,9 @@ from small_log import PASSWORD, grow, key_of, verifier_of
 from govern.audit import (
     Checkpoint,
     Cosigner,
+    CosigningRequest,
     Log,
     LogVerifier,
-    Request,
     add_cosignature,
     cosigned_at,
     format_request,
@@ -125,7 +125,7 @@ for _index in range(40):
 def ask(old: int, size: int, *, root: bytes | None = None, hashes: tuple[bytes, ...] | None = None) -> bytes:
     note = sign_checkpoint(Checkpoint(LOG.name, size, root or ROOTS[size]), LOG, LOG_KEY.sign)
     proof = consistency_proof(old, size, lambda *place: NODES[place]) if 0 < old < size else []
-    return format_request(Request(old, tuple(proof) if hashes is None else hashes, note))
+    return format_request(CosigningRequest(old, tuple(proof) if hashes is None else hashes, note))
 
 
 def test_every_status_of_the_specification(theirs: Path, cosigner_key: LogKey) -> None:
@@ -146,12 +146,12 @@ def test_every_status_of_the_specification(theirs: Path, cosigner_key: LogKey) -
             assert witness.post(ask(old, 30)) == (409, "text/x.tlog.size", b"21\n"), old
         # Before the memory is looked at: unknown logs, and keys that are not theirs.
         stranger = sign_checkpoint(Checkpoint(other.name, 3, ROOTS[3]), other, other_key.sign)
-        assert witness.post(format_request(Request(0, (), stranger)))[0] == 404
+        assert witness.post(format_request(CosigningRequest(0, (), stranger)))[0] == 404
         forged = ask(21, 30).replace(b"\n30\n", b"\n31\n")
         assert witness.post(forged)[0] == 403
         unsigned = LogVerifier(LOG.name, other.key)
         theirs_note = sign_checkpoint(Checkpoint(LOG.name, 30, ROOTS[30]), unsigned, other_key.sign)
-        assert witness.post(format_request(Request(21, (), theirs_note)))[0] == 403
+        assert witness.post(format_request(CosigningRequest(21, (), theirs_note)))[0] == 403
         for cut in (ask(21, 30)[:-20], ask(21, 30)[:-2] + b"\n", ask(21, 30).replace(b"\n30\n", b"\n030\n")):
             assert witness.post(cut)[0] == 403, cut
         assert witness.post(ask(31, 30))[0] == 400
@@ -184,7 +184,7 @@ def test_the_log_s_own_signature_is_kept_wherever_it_stands(theirs: Path, cosign
     text, own = note.split(b"\n\n")
     foreign = "— someone.else AAAAAAAAAAAA\n".encode()
     with serving(theirs, cosigner_key, LOG) as witness:
-        assert witness.post(format_request(Request(0, (), text + b"\n\n" + foreign + own)))[0] == 200
+        assert witness.post(format_request(CosigningRequest(0, (), text + b"\n\n" + foreign + own)))[0] == 200
         shown = witness.get(f"{sha256(LOG.name.encode()).hexdigest()}/checkpoint")[1]
     assert open_checkpoint(shown, LOG).size == 3
     assert foreign not in shown

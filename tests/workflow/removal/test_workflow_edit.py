@@ -13,7 +13,7 @@ from govern.errors import IntegrityError, RemovalError
 from govern.models import read_tensors
 from govern.models.export import edited_tensors
 from govern.records import CurvePoint
-from govern.unlearning.protocol import Edit, Request
+from govern.unlearning.protocol import Edit, RemovalRequest
 from govern.workflow.removal import edit as module
 from govern.workflow.removal.edit import check_edit, make_edit, refuse_unstored
 
@@ -72,7 +72,7 @@ def test_a_figure_that_is_no_number_is_a_refusal(tiny_llama: Path, monkeypatch: 
     edit = Edit({NAME: torch.zeros_like(tensor)}, (point,), {"default.first_token_drift": float("nan")})
     method = SimpleNamespace(load=lambda: lambda _request: edit)
     monkeypatch.setattr(module, "METHODS", {"made-up": method})
-    request = Request(
+    request = RemovalRequest(
         model_path=tiny_llama, topics=(), settings=None, device="cpu", trust_remote_code=False, checkpoint=tiny_llama
     )
     with pytest.raises(RemovalError, match=r"first_token_drift' is nan"):

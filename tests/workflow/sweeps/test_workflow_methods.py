@@ -92,7 +92,7 @@ def test_the_budget_becomes_steps(policy: TinyPolicy, monkeypatch: pytest.Monkey
     base = base_settings(load_policy(policy.path), "ga")
     ran = []
 
-    from govern.unlearning.protocol import Request
+    from govern.unlearning.protocol import RemovalRequest
     from govern.unlearning.registry import METHODS
     from govern.workflow.sweeps import methods
 
@@ -100,7 +100,7 @@ def test_the_budget_becomes_steps(policy: TinyPolicy, monkeypatch: pytest.Monkey
     monkeypatch.setattr(methods, "METHODS", {"ga": quiet})
     # One step takes 3 s, three take 7 s: 2 s each, and in 45 s there is room for that one and 21 more.
     clock = itertools.accumulate([0, 3, 0, 7]).__next__
-    assert affordable(base, Request(model_path=Path(), topics=(), settings=base), 45, clock) == {"steps": 22}
+    assert affordable(base, RemovalRequest(model_path=Path(), topics=(), settings=base), 45, clock) == {"steps": 22}
     assert ran == [1, 3]
 
 
@@ -116,7 +116,7 @@ def test_the_budget_becomes_steps(policy: TinyPolicy, monkeypatch: pytest.Monkey
 def test_what_a_method_does_beside_its_steps_is_in_the_budget(
     policy: TinyPolicy, monkeypatch: pytest.MonkeyPatch, method: str, third: int, work: dict[str, int]
 ) -> None:
-    from govern.unlearning.protocol import Request
+    from govern.unlearning.protocol import RemovalRequest
     from govern.unlearning.registry import METHODS
     from govern.workflow.sweeps import methods
 
@@ -126,7 +126,7 @@ def test_what_a_method_does_beside_its_steps_is_in_the_budget(
     quiet = dataclasses.replace(METHODS[method], run=lambda request: ran.append(request.settings))
     monkeypatch.setattr(methods, "METHODS", {method: quiet})
     clock = itertools.accumulate([0, 3, 0, 7, 0, third]).__next__
-    assert affordable(base, Request(model_path=Path(), topics=(), settings=base), 45, clock) == work
+    assert affordable(base, RemovalRequest(model_path=Path(), topics=(), settings=base), 45, clock) == work
     assert [settings.steps for settings in ran] == [1, 3, 3]
 
 

@@ -14,7 +14,7 @@ from govern.evaluation.harness import evaluate
 from govern.evaluation.official import OFFICIAL
 from govern.models import load_model, load_tokenizer
 from govern.records import Environment
-from govern.workflow.verification.measure import Memory
+from govern.workflow.verification.measure import AnswerMemory
 
 HERE = Environment(
     govern="0", python="3", platform="x", processor="y", device="cpu", threads=1, packages={}, commit=None, dirty=None
@@ -37,15 +37,15 @@ def never():
 
 
 def test_an_answer_is_remembered_for_the_same_model_questions_and_harness(tmp_path: Path):
-    memory = Memory(tmp_path, "model", HERE)
+    memory = AnswerMemory(tmp_path, "model", HERE)
     assert memory.answers("secret", "digest", Answers, lambda: (SAID,)) == (SAID,)
     assert memory.answers("secret", "digest", Answers, never) == (SAID,)
     assert memory.remembered == ["secret"]
     others = [
-        (Memory(tmp_path, "another", HERE), "secret", "digest"),
-        (Memory(tmp_path, "model", HERE, "bfloat16"), "secret", "digest"),
-        (Memory(tmp_path, "model", HERE.model_copy(update={"threads": 2})), "secret", "digest"),
-        (Memory(tmp_path, "model", HERE.model_copy(update={"packages": {"lm-eval": "9"}})), "secret", "digest"),
+        (AnswerMemory(tmp_path, "another", HERE), "secret", "digest"),
+        (AnswerMemory(tmp_path, "model", HERE, "bfloat16"), "secret", "digest"),
+        (AnswerMemory(tmp_path, "model", HERE.model_copy(update={"threads": 2})), "secret", "digest"),
+        (AnswerMemory(tmp_path, "model", HERE.model_copy(update={"packages": {"lm-eval": "9"}})), "secret", "digest"),
         (memory, "secret", "another"),
         (memory, "colour", "digest"),
     ]
@@ -55,7 +55,7 @@ def test_an_answer_is_remembered_for_the_same_model_questions_and_harness(tmp_pa
 
 
 def test_a_damaged_file_is_as_good_as_none(tmp_path: Path):
-    memory = Memory(tmp_path, "model", HERE)
+    memory = AnswerMemory(tmp_path, "model", HERE)
     memory.answers("secret", "digest", Answers, lambda: (SAID,))
     (path,) = tmp_path.iterdir()
     path.write_bytes(path.read_bytes().replace(b"[true,false]", b"[true, true]"))
@@ -67,7 +67,7 @@ def test_a_damaged_file_is_as_good_as_none(tmp_path: Path):
 
 
 def test_nothing_is_kept_without_a_folder():
-    memory = Memory(None, "model", HERE)
+    memory = AnswerMemory(None, "model", HERE)
     memory.answers("secret", "digest", Answers, lambda: (SAID,))
     with pytest.raises(AssertionError, match="asked again"):
         memory.answers("secret", "digest", Answers, never)
@@ -75,7 +75,7 @@ def test_nothing_is_kept_without_a_folder():
 
 def test_where_nothing_can_be_kept_the_answer_is_given_all_the_same(tmp_path: Path):
     (tmp_path / "a file").write_text("")
-    memory = Memory(tmp_path / "a file" / "answers", "model", HERE)
+    memory = AnswerMemory(tmp_path / "a file" / "answers", "model", HERE)
     assert memory.answers("secret", "digest", Answers, lambda: (SAID,)) == (SAID,)
 
 

@@ -29,7 +29,7 @@ from govern.workflow.publication.audit import audit
 from govern.workflow.publication.exports import reported, write_export
 from govern.workflow.publication.status import status
 from govern.workflow.removal.prune import find_prunable, prune
-from govern.workflow.verification.stress import Cost, stress
+from govern.workflow.verification.stress import AttackCost, stress
 from govern.workflow.verification.verdict import reach_verdict
 
 SOME = """
@@ -143,7 +143,7 @@ def test_a_killed_stress_test_goes_on_where_it_was(tiny_policy: TinyPolicy, monk
         monkeypatch.setattr(attack, "attempt", watched(name, attack.attempt))
     with pytest.raises(Interrupted):
         stress(workspace=tiny_policy.workspace)
-    costs: list[Cost] = []
+    costs: list[AttackCost] = []
     found = stress(workspace=tiny_policy.workspace, announce=costs.extend).stress.results
     names = ["linear_probe", "ablate", "prune", "endure", "format", "generate", "gcg"]
     assert [result.attack for result in found] == names
