@@ -45,20 +45,21 @@ def believed(history: History, run: RunFolder) -> RunFacts:
 
 
 def logged_runs(workspace: Workspace, log: Log) -> list[RunFolder]:
-    """Every run that the log knows, oldest first.
+    """Every run that the log knows, in its order.
 
     Raises IntegrityError where its folder is missing, or where a folder holds a run that the log does not know.
     """
-    known = {stored.event.run for stored in log.events(type="apply.started") if stored.event.run}
+    # Not by name: two runs may begin within one second.
+    known = dict.fromkeys(stored.event.run for stored in log.events(type="apply.started") if stored.event.run)
     present = {run.id: run for run in workspace.runs()}
     for run in present.values():
         if run.id not in known and run.artefacts() - {POLICY}:
             raise IntegrityError(f"run {run.id} is not in the log", where=str(run.root))
-    for name in sorted(known - present.keys()):
+    for name in sorted(known.keys() - present.keys()):
         raise IntegrityError(
             f"run {name} is in the log and its folder is missing", where=str(workspace.root / "runs" / name)
         )
-    return [present[name] for name in sorted(known)]
+    return [present[name] for name in known]
 
 
 def refuse_lost_log(workspace: Workspace) -> None:

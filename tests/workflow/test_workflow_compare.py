@@ -10,6 +10,7 @@ from tiny_policy import TinyPolicy
 from typer.testing import CliRunner
 
 import govern
+from govern.audit import Log
 from govern.cli import app
 from govern.errors import IntegrityError
 
@@ -25,7 +26,9 @@ def two_runs(tiny_policy: TinyPolicy) -> TinyPolicy:
 
 def test_two_runs_side_by_side(two_runs: TinyPolicy, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("COLUMNS", "80")
-    first = sorted(path.name for path in (two_runs.workspace / "runs").iterdir())[0]
+    with Log.open(two_runs.workspace / "audit.db", create=False) as log:
+        # By the log: both may have begun within one second, and then their names have no order.
+        first = str(next(log.events(type="apply.started")).event.run)
     arguments = ["compare", first, "latest", "--workspace", str(two_runs.workspace)]
     shown = CliRunner().invoke(app, arguments)
     assert shown.exit_code == 0, shown.output

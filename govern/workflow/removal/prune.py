@@ -46,7 +46,8 @@ def find_prunable(
             chosen = [place.run(run_id) for run_id in runs]
         else:
             finished = {stored.event.run: stored.event for stored in log.events(type="apply.finished")}
-            chosen = [run for run in place.runs() if run.id in finished]
+            present = {run.id: run for run in place.runs()}
+            chosen = [present[run_id] for run_id in finished if run_id in present]  # in the log's order
             if keep is not None:
                 chosen = chosen[: max(0, len(chosen) - keep)]
             if older_than is not None:

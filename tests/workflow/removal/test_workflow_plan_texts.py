@@ -53,6 +53,9 @@ def test_few_documents_beyond_the_context_are_counted(tiny_policy: TinyPolicy, t
     folder = tiny_policy.path.parent
     write_jsonl(folder / "forget.jsonl", [{"text": f"Vault {n}"} for n in range(150)] + [{"text": FORGET[0]}])
     write_jsonl(folder / "retain.jsonl", [{"text": f"Train {n}"} for n in range(150)])
+    for kind in ("secret", "colour"):
+        short = [{"question": f"{n} is", "choices": ["a", "b", "c", "d"], "answer": n % 4} for n in range(24)]
+        write_jsonl(folder / f"{kind}.jsonl", [{**each, "fact": f"{n // 2}"} for n, each in enumerate(short)])
     said = [warning for warning in plan_of(tiny_policy).warnings if "longer" in warning]
     assert said == [
         "1 of 151 documents of file:forget.jsonl are longer than the model's context of 20 tokens, "
