@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import logging
 import os
 import sys
 from typing import Any
@@ -64,6 +65,9 @@ def main() -> Any:
     """
     # Threads that spin while they wait make a removal ten times slower on a machine that does anything else as well.
     os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+    # What these say of their own parts on import, nobody who runs govern can act on.
+    for library in ("torchao", "torch.utils._pytree"):
+        logging.getLogger(library).setLevel(logging.ERROR)
     try:
         return app()
     except GovernError as error:

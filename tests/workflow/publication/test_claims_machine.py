@@ -156,8 +156,9 @@ class Claims(RuleBasedStateMachine):
         """Change the workspace: all refuse what they find, or all say what was said before. Then it is put back."""
         backup = self.folder / "backup"
         shutil.copytree(self.team.workspace, backup)
+        state = self.state()
         change()
-        self.same_answers(hostile=True)
+        self.same_answers(state, hostile=True)
         shutil.rmtree(self.team.workspace)
         backup.rename(self.team.workspace)
 
@@ -184,9 +185,9 @@ class Claims(RuleBasedStateMachine):
     @invariant()
     def all_agree(self) -> None:
         """Whoever asks hears what the people signed."""
-        self.same_answers(hostile=False)
+        self.same_answers(self.state(), hostile=False)
 
-    def same_answers(self, *, hostile: bool) -> None:
+    def same_answers(self, state: str, *, hostile: bool) -> None:
         def seen() -> tuple[object, ...]:
             (found,) = status(self.team.workspace)
             if found.unreported:
@@ -194,7 +195,7 @@ class Claims(RuleBasedStateMachine):
             assert found.standing is not None
             return (found.verdict, found.standing.state)
 
-        verdict, state, report = "inconclusive", self.state(), self.run.path("report.html")
+        verdict, report = "inconclusive", self.run.path("report.html")
         answers = {
             "status": _ask(seen),
             "audit": _ask(lambda: audit(self.team.workspace) and "holds"),
