@@ -2,8 +2,9 @@
 
 from govern.models.delta import apply_delta, delta_bytes, read_delta, write_delta
 from govern.models.export import edited_digest, export_model
+from govern.models.headers import read_tensors
 from govern.models.identity import identify
-from govern.models.loading import SPREAD, empty_model, load_config, load_model, load_tokenizer, read_tensors
+from govern.models.loading import SPREAD, empty_model, load_config, load_model, load_tokenizer
 from govern.models.names import live_tensors
 from govern.sources.model_files import model_digest
 

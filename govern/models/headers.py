@@ -6,14 +6,18 @@ Read by hand because the library does not tell offsets, and an edit in place nee
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable
 from dataclasses import dataclass
 from math import prod
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from govern.errors import IntegrityError
 from govern.sources.checked_json import require_file
 from govern.sources.model_files import shard_names
+
+if TYPE_CHECKING:
+    import torch
 
 _LARGEST_HEADER = 100_000_000  # the limit of the reference implementation, in bytes
 _LARGEST_NUMBER = 1 << 53
@@ -124,3 +128,14 @@ def _damaged(path: Path, reason: str) -> IntegrityError:
     return IntegrityError(
         f"the file's safetensors header is damaged: {reason}", where=str(path), hint="Fetch the model again."
     )
+
+
+def read_tensors(path: Path, names: Iterable[str]) -> dict[str, torch.Tensor]:
+    """Tensors of a model folder by checkpoint name, as stored. Raises IntegrityError for a name it does not hold."""
+    from safetensors import safe_open
+
+    tensors: dict[str, torch.Tensor] = {}
+    for shard, entries in locate(path, set(names)).items():
+        with safe_open(path / shard, framework="pt") as opened:
+            tensors.update((name, opened.get_tensor(name)) for name in entries)
+    return tensors

@@ -12,8 +12,6 @@ from govern.sources.model_files import only_model_files
 from govern.sources.quiet import quiet
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
-
     import torch
     from transformers import PreTrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
 
@@ -152,19 +150,6 @@ def keep_first_layers(config: PreTrainedConfig, layers: int, path: Path) -> None
         if isinstance(value, list) and len(value) == total:
             setattr(text, name, value[:layers])
     text.num_hidden_layers = layers
-
-
-def read_tensors(path: Path, names: Iterable[str]) -> dict[str, torch.Tensor]:
-    """Tensors of a model folder by checkpoint name, as stored. Raises IntegrityError for a name it does not hold."""
-    from safetensors import safe_open
-
-    from govern.models.headers import locate
-
-    tensors: dict[str, torch.Tensor] = {}
-    for shard, entries in locate(path, set(names)).items():
-        with safe_open(path / shard, framework="pt") as opened:
-            tensors.update((name, opened.get_tensor(name)) for name in entries)
-    return tensors
 
 
 def keep_apart(model: PreTrainedModel, names: Names) -> None:

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from govern.errors import RemovalError
-from govern.models.headers import Entry, read_header
+from govern.models.headers import Entry, read_header, read_tensors
 from govern.sources.model_files import shard_names
 
 if TYPE_CHECKING:
@@ -151,8 +151,6 @@ def _joined(groups: Iterable[list[str]], ties: Iterable[tuple[str, str]]) -> lis
 
 def _equal(path: Path, names: list[str]) -> bool:
     import torch
-
-    from govern.models.loading import read_tensors
 
     first, *rest = (read_tensors(path, [name])[name] for name in names)
     return all(first.dtype == other.dtype and torch.equal(first, other) for other in rest)
