@@ -34,6 +34,7 @@ def test_what_is_certified_is_what_is_exported(name: str, tmp_path: Path) -> Non
     assert set(row.outcomes.values()) == {"exact"}
 
 
+@pytest.mark.architectures
 @pytest.mark.slow
 @pytest.mark.parametrize("name", names())
 def test_every_architecture_is_exact_or_refused_in_the_plan(name: str, tmp_path: Path) -> None:
