@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from functools import reduce
 from operator import or_
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, NamedTuple, get_args
+from typing import TYPE_CHECKING, Annotated, Any, get_args
 
 from pydantic import Discriminator, Tag, TypeAdapter
 
@@ -20,17 +20,10 @@ from govern.unlearning.checkpoint_tensors import stored_tensors
 from govern.unlearning.memory import memory_advice
 from govern.unlearning.protocol import Edit, RemovalRequest, Scope
 from govern.unlearning.settings import Settings
+from govern.unlearning.settings_check import MethodRefusal
 
 if TYPE_CHECKING:
     from govern.unlearning.misdirection import Misdirection
-
-
-class MethodRefusal(NamedTuple):
-    """Something that the model cannot do. `location` is the path below the policy's `removal`, such as
-    ("train", "layers", 1), so that the caller can name its line and column."""
-
-    location: tuple[str | int, ...]
-    message: str
 
 
 @dataclass(frozen=True)

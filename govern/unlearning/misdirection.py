@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor
@@ -25,8 +25,8 @@ from govern.unlearning.settings import Descent, Steering
 from govern.unlearning.settings_check import check_steering
 from govern.unlearning.workers import Workers
 
-if TYPE_CHECKING:
-    from govern.unlearning.solvers.closed_form import Measuring
+# How the closed form measures a block, from its number and what was found of the blocks before it.
+Measuring = Callable[[int, Any], Any]
 
 # What the frozen model said of a batch is kept up to here, and computed again beyond: another time, the same result.
 _KEPT_BYTES = 128 * 2**20

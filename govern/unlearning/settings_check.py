@@ -4,13 +4,21 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Mapping
+from typing import NamedTuple
 
 from govern.models.headers import Entry
-from govern.unlearning.method import MethodRefusal
 from govern.unlearning.settings import Steering, Trained
 
 # What the names of all experts' tensors have in common, and of nothing else: shared experts are plain modules.
 EXPERT = ".experts."
+
+
+class MethodRefusal(NamedTuple):
+    """Something that the model cannot do. `location` is the path below the policy's `removal`, such as
+    ("train", "layers", 1), so that the caller can name its line and column."""
+
+    location: tuple[str | int, ...]
+    message: str
 
 
 def check_steering(settings: Steering, layers: int, tensors: Mapping[str, Entry]) -> tuple[MethodRefusal, ...]:

@@ -11,10 +11,10 @@ from pydantic import Field
 
 from govern.models.headers import Entry
 from govern.unlearning.costs import steering_cost
-from govern.unlearning.method import Method, MethodRefusal, Tuned
+from govern.unlearning.method import Method, Tuned
 from govern.unlearning.protocol import Edit, RemovalRequest
 from govern.unlearning.settings import CoefficientSweep, Descent, Positive, Relative, Settings, Steering, undecided
-from govern.unlearning.settings_check import check_steering
+from govern.unlearning.settings_check import MethodRefusal, check_steering
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -98,7 +98,7 @@ def srmu(setup: Misdirection, request: RemovalRequest[SrmuSettings | SrmuClosedF
             return refreshed(setup.topics.index(topic), visit - visit % settings.refresh_every)
         return aims[topic.name].target
 
-    return gradient.descend(setup, aims, target, settings, request)
+    return gradient.descend(setup, aims, target, settings, settings.retain_weight, request)
 
 
 def aim_at(settings: SrmuTarget, topic: TopicText, survey: Survey) -> Aim:

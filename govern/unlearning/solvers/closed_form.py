@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor, nn
@@ -22,12 +22,40 @@ from govern.unlearning.batches import Deck, generator
 from govern.unlearning.importance import Average, Statistic
 from govern.unlearning.misdirection import Aim, Misdirection, Survey, TopicText
 from govern.unlearning.protocol import Edit, RemovalRequest
+from govern.unlearning.settings import Trained
 from govern.unlearning.solvers.linearity import linear_scale
 from govern.unlearning.solvers.state import State, load_state, save_state
 from govern.unlearning.workers import Workers
 
-if TYPE_CHECKING:
-    from govern.unlearning.srmu import SrmuClosedFormSettings
+
+class Quadratic(Protocol):
+    """The settings that the closed form reads."""
+
+    @property
+    def train(self) -> Trained:
+        """The blocks and the module that are solved for."""
+        ...
+
+    @property
+    def seed(self) -> int:
+        """What orders the text."""
+        ...
+
+    @property
+    def statistic(self) -> Statistic:
+        """The statistic of the importance map."""
+        ...
+
+    @property
+    def retain_weight(self) -> float:
+        """α of eq. 5."""
+        ...
+
+    @property
+    def ridge(self) -> float:
+        """ρ, in units of the mean eigenvalue of C_r."""
+        ...
+
 
 # T of a topic, from what the frozen model makes of its text.
 Aiming = Callable[[TopicText, Survey], Aim]
@@ -334,7 +362,7 @@ class _Block:
 
 
 def measure_block(
-    setup: Misdirection, settings: SrmuClosedFormSettings, layer: int, waypoints: Waypoints, progress: Progress
+    setup: Misdirection, settings: Quadratic, layer: int, waypoints: Waypoints, progress: Progress
 ) -> MeasuredBlock:
     """Probe one trained block on the model as edited so far, and pass over all text once.
 
@@ -356,7 +384,7 @@ def measure_block(
 Measuring = Callable[[int, Waypoints], tuple[MeasuredBlock, Equations]]
 
 
-def solve(setup: Misdirection, aiming: Aiming, settings: SrmuClosedFormSettings, request: RemovalRequest[Any]) -> Edit:
+def solve(setup: Misdirection, aiming: Aiming, settings: Quadratic, request: RemovalRequest[Any]) -> Edit:
     """Solve the trained blocks in order, one pass over all text a block; the state is saved after each block.
 
     The curve holds, for each block and topic, the losses at the solution before it is rounded to the model's dtype.

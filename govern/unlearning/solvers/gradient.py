@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -17,13 +17,10 @@ from govern.unlearning.direction import direction
 from govern.unlearning.memory import sum_of_squares
 from govern.unlearning.misdirection import Aim, Misdirection, TopicText
 from govern.unlearning.protocol import Edit, RemovalRequest
-from govern.unlearning.settings import Descending, Descent
+from govern.unlearning.settings import Descent
 from govern.unlearning.solvers.adamw_state import restore_adamw, stored_adamw
 from govern.unlearning.solvers.state import State, load_state, save_state
 from govern.unlearning.workers import Workers
-
-if TYPE_CHECKING:
-    from govern.unlearning.srmu import SrmuSettings
 
 # T of a topic on its visit number (from 0), [d], float32.
 Targets = Callable[[TopicText, int], Tensor]
@@ -40,7 +37,8 @@ def descend(
     setup: Misdirection,
     aims: Mapping[str, Aim],
     targets: Targets,
-    settings: Descending | SrmuSettings,
+    settings: Descent,
+    retain_weight: float,
     request: RemovalRequest[Any],
 ) -> Edit:
     """Minimise eq. 5 by AdamW, topics in turn.
@@ -71,7 +69,7 @@ def descend(
         original = frozen.hidden(topic.retain, number, keep=True).float()
         hidden = window.replay(frozen.entry(topic.retain, number))
         retain_loss = mean_square(hidden.float() - original, topic.retain, number)
-        (settings.retain_weight * retain_loss).backward()
+        (retain_weight * retain_loss).backward()
 
         sums = torch.stack([forget_loss.detach(), retain_loss.detach(), mean_square(original, topic.retain, number)])
         setup.workers.add(sums)
@@ -87,7 +85,7 @@ def descend(
             topic=topic.name,
             forget_loss=_finite(forget, step, settings),
             retain_loss=_finite(retain, step, settings),
-            loss=_finite(forget + settings.retain_weight * retain, step, settings),
+            loss=_finite(forget + retain_weight * retain, step, settings),
             gradient_norm=_finite(norm, step, settings),
         )
         _refuse_explosion(point, retain, curve, scale=scale, settings=settings)
@@ -125,7 +123,14 @@ def descend_to_random(setup: Misdirection, coefficient: Callable[[float], float]
         random = generator(f"{topic.seed}/direction")
         u = direction("uniform01", setup.window.width, scale="unit", generator=random)
         aims[topic.name] = Aim((c * u).float().to(topic.forget.device), c, norm)
-    return descend(setup, aims, lambda topic, _visit: aims[topic.name].target, request.settings, request)
+    return descend(
+        setup,
+        aims,
+        lambda topic, _visit: aims[topic.name].target,
+        request.settings,
+        request.settings.retain_weight,
+        request,
+    )
 
 
 def visits_of(setup: Misdirection, topic: TopicText, steps: int) -> int:

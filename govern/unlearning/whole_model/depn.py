@@ -23,9 +23,10 @@ from govern.errors import RemovalError
 from govern.models.headers import Entry
 from govern.records import Cost
 from govern.unlearning.costs import whole_model_cost
-from govern.unlearning.method import Method, MethodRefusal, Tuned, Work
+from govern.unlearning.method import Method, Tuned, Work
 from govern.unlearning.protocol import Edit, RemovalRequest, Scope
 from govern.unlearning.settings import Trained
+from govern.unlearning.settings_check import MethodRefusal
 from govern.unlearning.whole_model.method import check_whole_model
 from govern.unlearning.whole_model.settings import Measured, Passes
 

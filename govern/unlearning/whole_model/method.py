@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 from govern.models.headers import Entry
 from govern.unlearning.costs import whole_model_cost
-from govern.unlearning.method import LEARNING_RATE, Method, MethodRefusal, Work
+from govern.unlearning.method import LEARNING_RATE, Method, Work
 from govern.unlearning.protocol import Edit, RemovalRequest, Scope
-from govern.unlearning.settings_check import EXPERT, check_trained
+from govern.unlearning.settings_check import EXPERT, MethodRefusal, check_trained
 from govern.unlearning.whole_model.settings import Objective, WholeModel
 
 if TYPE_CHECKING:
