@@ -99,6 +99,11 @@ def believe_run(history: History, run: str, read: Read, *, within: str = "") -> 
         _check_event(stored.event, applied.event, read)
     verified = [stored for stored in entries if stored.event.type == "verify.finished"]
     issued = [stored for stored in entries if stored.event.type == "report.issued"]
+    statements = [stored.event.digests.get(names.STATEMENT) for stored in issued]
+    for place, stored in enumerate(issued):
+        if statements[place] in statements[:place]:
+            # A later report would no longer be the newest, nor the one that people signed.
+            raise forged(stored.event, "issues a report a second time")
     reports = [_report(history, applied, verified, stored, read, within) for stored in issued]
     newest = reports[-1] if reports else None
     unreported = verified[-1] if verified and (newest is None or verified[-1] != newest.verified) else None

@@ -23,6 +23,8 @@ from govern.signing import (
     GateClaim,
     ReportPredicate,
     SigningKey,
+    parse_statement,
+    report_predicate,
     report_statement,
     sign,
     throwaway_key,
@@ -31,7 +33,7 @@ from govern.signing.model_signature import MODEL_SIGNATURE, WHOLE, sign_model
 from govern.signing.page import identity, sign_page
 from govern.signing.waivers import WAIVER
 from govern.version import __version__
-from govern.workflow.files import DELTA, REPORT, REPORT_MARKDOWN
+from govern.workflow.files import DELTA, REPORT, REPORT_MARKDOWN, STATEMENT
 from govern.workflow.people.reports import unverified
 from govern.workflow.people.signed import read_acts
 from govern.workflow.runs import (
@@ -159,6 +161,11 @@ def reissue(run_id: str | None, *, workspace: Path, key: SigningKey | None, temp
         if not finished:
             raise unverified(run)
         verdict = next(name for name in finished[-1].event.digests if name.endswith("verdict.json"))
+        before = run.path(STATEMENT)
+        claim = report_predicate(parse_statement(before.read_bytes())) if before.is_file() and key else None
+        if claim and key and (claim.issued, claim.signer.fingerprint) == (now(), key.public.fingerprint):
+            # It would be the same report in every byte but its signature, and a log takes in each report once.
+            raise UsageError("the report was issued this very second", where=str(run.root), hint="Issue it once more.")
         return issue_report(
             log,
             run,

@@ -30,7 +30,6 @@ from govern.workflow.people.trust import revoke_key
 from govern.workflow.people.waive import find_gate, waive
 from govern.workflow.publication.audit import audit
 from govern.workflow.publication.exports import reported, write_export
-from govern.workflow.publication.report import reissue
 from govern.workflow.publication.status import RunStatus, status
 from govern.workspace import RunFolder
 
@@ -111,7 +110,7 @@ def test_the_next_report_lists_it_and_an_export_suppresses_by_it_only_while_it_i
     (path,) = write_export(found, "sarif", team.workspace.parent / "gates.sarif")
     waived = [result for result in json.loads(path.read_text())["runs"][0]["results"] if "suppressions" in result]
     assert [(result["ruleId"], result["kind"]) for result in waived] == [("ceiling", "open")]
-    reissue(None, workspace=team.workspace, key=team.keys["ian"], templates=None)
+    team.reissue()
     again = reported(None, workspace=team.workspace)
     (waiver,) = again.document.report.waivers
     assert (waiver.approver.person, waiver.report) == ("Max Approver", sha256_bytes(before))

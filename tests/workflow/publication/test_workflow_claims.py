@@ -33,6 +33,7 @@ from govern.workflow.people.keys import log_key_path, make_log_key
 from govern.workflow.people.reports import check_report
 from govern.workflow.people.review import review
 from govern.workflow.people.trust import add_key, in_force, revoke_key
+from govern.workflow.publication import report as report_story
 from govern.workflow.publication.audit import audit, repair
 from govern.workflow.publication.evidence import pack
 from govern.workflow.publication.exports import reported
@@ -98,6 +99,23 @@ def test_an_older_report_is_not_the_newest_verification_s(team: Team, tmp_path: 
     run = RunFolder(team.run)
     put_back(team, run, run, "reports/001")
     nobody_believes(team, run, tmp_path)
+
+
+def test_an_older_report_of_the_same_verification_is_issued_once(team: Team, tmp_path: Path) -> None:
+    """Nobody signs off a report away: people approved the newest, and the one before it is put in its place."""
+    team.reissue()
+    run = RunFolder(team.run)
+    put_back(team, run, run, "reports/001")
+    nobody_believes(team, run, tmp_path)
+
+
+def test_one_second_has_one_report_of_one_key(team: Team, monkeypatch: pytest.MonkeyPatch) -> None:
+    team.reissue()
+    issued = check_report(team.run / "report.html", workspace=team.workspace).claim.issued
+    monkeypatch.setattr(report_story, "now", lambda: issued)
+    with pytest.raises(UsageError, match="issued this very second"):
+        govern.render(workspace=team.workspace, key=team.keys["ian"])
+    govern.render(workspace=team.workspace)  # by a key of its own it is another report
 
 
 @pytest.mark.parametrize(
