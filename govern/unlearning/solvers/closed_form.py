@@ -34,27 +34,22 @@ class Quadratic(Protocol):
     @property
     def train(self) -> Trained:
         """The blocks and the module that are solved for."""
-        ...
 
     @property
     def seed(self) -> int:
         """What orders the text."""
-        ...
 
     @property
     def statistic(self) -> Statistic:
         """The statistic of the importance map."""
-        ...
 
     @property
     def retain_weight(self) -> float:
         """α of eq. 5."""
-        ...
 
     @property
     def ridge(self) -> float:
         """ρ, in units of the mean eigenvalue of C_r."""
-        ...
 
 
 # T of a topic, from what the frozen model makes of its text.
